@@ -1,0 +1,158 @@
+"""Which (target, context) log-probs each objective needs, and how they become pairs for a loss.
+
+Section 5.3 of the paper compares four objectives. Each is one of the losses of
+:mod:`inspo.losses`, applied to log-probs under other contexts:
+
+==============  ====================================  ===================================
+conditioning    chosen                                rejected
+==============  ====================================  ===================================
+``none``        log pi(y_w | x)                       log pi(y_l | x)
+``one_sided``   log pi(y_w | x, y_l)                  log pi(y_l | x, y_l)
+``symmetric``   log pi(y_w | x, y_l)                  log pi(y_l | x, y_w)
+``averaged``    one half of ``none``, one half of ``symmetric``
+==============  ====================================  ===================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import NamedTuple
+
+from torch import Tensor
+
+from inspo.pairs import PairLogps
+
+
+class Role(Enum):
+    """One of a pair's two responses."""
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+
+
+class LogpRequest(NamedTuple):
+    """One log-prob: of `target` given the prompt and, unless it is None, the response `context`."""
+
+    target: Role
+    context: Role | None = None
+
+
+class Term(NamedTuple):
+    """One weighted part of an objective: the loss of this chosen against this rejected log-prob."""
+
+    weight: float
+    chosen: LogpRequest
+    rejected: LogpRequest
+
+
+class ReferenceContext(Enum):
+    """What the reference log-probs are conditioned on.
+
+    ``PLAIN`` is pi_ref(y | x), as Eq. (9), (10) and Table 1 say. ``CONDITIONED`` gives the reference
+    the policy's own context, pi_ref(y | x, y'), as the authors' released code does.
+    """
+
+    PLAIN = "plain"
+    CONDITIONED = "conditioned"
+
+
+_PLAIN = Term(1.0, LogpRequest(Role.CHOSEN), LogpRequest(Role.REJECTED))
+_CROSS = Term(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.CHOSEN))
+_ONE_SIDED = Term(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.REJECTED))
+
+
+class Conditioning(Enum):
+    """The four conditioning strategies of Section 5.3; the values are the configuration names."""
+
+    NONE = "none"
+    ONE_SIDED = "one_sided"
+    SYMMETRIC = "symmetric"
+    AVERAGED = "averaged"
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The weighted parts of the objective; the weights sum to one."""
+        return _TERMS[self]
+
+    def requests(self) -> tuple[LogpRequest, ...]:
+        """Every policy log-prob that the objective needs, each once."""
+        return tuple(dict.fromkeys(request for term in self.terms for request in (term.chosen, term.rejected)))
+
+    def reference_requests(self, reference: ReferenceContext = ReferenceContext.PLAIN) -> tuple[LogpRequest, ...]:
+        """Every reference log-prob that the objective needs, each once."""
+        return tuple(dict.fromkeys(_reference_request(request, reference) for request in self.requests()))
+
+    def weighted_pairs(
+        self,
+        policy_logps: Mapping[LogpRequest, Tensor],
+        reference_logps: Mapping[LogpRequest, Tensor] | None = None,
+        *,
+        reference: ReferenceContext = ReferenceContext.PLAIN,
+        chosen_length: Tensor | None = None,
+        rejected_length: Tensor | None = None,
+    ) -> list[tuple[float, PairLogps]]:
+        """Assemble what the loss needs.
+
+        Args:
+            policy_logps: for each of :meth:`requests`, (B,) log-probs in nats, summed over tokens.
+            reference_logps: for each of :meth:`reference_requests`, the same under the reference
+                policy; None for reference-free losses.
+            reference: whether the reference sees the policy's context.
+            chosen_length: (B,) tokens, or None.
+            rejected_length: (B,) tokens, or None.
+
+        Returns:
+            (weight, pairs) for each term; the objective is the weighted sum of their losses.
+
+        Raises:
+            KeyError: a log-prob that the objective needs is missing.
+        """
+        return [
+            (
+                term.weight,
+                PairLogps(
+                    policy_logps[term.chosen],
+                    policy_logps[term.rejected],
+                    None if reference_logps is None else reference_logps[_reference_request(term.chosen, reference)],
+                    None if reference_logps is None else reference_logps[_reference_request(term.rejected, reference)],
+                    chosen_length,
+                    rejected_length,
+                ),
+            )
+            for term in self.terms
+        ]
+
+
+_TERMS: dict[Conditioning, tuple[Term, ...]] = {
+    Conditioning.NONE: (_PLAIN,),
+    Conditioning.ONE_SIDED: (_ONE_SIDED,),
+    Conditioning.SYMMETRIC: (_CROSS,),
+    Conditioning.AVERAGED: (_PLAIN._replace(weight=0.5), _CROSS._replace(weight=0.5)),
+}
+
+
+def _reference_request(request: LogpRequest, reference: ReferenceContext) -> LogpRequest:
+    return request if reference is ReferenceContext.CONDITIONED else LogpRequest(request.target)
+
+
+def conditioned_loss(loss: Callable[[PairLogps], Tensor], weighted_pairs: Iterable[tuple[float, PairLogps]]) -> Tensor:
+    """The weighted sum of a loss over an objective's terms.
+
+    Args:
+        loss: a loss of :mod:`inspo.losses` with its hyperparameters bound, PairLogps -> (B,).
+        weighted_pairs: what :meth:`Conditioning.weighted_pairs` returns.
+
+    Returns:
+        (B,), unreduced.
+
+    Raises:
+        ValueError: no terms.
+    """
+    losses = [weight * loss(pairs) for weight, pairs in weighted_pairs]
+    if not losses:
+        raise ValueError("an objective needs at least one term")
+    total = losses[0]
+    for part in losses[1:]:
+        total = total + part
+    return total

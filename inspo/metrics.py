@@ -1,0 +1,78 @@
+"""Per-pair tensors to named numbers. The only place that reduces over pairs.
+
+Shapes: B pairs, or any common shape of pairs whose last `dims` dimensions are reduced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from inspo.pairs import PairLogps
+
+Score = Callable[[PairLogps], tuple[Tensor, Tensor]]
+
+
+def weighted_mean(values: Tensor, weights: Tensor | None = None, dims: int = 1) -> Tensor:
+    """Mean over the last `dims` dimensions.
+
+    Args:
+        values: (..., B), or (..., B1, B2) with dims = 2.
+        weights: the same shape, >= 0; None weighs all alike. Pairs of weight zero never count,
+            whatever their value.
+        dims: how many trailing dimensions to reduce.
+
+    Returns:
+        (...), in the unit of `values`; NaN where all weights are zero.
+    """
+    reduced = tuple(range(-dims, 0))
+    if weights is None:
+        return values.mean(dim=reduced)
+    weighted = torch.where(weights > 0, values * weights, 0.0)
+    return weighted.sum(dim=reduced) / weights.sum(dim=reduced)
+
+
+def pair_metrics(
+    weighted_pairs: Sequence[tuple[float, PairLogps]],
+    score: Score,
+    losses: Tensor,
+    *,
+    weights: Tensor | None = None,
+    dims: int = 1,
+) -> dict[str, Tensor]:
+    """The numbers that describe a batch of pairs under one objective.
+
+    Args:
+        weighted_pairs: the objective's terms, as ``Conditioning.weighted_pairs`` returns them; the
+            scores of several terms are averaged with the terms' weights.
+        score: what the loss compares, ``METHODS[name].score``.
+        losses: (B,) unreduced losses in nats.
+        weights: (B,) >= 0, or None.
+        dims: how many trailing dimensions hold pairs.
+
+    Returns:
+        Name to detached tensor of shape (...):
+
+        - ``loss``: mean loss, nats;
+        - ``margin``: mean of score(chosen) - score(rejected), nats (per token where the method's
+          score is a mean over tokens);
+        - ``accuracy``: share of pairs with a positive margin, ties counted one half;
+        - ``chosen_score``, ``rejected_score``: mean scores, nats;
+        - ``chosen_logps``, ``rejected_logps``: mean log-probs, nats, summed over tokens.
+    """
+    scores = [(weight, *score(pairs)) for weight, pairs in weighted_pairs]
+    chosen_score = torch.stack([weight * chosen for weight, chosen, _ in scores]).sum(0)
+    rejected_score = torch.stack([weight * rejected for weight, _, rejected in scores]).sum(0)
+    margin = chosen_score - rejected_score
+    per_pair = {
+        "loss": losses,
+        "margin": margin,
+        "accuracy": (torch.sign(margin) + 1) / 2,
+        "chosen_score": chosen_score,
+        "rejected_score": rejected_score,
+        "chosen_logps": torch.stack([weight * pairs.chosen_logps for weight, pairs in weighted_pairs]).sum(0),
+        "rejected_logps": torch.stack([weight * pairs.rejected_logps for weight, pairs in weighted_pairs]).sum(0),
+    }
+    return {name: weighted_mean(values.detach(), weights, dims) for name, values in per_pair.items()}

@@ -1,0 +1,102 @@
+"""What a loss needs to know of a batch of preference pairs.
+
+Shapes: B pairs. Any common shape works, since every loss is elementwise; the toy uses (N, K, K).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PairLogps:
+    """Log-probs of the chosen and the rejected responses, however they are conditioned.
+
+    Attributes:
+        chosen_logps: (B,) log pi(chosen | ...), in nats, summed over the response's tokens.
+        rejected_logps: (B,) log pi(rejected | ...), in nats, summed over the response's tokens.
+        ref_chosen_logps: (B,) the same under the reference policy, or None for reference-free losses.
+        ref_rejected_logps: (B,) the same under the reference policy, or None.
+        chosen_length: (B,) length of the chosen response in tokens, or None where no loss needs it.
+        rejected_length: (B,) length of the rejected response in tokens, or None.
+
+    Raises:
+        ValueError: shapes that differ, log-probs that are not floating point, or only one
+            response's reference or length given.
+
+    Source: the quantities of Table 1 and Algorithm 1 (paper, arXiv:2512.23126).
+
+    >>> import torch
+    >>> pairs = PairLogps(torch.tensor([-1.0]), torch.tensor([-3.0]))
+    >>> pairs.swapped().chosen_logps
+    tensor([-3.])
+    """
+
+    chosen_logps: Tensor
+    rejected_logps: Tensor
+    ref_chosen_logps: Tensor | None = None
+    ref_rejected_logps: Tensor | None = None
+    chosen_length: Tensor | None = None
+    rejected_length: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.chosen_logps.shape
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            if tensor is None:
+                continue
+            if tensor.shape != shape:
+                raise ValueError(f"{field.name} has shape {tuple(tensor.shape)}, but chosen_logps has {tuple(shape)}")
+            if field.name.endswith("_logps") and not tensor.is_floating_point():
+                raise ValueError(f"{field.name} must be floating point, got {tensor.dtype}")
+        if (self.ref_chosen_logps is None) != (self.ref_rejected_logps is None):
+            raise ValueError("give reference log-probs of both responses or of neither")
+        if (self.chosen_length is None) != (self.rejected_length is None):
+            raise ValueError("give the lengths of both responses or of neither")
+
+    def swapped(self) -> PairLogps:
+        """The same pairs with the preference reversed."""
+        return PairLogps(
+            self.rejected_logps,
+            self.chosen_logps,
+            self.ref_rejected_logps,
+            self.ref_chosen_logps,
+            self.rejected_length,
+            self.chosen_length,
+        )
+
+    def logps(self) -> tuple[Tensor, Tensor]:
+        """Chosen and rejected log-probs, each (B,), nats, summed over tokens."""
+        return self.chosen_logps, self.rejected_logps
+
+    def logratios(self) -> tuple[Tensor, Tensor]:
+        """Chosen and rejected log(pi / pi_ref), each (B,), nats, summed over tokens.
+
+        Raises:
+            ValueError: no reference log-probs.
+        """
+        if self.ref_chosen_logps is None or self.ref_rejected_logps is None:
+            raise ValueError("this loss compares with a reference policy: give ref_chosen_logps and ref_rejected_logps")
+        return self.chosen_logps - self.ref_chosen_logps, self.rejected_logps - self.ref_rejected_logps
+
+    def lengths(self) -> tuple[Tensor, Tensor]:
+        """Chosen and rejected lengths in tokens, each (B,), in the dtype of the log-probs.
+
+        Raises:
+            ValueError: no lengths.
+        """
+        if self.chosen_length is None or self.rejected_length is None:
+            raise ValueError("this loss needs the responses' lengths: give chosen_length and rejected_length")
+        dtype = self.chosen_logps.dtype
+        return self.chosen_length.to(dtype), self.rejected_length.to(dtype)
+
+    def length_means(self) -> tuple[Tensor, Tensor]:
+        """Chosen and rejected log-probs per token, Eq. (12), each (B,), nats per token.
+
+        Raises:
+            ValueError: no lengths.
+        """
+        chosen_length, rejected_length = self.lengths()
+        return self.chosen_logps / chosen_length, self.rejected_logps / rejected_length
