@@ -477,12 +477,14 @@ class Method:
             difference is the margin, its sign the accuracy.
         needs_reference: whether reference log-probs are read.
         needs_length: whether lengths are read, at default options.
+        needs_kl: whether the loss takes an estimate of KL(pi || pi_ref) as its `kl`.
     """
 
     loss: Callable[..., Tensor]
     score: Callable[[PairLogps], tuple[Tensor, Tensor]]
     needs_reference: bool
     needs_length: bool
+    needs_kl: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -494,7 +496,7 @@ METHODS: dict[str, Method] = {
     "rrhf": Method(rrhf, PairLogps.length_means, needs_reference=False, needs_length=True),
     "slic": Method(slic, PairLogps.logps, needs_reference=False, needs_length=False),
     "cpo": Method(cpo, PairLogps.logps, needs_reference=False, needs_length=False),
-    "kto": Method(kto, PairLogps.logratios, needs_reference=True, needs_length=False),
+    "kto": Method(kto, PairLogps.logratios, needs_reference=True, needs_length=False, needs_kl=True),
 }
 
 

@@ -1,0 +1,1 @@
+"""Tiny categorical policies on preference matrices, trained on the very losses of ``inspo``."""

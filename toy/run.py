@@ -1,0 +1,27 @@
+"""``python toy/run.py``: train tiny policies on preference matrices and draw what they learn."""
+
+import sys
+from pathlib import Path
+
+# Run by path, Python puts this file's folder first on sys.path; the packages live one level up.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+
+def main() -> int:
+    """Run the toy; a user's mistake is one line and exit code 2."""
+    from toy.config import parse
+    from toy.report import run
+
+    try:
+        run(parse())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: nothing was written", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Training a batch of categorical policies on the losses of ``inspo``, from samples or the population.
+
+A dataset over K responses is a (K, K) table of weights, entry [i, j] the share of pairs in which
+y_i was chosen over y_j; the population is such a table too. So both train with the same full-batch
+gradient, all N problems at once: the total is a sum over problems, which therefore do not interact
+(Adam and SGD are elementwise).
+
+Shapes: N problems, K responses, T recorded steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from inspo.conditioning import Conditioning, conditioned_loss
+from inspo.losses import METHODS
+from inspo.metrics import pair_metrics, weighted_mean
+from inspo.objectives import Psi, value
+from inspo.pairs import PairLogps
+from inspo.tabular import population_weights, tabular_pairs
+from toy.policies import PARAMETRISATIONS, Policy
+
+Floats = npt.NDArray[np.float64]
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, eps=1e-12),
+    "sgd": torch.optim.SGD,
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What to train: a method with its hyperparameters, and what it is conditioned on."""
+
+    method: str
+    conditioning: Conditioning
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train: plain full-batch steps of one optimiser at a constant learning rate."""
+
+    steps: int
+    learning_rate: float
+    optimiser: str = "adam"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A batch of trained policies and how they got there.
+
+    Attributes:
+        prompt_policy: (N, K) pi(y_i | x), the deployed policy.
+        comparator_policy: (N, K, K) pi(y_i | x, y_j).
+        steps: (T,) recorded step numbers, from 0 to the last.
+        history: name to (T, N); the names of ``inspo.metrics.pair_metrics`` over the population,
+            and ``training_loss`` over the training data, ``value_deployed`` and
+            ``value_conditioned``, V against comparators drawn from mu, in the unit of psi.
+    """
+
+    prompt_policy: Floats
+    comparator_policy: Floats
+    steps: npt.NDArray[np.int64]
+    history: dict[str, Floats]
+
+
+def pair_distribution(P: Floats, nu: Floats) -> Floats:
+    """Distribution of a preference pair (chosen i, rejected j), two different draws from nu.
+
+    Args:
+        P: (..., K, K) preference matrices.
+        nu: (..., K) or (K,) what responses are drawn from.
+
+    Returns:
+        (..., K, K), each table summing to one.
+    """
+    weights = population_weights(torch.tensor(P), torch.tensor(nu)).numpy()
+    return np.asarray(weights / weights.sum(axis=(-2, -1), keepdims=True))
+
+
+def sample_pairs(distribution: Floats, samples: int, rng: np.random.Generator) -> Floats:
+    """A dataset of `samples` independent preference pairs, as frequencies.
+
+    Args:
+        distribution: (..., K, K) as :func:`pair_distribution` returns.
+        samples: number of pairs in each dataset.
+        rng: the source of randomness.
+
+    Returns:
+        (..., K, K), each table summing to one.
+    """
+    k = distribution.shape[-1]
+    flat = distribution.reshape(*distribution.shape[:-2], k * k)
+    return (rng.multinomial(samples, flat) / samples).reshape(distribution.shape)
+
+
+def train(
+    objective: Objective,
+    parametrisation: str,
+    data: Floats,
+    P: Floats,
+    mu: Floats,
+    schedule: Schedule,
+    *,
+    psi: Psi = "identity",
+    record_every: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Trained:
+    """Train one policy per dataset, starting at the reference.
+
+    Args:
+        objective: method, hyperparameters and conditioning.
+        parametrisation: a key of ``toy.policies.PARAMETRISATIONS``.
+        data: (N, K, K) training data, each table summing to one.
+        P: (N, K, K) the true preferences, for the recorded metrics.
+        mu: (N, K) the reference policy, positive everywhere.
+        schedule: steps, learning rate, optimiser.
+        psi: scalarization of the recorded values; see ``inspo.objectives``.
+        record_every: record the history every so many steps; 0 records start and end only.
+        advance: called with the number of steps done since the last call.
+
+    Returns:
+        The trained policies, float64 throughout.
+
+    Raises:
+        ValueError: a hyperparameter out of range, or a reference with a zero (log pi_ref is infinite).
+    """
+    if (mu <= 0).any():
+        raise ValueError("the reference policy must be positive everywhere to be trained from")
+    weights, ref_logps = torch.as_tensor(data), torch.as_tensor(np.log(mu))
+    population = torch.as_tensor(pair_distribution(P, mu))
+    policy = PARAMETRISATIONS[parametrisation](ref_logps)
+    optimiser = OPTIMISERS[schedule.optimiser](policy.parameters, lr=schedule.learning_rate)
+    recorded: list[int] = []
+    history: dict[str, list[Floats]] = {}
+    for step in range(schedule.steps + 1):
+        pairs, losses = _losses(objective, policy, ref_logps)
+        training_loss = weighted_mean(losses, weights, dims=2)
+        if step in (0, schedule.steps) or (record_every and step % record_every == 0):
+            recorded.append(step)
+            row = pair_metrics(pairs, METHODS[objective.method].score, losses, weights=population, dims=2)
+            row["training_loss"] = training_loss.detach()
+            for name, tensor in row.items():
+                history.setdefault(name, []).append(tensor.numpy())
+            for name, policy_now in _policies(policy).items():
+                history.setdefault(f"value_{name}", []).append(value(policy_now, P, mu, psi))
+        if step < schedule.steps:
+            optimiser.zero_grad()
+            training_loss.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
+            optimiser.step()
+            advance(1)
+    final = _policies(policy)
+    return Trained(
+        final["deployed"],
+        final["conditioned"],
+        np.array(recorded),
+        {name: np.stack(rows) for name, rows in history.items()},
+    )
+
+
+def _losses(objective: Objective, policy: Policy, ref_logps: Tensor) -> tuple[list[tuple[float, PairLogps]], Tensor]:
+    """The objective's terms and its (N, K, K) losses for every ordered pair."""
+    method = METHODS[objective.method]
+    prompt, comparator = policy.prompt_logps(), policy.comparator_logps()
+    pairs = tabular_pairs(
+        objective.conditioning,
+        prompt_logps=prompt,
+        comparator_logps=comparator,
+        ref_logps=ref_logps if method.needs_reference else None,
+    )
+    loss = partial(method.loss, **objective.hyperparameters)
+    if method.needs_kl:
+        # One prompt has no mismatched responses to estimate KL(pi || pi_ref) from; a table gives it exactly.
+        logps = prompt[..., None] if objective.conditioning is Conditioning.NONE else comparator
+        kl = (logps.exp() * (logps - ref_logps[..., None])).sum(-2).mean(-1)
+        loss = partial(loss, kl=kl[..., None, None].expand(pairs[0][1].chosen_logps.shape))
+    return pairs, conditioned_loss(loss, pairs)
+
+
+def _policies(policy: Policy) -> dict[str, Floats]:
+    return {
+        "deployed": policy.prompt_logps().detach().exp().numpy(),
+        "conditioned": policy.comparator_logps().detach().exp().numpy(),
+    }
+
+
+def kl_to_reference(policy: Floats, mu: Floats) -> Floats:
+    """KL(policy || mu) in nats; for a conditioned policy its mean over comparators drawn from mu.
+
+    Args:
+        policy: (..., K) or (..., K, K), columns conditioned on a comparator.
+        mu: (..., K) reference, positive.
+
+    Returns:
+        (...) nats.
+    """
+    from scipy.special import rel_entr
+
+    if policy.ndim == mu.ndim:
+        return np.asarray(rel_entr(policy, mu).sum(-1))
+    return np.asarray((rel_entr(policy, mu[..., None]).sum(-2) * mu).sum(-1))
