@@ -23,8 +23,8 @@ class PairLogps:
         rejected_length: (B,) length of the rejected response in tokens, or None.
 
     Raises:
-        ValueError: shapes that differ, log-probs that are not floating point, or only one
-            response's reference or length given.
+        ValueError: shapes that differ, log-probs that are not floating point, a length below one,
+            or only one response's reference or length given.
 
     Source: the quantities of Table 1 and Algorithm 1 (paper, arXiv:2512.23126).
 
@@ -51,6 +51,8 @@ class PairLogps:
                 raise ValueError(f"{field.name} has shape {tuple(tensor.shape)}, but chosen_logps has {tuple(shape)}")
             if field.name.endswith("_logps") and not tensor.is_floating_point():
                 raise ValueError(f"{field.name} must be floating point, got {tensor.dtype}")
+            if field.name.endswith("_length") and bool((tensor < 1).any()):
+                raise ValueError(f"{field.name} holds an empty response: lengths are at least one token")
         if (self.ref_chosen_logps is None) != (self.ref_rejected_logps is None):
             raise ValueError("give reference log-probs of both responses or of neither")
         if (self.chosen_length is None) != (self.rejected_length is None):
