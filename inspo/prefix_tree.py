@@ -19,7 +19,7 @@ Shapes: T packed tokens (rows), n tokens of one target.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,3 +179,150 @@ def _parting(longest: Integers, sequences: list[Integers], depth: int) -> int:
         if differing.size:
             parting = depth + int(differing[0])
     return parting
+
+
+def concatenate(rows: Sequence[PackedRow]) -> PackedRow:
+    """Put rows one after another into one; no tree sees another.
+
+    Args:
+        rows: at least one row; pairs are numbered through in their order.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not rows:
+        raise ValueError("there are no rows to concatenate")
+    subtree_ends: list[Integers] = []
+    paths: list[tuple[Span, ...]] = []
+    targets: list[ScoredTarget] = []
+    records: list[int | str] = []
+    offset = 0
+    for row in rows:
+        subtree_ends.append(row.subtree_ends + offset)
+        paths += [tuple((start + offset, end + offset) for start, end in path) for path in row.paths]
+        targets += [
+            ScoredTarget(target.pair + len(records), target.request, target.rows + offset, target.labels)
+            for target in row.targets
+        ]
+        records += row.records
+        offset += len(row)
+    return PackedRow(
+        np.concatenate([row.tokens for row in rows]),
+        np.concatenate([row.positions for row in rows]),
+        np.concatenate(subtree_ends),
+        tuple(paths),
+        tuple(targets),
+        tuple(records),
+    )
+
+
+def pack(trees: Sequence[PackedRow], token_budget: int, *, in_order: bool = False) -> list[PackedRow]:
+    """Pack trees into rows of at most `token_budget` tokens, as :func:`plan_packs` decides.
+
+    Args:
+        trees: rows of :func:`build_row`, kept whole.
+        token_budget: most tokens of a row.
+        in_order: see :func:`plan_packs`.
+
+    Raises:
+        ValueError: a tree larger than the budget, naming its records.
+    """
+    for tree in trees:
+        if len(tree) > token_budget:
+            names = ", ".join(str(record) for record in tree.records)
+            raise ValueError(f"record {names}: its tree of {len(tree)} tokens exceeds the row of {token_budget}")
+    packs = plan_packs([len(tree) for tree in trees], token_budget, in_order=in_order)
+    return [concatenate([trees[index] for index in members]) for members in packs]
+
+
+def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = False) -> list[list[int]]:
+    """Which trees share a row: first fit, the longest first. Deterministic.
+
+    Args:
+        lengths: tokens of each tree.
+        token_budget: most tokens of a row.
+        in_order: instead, fill one row after the other in the given order.
+
+    Returns:
+        For each row the indices of its trees, ascending; rows by their first tree.
+
+    Raises:
+        ValueError: a tree larger than the budget.
+
+    >>> plan_packs([2, 6, 5, 3], token_budget=8)
+    [[0, 1], [2, 3]]
+    >>> plan_packs([2, 6, 5, 3], token_budget=7, in_order=True)
+    [[0], [1], [2], [3]]
+    """
+    order = range(len(lengths)) if in_order else sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    packs: list[list[int]] = []
+    free = np.zeros(len(lengths), dtype=np.int64)  # tokens that each row still has room for
+    for index in order:
+        if lengths[index] > token_budget:
+            raise ValueError(f"tree {index} of {lengths[index]} tokens exceeds the row of {token_budget}")
+        first_open = max(len(packs) - 1, 0) if in_order else 0
+        fitting = np.flatnonzero(free[first_open : len(packs)] >= lengths[index])
+        if fitting.size:
+            chosen = first_open + int(fitting[0])
+        else:
+            chosen = len(packs)
+            packs.append([])
+            free[chosen] = token_budget
+        packs[chosen].append(index)
+        free[chosen] -= lengths[index]
+    return sorted(sorted(members) for members in packs)
+
+
+def draw(row: PackedRow, decode: Callable[[int], str] = str, *, max_tokens: int = 12) -> str:
+    """Picture of a row for people: each node's rows, depth and tokens, and the targets that end there.
+
+    Args:
+        row: any row.
+        decode: token id -> text.
+        max_tokens: nodes and labels that are longer are shown by their first and last tokens.
+
+    >>> pair = PreferencePair([1, 2], [10, 11, 9], [20, 21, 9])
+    >>> print(draw(build_row([pair], Conditioning.AVERAGED)))
+    [0:2] depth 0: 1 2
+    ├─ [2:7] depth 2: 10 11 9 20 21
+    │    log pi(chosen | x) at rows [1:4]: 10 11 9
+    │    log pi(rejected | x, chosen) at rows [4:7]: 20 21 9
+    └─ [7:12] depth 2: 20 21 9 10 11
+         log pi(rejected | x) at rows [1:2] [7:9]: 20 21 9
+         log pi(chosen | x, rejected) at rows [9:12]: 10 11 9
+    """
+    children: dict[Span | None, list[Span]] = {}
+    for path in row.paths:
+        for parent, node in zip((None, *path), path, strict=False):
+            if node not in (siblings := children.setdefault(parent, [])):
+                siblings.append(node)
+
+    def text(tokens: Integers) -> str:
+        if len(tokens) <= max_tokens:
+            return " ".join(map(decode, tokens.tolist()))
+        head, tail = (max_tokens + 1) // 2, max_tokens // 2
+        return f"{text(tokens[:head])} ... {text(tokens[-tail:])} ({len(tokens)} tokens)"
+
+    def lines(node: Span, indent: str) -> Iterator[str]:
+        start, end = node
+        below = children.get(node, [])
+        yield f"[{start}:{end}] depth {row.positions[start]}: {text(row.tokens[start:end])}"
+        for target in row.targets:
+            if start <= target.rows[-1] < end:
+                yield f"{indent}{'│' if below else ' '} {_name(target, row)}: {text(target.labels)}"
+        for child in below:
+            last = child is below[-1]
+            first_line, *others = lines(child, indent + ("   " if last else "│  "))
+            yield f"{indent}{'└─' if last else '├─'} {first_line}"
+            yield from others
+
+    return "\n".join(line for root in children[None] for line in lines(root, ""))
+
+
+def _name(target: ScoredTarget, row: PackedRow) -> str:
+    """``log pi(chosen | x, rejected) at rows [4:7]``, and of which pair where there are several."""
+    breaks = np.flatnonzero(np.diff(target.rows) != 1) + 1
+    rows = " ".join(f"[{run[0]}:{run[-1] + 1}]" for run in np.split(target.rows, breaks))
+    context = "" if target.request.context is None else f", {target.request.context.value}"
+    pair = f"pair {target.pair}: " if len(row.records) > 1 else ""
+    return f"{pair}log pi({target.request.target.value} | x{context}) at rows {rows}"

@@ -6,8 +6,11 @@ A request log pi(y | x, y') is scored on the sequence prompt, context y', target
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Literal, get_args
 
 from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.pairs import PreferencePair
@@ -110,3 +113,181 @@ def scored_sequence(
         return (*pair.prompt, *target)
     context = response(pair, request.context)[:draft_cap]
     return (*pair.prompt, *separator.before_context, *context, *separator.before_target, *target)
+
+
+LengthPolicy = Literal["cut_prompt", "cut_responses", "drop"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long sequences may be, and what happens to pairs that are longer.
+
+    Section 5.3 limits the whole tuple of prompt, context and target to MaxLen tokens and the context
+    to alpha MaxLen; it does not say what happens to what is longer, hence the options.
+
+    Attributes:
+        max_length: most tokens of a pair's longest sequence, over the requests; None for no limit.
+        over_length: what to do with a longer pair, tried in this order; where nothing makes the pair
+            fit, that is an error.
+
+            - ``cut_prompt``: cut the prompt from the left, keeping its end (at least one token);
+            - ``cut_responses``: cut both responses to the greatest common length that fits (at least
+              one token, and not to equal responses); they lose their end-of-turn token;
+            - ``drop``: leave the pair out, counted.
+        draft_cap: alpha in (0, 1]: a response has at most alpha max_length tokens as *context*; None
+            for no cap. As target a response is never capped.
+        over_cap: ``cut`` a longer context, so that it is a prefix of the response and has no
+            end-of-turn token, or ``drop`` the pair, counted.
+        prompt_head: tokens at the prompt's start (such as the beginning-of-text token) that
+            ``cut_prompt`` leaves in place.
+
+    Raises:
+        ValueError: a value out of range, or a cap without max_length.
+    """
+
+    max_length: int | None = None
+    over_length: tuple[LengthPolicy, ...] = ("cut_prompt",)
+    draft_cap: float | None = None
+    over_cap: Literal["cut", "drop"] = "cut"
+    prompt_head: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 2:
+            raise ValueError(f"max_length = {self.max_length} must leave room for a prompt and a response")
+        if not set(self.over_length) <= set(get_args(LengthPolicy)):
+            raise ValueError(f"over_length = {self.over_length} may hold {', '.join(get_args(LengthPolicy))}")
+        if self.over_cap not in ("cut", "drop"):
+            raise ValueError(f"over_cap = {self.over_cap!r} must be 'cut' or 'drop'")
+        if self.prompt_head < 0:
+            raise ValueError(f"prompt_head = {self.prompt_head} must be >= 0")
+        if self.draft_cap is not None:
+            if self.max_length is None:
+                raise ValueError("draft_cap is a share of max_length: give max_length too")
+            if not (0 < self.draft_cap <= 1 and self.draft_tokens):
+                raise ValueError(f"draft_cap = {self.draft_cap} must be in (0, 1] and leave at least one token")
+
+    @property
+    def draft_tokens(self) -> int | None:
+        """Most tokens of a context response, alpha max_length rounded down; None for no cap.
+
+        >>> Limits(max_length=100, draft_cap=0.29).draft_tokens
+        29
+        """
+        if self.draft_cap is None or self.max_length is None:
+            return None
+        return int(Fraction(str(self.draft_cap)) * self.max_length)  # exact: 0.29 * 100 is 28.999...
+
+
+@dataclass(frozen=True)
+class FittedPairs:
+    """Pairs within their limits, and what that took.
+
+    Attributes:
+        pairs: those kept, in the given order.
+        counts: what happened -> number of pairs: ``prompt_cut``, ``responses_cut``, ``draft_cut``
+            (all three kept), ``dropped_over_length``, ``dropped_over_cap``. Every key is there.
+        dropped: the records of the pairs left out.
+    """
+
+    pairs: tuple[PreferencePair, ...]
+    counts: dict[str, int]
+    dropped: tuple[int | str, ...]
+
+
+def fit(
+    pairs: Iterable[PreferencePair],
+    requests: Conditioning | Iterable[LogpRequest],
+    limits: Limits,
+    *,
+    separator: Separator = NO_SEPARATOR,
+) -> FittedPairs:
+    """Cut or leave out what is longer than the limits, before any tree is built. Nothing is silent.
+
+    Args:
+        pairs: the data set.
+        requests: whose sequences the limits hold for. To train several conditionings on the same
+            data, fit once for all of their requests.
+        limits: the limits; build trees with ``draft_cap=limits.draft_tokens``.
+        separator: tokens around a context, which count.
+
+    Raises:
+        ValueError: a pair that no policy makes fit, naming its record.
+    """
+    wanted = requests_of(requests)
+    counts = dict.fromkeys(("prompt_cut", "responses_cut", "draft_cut", "dropped_over_length", "dropped_over_cap"), 0)
+    kept: list[PreferencePair] = []
+    dropped: list[int | str] = []
+    for pair in pairs:
+        if limits.over_cap == "drop" and _drafts_exceed_cap(pair, wanted, limits):
+            outcome: _Outcome = (None, "dropped_over_cap")
+        else:
+            outcome = _within_length(pair, wanted, limits, separator)
+        fitted, event = outcome
+        if event:
+            counts[event] += 1
+        if fitted is None:
+            dropped.append(pair.record)
+        else:
+            kept.append(fitted)
+            counts["draft_cut"] += _drafts_exceed_cap(fitted, wanted, limits)
+    return FittedPairs(tuple(kept), counts, tuple(dropped))
+
+
+# A pair, cut if need be, or None; and what was done to it, by its name in FittedPairs.counts.
+_Outcome = tuple[PreferencePair | None, str | None]
+
+
+def _drafts_exceed_cap(pair: PreferencePair, requests: Iterable[LogpRequest], limits: Limits) -> bool:
+    cap = limits.draft_tokens
+    return cap is not None and any(
+        request.context is not None and len(response(pair, request.context)) > cap for request in requests
+    )
+
+
+def _within_length(
+    pair: PreferencePair, requests: tuple[LogpRequest, ...], limits: Limits, separator: Separator
+) -> _Outcome:
+    limit = limits.max_length
+
+    def longest(response_limit: int | None = None) -> int:
+        """Tokens of the longest sequence beside the prompt, with both responses cut to a limit."""
+        return max(
+            _length_after_prompt(pair, request, limits.draft_tokens, response_limit, separator) for request in requests
+        )
+
+    if limit is None or len(pair.prompt) + longest() <= limit:
+        return pair, None
+    for policy in limits.over_length:
+        if policy == "drop":
+            return None, "dropped_over_length"
+        if policy == "cut_prompt":
+            prompt_length = limit - longest()
+            if prompt_length > limits.prompt_head:
+                tail = len(pair.prompt) - (prompt_length - limits.prompt_head)
+                return replace(pair, prompt=(*pair.prompt[: limits.prompt_head], *pair.prompt[tail:])), "prompt_cut"
+        if policy == "cut_responses":
+            room = limit - len(pair.prompt)
+            response_limit = bisect_right(range(1, limit), room, key=longest)
+            chosen, rejected = pair.chosen[:response_limit], pair.rejected[:response_limit]
+            if response_limit and chosen != rejected:
+                return replace(pair, chosen=chosen, rejected=rejected), "responses_cut"
+    raise ValueError(
+        f"record {pair.record}: a prompt of {len(pair.prompt)} and responses of {len(pair.chosen)} and "
+        f"{len(pair.rejected)} tokens need {len(pair.prompt) + longest()} tokens, more than max_length = {limit}, "
+        f"and over_length = {limits.over_length} cannot make them fit"
+    )
+
+
+def _length_after_prompt(
+    pair: PreferencePair,
+    request: LogpRequest,
+    draft_cap: int | None,
+    response_limit: int | None,
+    separator: Separator,
+) -> int:
+    """Tokens of :func:`scored_sequence` beside the prompt, if both responses were cut to a limit."""
+    target = len(response(pair, request.target)[:response_limit])
+    if request.context is None:
+        return target
+    context = len(response(pair, request.context)[:response_limit][:draft_cap])
+    return len(separator.before_context) + context + len(separator.before_target) + target
