@@ -269,7 +269,7 @@ def _within_length(
             room = limit - len(pair.prompt)
             response_limit = bisect_right(range(1, limit), room, key=longest)
             chosen, rejected = pair.chosen[:response_limit], pair.rejected[:response_limit]
-            if response_limit and chosen != rejected:
+            if chosen != rejected:  # with no room at all both are empty, hence equal
                 return replace(pair, chosen=chosen, rejected=rejected), "responses_cut"
     raise ValueError(
         f"record {pair.record}: a prompt of {len(pair.prompt)} and responses of {len(pair.chosen)} and "
