@@ -24,8 +24,8 @@ checkpointing does as it did the first time:
     Variable-length flash attention, one entry per path: queries its new rows, keys the path. CUDA,
     half precision, no soft cap.
 
-Run so far: ``pathwise`` and ``dense`` forward and backward and ``flex`` forward on CPU; of
-``varlen``, on CPU, everything but the kernel. Nothing here has run on a GPU yet. ``auto`` is
+Run so far, on CPU: ``pathwise`` and ``dense`` forward and backward; ``flex`` forward, compiled too; of
+``varlen`` everything but the kernel. Nothing here has run on a GPU yet. ``auto`` is
 therefore ``pathwise`` on every device: on CUDA it is two flash calls per pair and layer. Where there
 is a soft cap (Gemma-2), ``pathwise`` and ``dense`` keep each path's scores; ``flex`` does not. Before
 trusting another one, run :func:`scaled.models.verify_tree_attention` with it.
