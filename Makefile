@@ -38,7 +38,7 @@ $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[toy,peers,dev]'
+	$(PY) -m pip install --quiet --editable '.[toy,scaled,peers,dev]'
 	touch $@ $(VENV)/.toy-ready
 
 clean:
