@@ -50,7 +50,7 @@ def tokenize(
         tokenizer: the policy's.
         template: what :meth:`~scaled.templates.Template.of` returns, or its name.
         vocab_size: rows of the model's input embedding, to check token ids against.
-        counts: gets ``separately_tokenized`` and ``control_tokens_in_text``, numbers of records.
+        counts: gets ``separately_tokenized``, a number of responses, and ``control_tokens_in_text``, of records.
 
     Returns:
         One pair per record, in order.
@@ -69,7 +69,7 @@ def tokenize(
     if vocab_size is not None:
         _check_vocabulary(pairs, vocab_size)
     if count := events["separately_tokenized"]:
-        logger.info("%d records: a response merges with its prompt, so it is tokenized on its own", count)
+        logger.info("%d responses merge with their prompts and are tokenized on their own", count)
     if count := events["control_tokens_in_text"]:
         logger.info("%d records have control tokens in their text, which are read as text", count)
     return pairs
@@ -87,16 +87,13 @@ def _tokenize_batch(
         if _has_control_tokens(record, template):
             events["control_tokens_in_text"] += 1
             prompt, *full = _sanitized(record, tokenizer, template)
-        responses, separate = [], False
-        for text, tokens in zip(full_texts, full, strict=True):
-            if tokens[: len(prompt)] == prompt:
-                rest = tokens[len(prompt) :]
-            else:
-                separate = True
-                rest = tokenizer.encode(text[len(prompt_text) :], add_special_tokens=False)
-            responses.append(_ended(rest, template))
-        events["separately_tokenized"] += separate
-        pairs.append(PreferencePair(prompt, *responses, record=record["record"], preference=record["preference"]))
+        for which, tokens in enumerate(full):
+            if tokens[: len(prompt)] != prompt:
+                separately = tokenizer.encode(full_texts[which][len(prompt_text) :], add_special_tokens=False)
+                full[which] = [*prompt, *separately]
+                events["separately_tokenized"] += 1
+        chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
+        pairs.append(PreferencePair(prompt, chosen, rejected, record["record"], record["preference"]))
     return pairs
 
 
@@ -106,10 +103,7 @@ def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Templat
         if not record[reply].strip():
             raise ValueError(f"record {record['record']}: the {reply} response is empty")
     try:
-        prompt, chosen, rejected = (
-            template.render(tokenizer, record["prompt"], reply)
-            for reply in (None, record["chosen"], record["rejected"])
-        )
+        prompt, chosen, rejected = (template.render(tokenizer, record["prompt"], reply) for reply in _replies(record))
     except ValueError as error:
         raise ValueError(f"record {record['record']}: {error}") from error
     for start in (prompt + template.lead, prompt):
@@ -121,6 +115,11 @@ def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Templat
     )
 
 
+def _replies(record: Record) -> tuple[None, str, str]:
+    """What follows the prompt in its three renderings."""
+    return None, record["chosen"], record["rejected"]
+
+
 def _has_control_tokens(record: Record, template: Template) -> bool:
     texts = (record["chosen"], record["rejected"], *(turn["content"] for turn in record["prompt"]))
     return any(template.control_tokens.search(text) for text in texts)
@@ -130,18 +129,7 @@ def _sanitized(
     record: Record, tokenizer: PreTrainedTokenizerBase, template: Template
 ) -> tuple[list[int], list[int], list[int]]:
     """The record's three token sequences with control tokens in its texts as text."""
-    prompt, *full = (
-        list(
-            tokenizer.apply_chat_template(
-                [dict(turn) for turn in record["prompt"]] + reply,
-                chat_template=template.source,
-                add_generation_prompt=not reply,
-                sanitize_control_tokens=True,
-                return_dict=False,
-            )
-        )
-        for reply in ([], *([{"role": "assistant", "content": record[reply]}] for reply in ("chosen", "rejected")))
-    )
+    prompt, *full = (template.sanitized_ids(tokenizer, record["prompt"], reply) for reply in _replies(record))
     lead = tokenizer.encode(template.lead, add_special_tokens=False)
     chosen, rejected = full
     if all(tokens[: len(prompt) + len(lead)] == prompt + lead for tokens in full):

@@ -20,7 +20,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict
 
 logger = logging.getLogger(__name__)
 
@@ -121,13 +121,14 @@ def _read(path: Path) -> Iterator[tuple[int, Any]]:
     reader = _READERS.get(kind.removesuffix(".gz")) if path.is_file() else _read_saved
     if reader is None:
         raise ValueError(f"{path.name}: unknown kind of file; give {', '.join(_READERS)} or a saved dataset's folder")
-    rows = None
+    empty = True
     try:
-        for rows in reader(path):  # noqa: B007  # remembers whether there was any
-            yield rows
+        for numbered in reader(path):
+            empty = False
+            yield numbered
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path.name}: cannot be read: {_one_line(error)}") from error
-    if rows is None:
+    if empty:
         raise ValueError(f"{path.name}: the file has no records")
 
 
@@ -164,22 +165,22 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     try:
         yield from enumerate(parquet.read_table(path).to_pylist(), 1)
-    except pyarrow.ArrowException as error:
+    except pa.ArrowException as error:
         raise ValueError(f"{path.name}: not a parquet file: {_one_line(error)}") from error
 
 
 def _read_arrow(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow
+    import pyarrow as pa
     from datasets import Dataset
 
     try:
         yield from enumerate(Dataset.from_file(str(path)), 1)
-    except pyarrow.ArrowException as error:
+    except pa.ArrowException as error:
         raise ValueError(f"{path.name}: not an arrow file: {_one_line(error)}") from error
 
 
@@ -220,9 +221,9 @@ def _number(name: str, value: str) -> str | float:
 
 def _record(name: str, row: Any, *, soft_labels: bool) -> Record:
     """Check one row. Raises a ValueError that starts with its name."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{name}: must be an object with columns, got {_shown(row)}")
     try:
-        if not isinstance(row, Mapping):
-            raise ValueError(f"must be an object with columns, got {type(row).__name__}")
         row = {column: value for column, value in row.items() if value is not None}
         if "response_a" in row or "p_a_preferred" in row:
             record = _judged(row, soft_labels=soft_labels)

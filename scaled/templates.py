@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -127,6 +127,25 @@ class Template:
             return _render(tokenizer, self.source, turns, generate=True)
         return _render(tokenizer, self.source, [*turns, {"role": "assistant", "content": reply}])
 
+    def sanitized_ids(
+        self, tokenizer: PreTrainedTokenizerBase, turns: Sequence[Message], reply: str | None = None
+    ) -> list[int]:
+        """Token ids of :meth:`render`'s text, with control tokens in the messages read as plain text."""
+        last: list[Message] = [] if reply is None else [{"role": "assistant", "content": reply}]
+        ids = tokenizer.apply_chat_template(
+            messages([*turns, *last]),
+            chat_template=self.source,
+            add_generation_prompt=reply is None,
+            sanitize_control_tokens=True,
+            return_dict=False,
+        )
+        return cast("list[int]", list(ids))
+
+
+def messages(turns: Sequence[Message]) -> list[dict[str, str]]:
+    """Turns as transformers takes them."""
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+
 
 def _choice() -> str:
     return f"one of {', '.join(NAMED)}"
@@ -154,7 +173,7 @@ def _render(
 ) -> str:
     try:
         text = tokenizer.apply_chat_template(
-            [dict(turn) for turn in turns], chat_template=source, tokenize=False, add_generation_prompt=generate
+            messages(turns), chat_template=source, tokenize=False, add_generation_prompt=generate
         )
     except TemplateError as error:
         raise ValueError(f"the chat template refuses this conversation: {error}") from error
