@@ -90,7 +90,7 @@ def weights_digest(model: nn.Module) -> str:
         ValueError: weights that are partitioned over ranks (ZeRO-3) or without data.
     """
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in model.state_dict(keep_vars=True).items():  # ZeRO-3 marks its parameters
         if not isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor!r}".encode())
             continue
@@ -195,7 +195,8 @@ def read_columns(path: Path, key: Key, span: Span) -> Columns:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118  # not a dictionary
-                tensors[name] = file.get_tensor(name)
+                # A copy: the file is mapped, and training must not read what becomes of it later.
+                tensors[name] = file.get_tensor(name).clone()
         found, found_span = json.loads(metadata["key"]), tuple(json.loads(metadata["span"]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise Damaged(f"{path}: not a whole reference cache: {error}") from error

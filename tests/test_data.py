@@ -167,7 +167,7 @@ def test_earlier_turns_belong_to_the_prompt(small):
 def test_empty_replies_are_refused(small, name):
     """Complaint 7 (trl#6548): as text here; what truncation does is counted or refused by inspo.sequences.fit."""
     for empty in ("", " \n"):
-        with pytest.raises(ValueError, match="^record 2: the rejected response is empty"):
+        with pytest.raises(ValueError, match=r"^record 2: the rejected response is empty"):
             tokenize(records(("What?", "Yes", "No"), ("What?", "Yes", empty)), small, name)
 
 
@@ -189,12 +189,12 @@ def test_no_response_is_empty_after_truncation(tokenizer, real_records, max_leng
 
 
 def test_mistakes_name_their_record(small):
-    with pytest.raises(ValueError, match="^record 1: chosen and rejected are the same response"):
+    with pytest.raises(ValueError, match=r"^record 1: chosen and rejected are the same response"):
         tokenize(records(("What?", "Yes ", "Yes")), small, "llama-3")
     with pytest.raises(ValueError, match="no chat template: name one with --template"):
         tokenize(records(("What?", "Yes", "No")), small)
     system = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
-    with pytest.raises(ValueError, match="^record 1: the chat template refuses this conversation: there is no system"):
+    with pytest.raises(ValueError, match=r"^record 1: the chat template refuses this conversation: there is no system"):
         tokenize(load_records([{"prompt": system, "chosen": "Yes", "rejected": "No"}]), small, "mistral")
 
 

@@ -67,7 +67,7 @@ def test_what_a_filter_needs(filters, message):
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="no record passes the filters; dropped: {'empty': 1, 'equal': 0}"):
+    with pytest.raises(ValueError, match=r"no record passes the filters; dropped: {'empty': 1, 'equal': 0}"):
         filter_records(rows(("a", "")), ONLY_CLEAN)
     with pytest.raises(ValueError, match="least_margin = 60"):
         Filters(least_margin=60)
@@ -83,7 +83,7 @@ def test_verdicts_are_asked_for_once_and_survive_an_interruption(tmp_path):
         return reply != "bad"
 
     data, path = rows(("a", "bad"), ("a", "b")), tmp_path / "verdicts" / "guard.jsonl"
-    filters = Filters(False, None, 0, CachedVerdicts(is_safe, path, "guard-1"), None)  # noqa: FBT003  # in order
+    filters = Filters(False, None, 0, CachedVerdicts(is_safe, path, "guard-1"), None)
     assert names(filter_records(data, filters)[0]) == ["2"]
     assert asked == ["a", "bad", "b"]
     with path.open("a") as file:

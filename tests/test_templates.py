@@ -32,8 +32,10 @@ def text(tokenizer, ids):
         ),
         (
             "llama-3",
-            "<s><|start_header_id|>user<|end_header_id|>\n\nWhat is it?<|eot_id|>"
-            "<|start_header_id|>assistant<|end_header_id|>\n\n",
+            (
+                "<s><|start_header_id|>user<|end_header_id|>\n\nWhat is it?<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            ),
             "<|eot_id|>",
             "<|start_header_id|>assistant<|end_header_id|>\n\n",
         ),
@@ -55,7 +57,7 @@ def test_named_templates(tokenizer, name, prompt, end, header):
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_the_tokenizers_own_template_is_the_default(tokenizer, name):
+def test_the_tokenizers_own_template_is_the_default(name):
     own = tiny_tokenizer()
     own.chat_template = NAMED[name]
     ours, named = Template.of(own), Template.of(own, name)
