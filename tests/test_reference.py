@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -478,3 +481,19 @@ def test_step_0_on_real_pairs(tokenizer, real_records):  # noqa: F811  # fixture
     )
     assert initial_margins(conditioned, conditioned, SYMMETRIC, CONDITIONED).abs().max() == 0
     assert initial_margins(conditioned, plain, SYMMETRIC, PLAIN).abs().median() > 0.1
+
+
+def test_the_documented_measurement_runs():
+    """docs/reference.md: one line for each of two policies and two references; conditioned is zero."""
+    root = Path(__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, root / "benchmarks" / "initial_margins.py", "--steps", "2", "--pairs", "20"],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in run.stdout.splitlines() if " plain | " in line or " conditioned | " in line]
+    assert len(lines) == 4
+    for line in lines:
+        assert (set(line.split(" | ")[2:]) <= {"0.00", "0.00 |"}) == (" conditioned | " in line)
