@@ -1,0 +1,19 @@
+"""All claims, in the order of the paper."""
+
+from theory import eq_6, proof_3_1, prop_3_1, thm_3_2_i, thm_3_2_ii, thm_3_2_iii
+from theory.claims import Claim
+
+MODULES = (prop_3_1, proof_3_1, thm_3_2_i, thm_3_2_ii, thm_3_2_iii, eq_6)
+
+CLAIMS: dict[str, Claim] = {module.CLAIM.id: module.CLAIM for module in MODULES}
+
+
+def find_claim(claim_id: str) -> Claim:
+    """The claim of that id.
+
+    Raises:
+        ValueError: an unknown id; the message lists the known ones.
+    """
+    if claim_id not in CLAIMS:
+        raise ValueError(f"no claim {claim_id!r}; known: {', '.join(CLAIMS)}")
+    return CLAIMS[claim_id]
