@@ -1,9 +1,45 @@
 """All claims, in the order of the paper."""
 
-from theory import eq_6, proof_3_1, prop_3_1, thm_3_2_i, thm_3_2_ii, thm_3_2_iii
+from theory import (
+    converse,
+    eq_6,
+    gap_bounds,
+    proof_3_1,
+    prop_3_1,
+    ranking,
+    thm_3_2_i,
+    thm_3_2_ii,
+    thm_3_2_iii,
+    thm_4_1_gibbs,
+    thm_4_1_identification,
+    choice_model,
+    eq_10,
+    invariance,
+    deployment,
+    dpo_objective,
+    ipo_closed_form,
+)
 from theory.claims import Claim
 
-MODULES = (prop_3_1, proof_3_1, thm_3_2_i, thm_3_2_ii, thm_3_2_iii, eq_6)
+MODULES = (
+    prop_3_1,
+    proof_3_1,
+    ranking,
+    thm_3_2_i,
+    thm_3_2_ii,
+    thm_3_2_iii,
+    converse,
+    gap_bounds,
+    eq_6,
+    thm_4_1_gibbs,
+    thm_4_1_identification,
+    choice_model,
+    eq_10,
+    invariance,
+    deployment,
+    dpo_objective,
+    ipo_closed_form,
+)
 
 CLAIMS: dict[str, Claim] = {module.CLAIM.id: module.CLAIM for module in MODULES}
 
