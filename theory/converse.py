@@ -44,7 +44,6 @@ def best_response_without_bradley_terry() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def separable_for_no_increasing_psi() -> str:
     """No a, b and strictly increasing psi give psi(P[i, j]) = a_i + b_j on the witness."""
-    import z3
 
     from theory import solver
 

@@ -18,7 +18,7 @@ from theory import exact, flow, strategies
 from theory.claims import Claim, Role
 from theory.exact import HALF, Matrix, Row, W
 from theory.flow import Floats
-from theory.strategies import Array, Problem
+from theory.strategies import Problem
 
 CLAIM = Claim(
     id="deployment",
@@ -99,7 +99,9 @@ def never_above_prompt_only() -> str:
     def bounded(problem: Problem) -> None:
         P, mu = problem
         best = np.asarray(best_responses(P), dtype=object) * Fraction(1)
-        policy = np.array([[Fraction(int(b > 0), int(n)) for b, n in zip(row, (best > 0).sum(axis=0), strict=True)] for row in best])
+        policy = np.array(
+            [[Fraction(int(b > 0), int(n)) for b, n in zip(row, (best > 0).sum(axis=0), strict=True)] for row in best]
+        )
         averaged = (policy * mu).sum(axis=1)
         assert value(averaged, P, mu) <= scores(P, mu).max()
         assert (value(averaged, P, mu) == scores(P, mu).max()) == (not (averaged * ~restricted_optima(P, mu)).any())
@@ -166,7 +168,9 @@ def additive_limit(P: Floats, mu: Floats, beta: float) -> tuple[Floats, Floats]:
         return float(np.abs(flow.pull(policy, P, mu, beta)).max() / (beta * mu.min() ** 2)) * 1e-3
 
     M = flow.integrate(field, np.zeros((k, k)), distance).logits
-    return flow.softmax(np.log(mu) + M.sum(axis=1)), flow.softmax(np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M)
+    return flow.softmax(np.log(mu) + M.sum(axis=1)), flow.softmax(
+        np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M
+    )
 
 
 @CLAIM.check(Role.INSTEAD, "ODE")
@@ -185,7 +189,9 @@ def shared_scores_against_dpo() -> str:
         mean, error = np.mean(differences, axis=0), np.std(differences, axis=0, ddof=1) / np.sqrt(40)
         assert mean[0] < -2 * error[0]
         assert mean[1] > 2 * error[1]
-        found.append(f"beta {beta}: {mean[0]:+.4f} +- {error[0]:.4f} deployed, {mean[1]:+.4f} +- {error[1]:.4f} with y'")
+        found.append(
+            f"beta {beta}: {mean[0]:+.4f} +- {error[0]:.4f} deployed, {mean[1]:+.4f} +- {error[1]:.4f} with y'"
+        )
     return "; ".join(found)
 
 
@@ -199,7 +205,10 @@ def first_step_is_dpos() -> str:
     import sympy as sp
 
     for k in (2, 3, 4):
-        mu, P = sp.symbols(f"m1:{k + 1}"), sp.MutableDenseMatrix(k, k, lambda i, j: sp.Symbol(f"p{min(i, j)}{max(i, j)}"))
+        mu, P = (
+            sp.symbols(f"m1:{k + 1}"),
+            sp.MutableDenseMatrix(k, k, lambda i, j: sp.Symbol(f"p{min(i, j)}{max(i, j)}")),
+        )
         for i in range(k):
             for j in range(i):
                 P[i, j] = 1 - P[j, i]
@@ -210,5 +219,3 @@ def first_step_is_dpos() -> str:
             plain = sum(c[row, j] for j in range(k))
             assert sp.expand(shared - plain) == 0
     return "verified for K = 2, 3, 4"
-
-

@@ -46,7 +46,11 @@ def general_bound_is_attained() -> str:
     """K = 3 to 8 in a circle, psi = 1[q = 1]: one certain winner per comparator, so 1 - 1/K."""
     for k in range(3, 9):
         P = exact.preferences(
-            [Fraction(int(j - i == 1)) if j - i in (1, k - 1) else exact.HALF for i in range(k) for j in range(i + 1, k)]
+            [
+                Fraction(int(j - i == 1)) if j - i in (1, k - 1) else exact.HALF
+                for i in range(k)
+                for j in range(i + 1, k)
+            ]
         )
         A = tuple(tuple(Fraction(int(p == 1)) for p in row) for row in P)
         mu = exact.uniform(k)

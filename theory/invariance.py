@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from inspo.objectives import apply_psi, best_responses, gibbs_policy
-from theory import exact, flow, strategies
+from theory import flow, strategies
 from theory.claims import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem
@@ -80,7 +80,8 @@ def small_beta_recovers_the_best_responses() -> str:
         best = best_responses(P)
         A = np.asarray(P, dtype=float)
         margin = min(
-            (float(A[:, j].max() - A[i, j]) for j in range(len(mu)) for i in range(len(mu)) if not best[i, j]), default=1.0
+            (float(A[:, j].max() - A[i, j]) for j in range(len(mu)) for i in range(len(mu)) if not best[i, j]),
+            default=1.0,
         )
         beta = margin / 60
         policy = gibbs_policy(A, np.asarray(mu, dtype=float), beta)

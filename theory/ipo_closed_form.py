@@ -33,7 +33,11 @@ CLAIM = Claim(
 @CLAIM.check(Role.STATED, "exact")
 def normal_equations() -> str:
     """The gradient of the squared loss vanishes at c = S / tau: sum_j nu_j (c_i - c_j - (2 P_ij - 1) / (2 tau)) = 0."""
-    for P, nu in ((W, exact.uniform(3)), (W, exact.fractions("1/10 1/5 7/10")), (exact.preferences("1 0 1"), exact.uniform(3))):
+    for P, nu in (
+        (W, exact.uniform(3)),
+        (W, exact.fractions("1/10 1/5 7/10")),
+        (exact.preferences("1 0 1"), exact.uniform(3)),
+    ):
         for tau in exact.fractions("1 1/10"):
             c = [score / tau for score in exact.scores(P, nu)]
             for i in range(3):

@@ -10,7 +10,7 @@ import numpy as np
 from inspo.objectives import best_responses, optimality_gap
 from theory import exact, strategies
 from theory.claims import Claim, Role
-from theory.exact import HALF, W, Matrix
+from theory.exact import HALF, Matrix, W
 from theory.strategies import Array
 
 CLAIM = Claim(
@@ -44,7 +44,9 @@ def a_winner_is_not_always_given() -> str:
 def same_ranking_other_policy() -> str:
     """Two preferences with the same winner of every pair and different pi*."""
     other = exact.preferences("3/10 3/5 9/10")
-    assert all((p > HALF) == (q > HALF) for row, row2 in zip(W, other, strict=True) for p, q in zip(row, row2, strict=True))
+    assert all(
+        (p > HALF) == (q > HALF) for row, row2 in zip(W, other, strict=True) for p, q in zip(row, row2, strict=True)
+    )
     assert exact.best_responses(other) == [{1}, {1}, {1}]
     return "P13 = 9/10, P23 = 3/5 -> y1; P13 = 3/5, P23 = 9/10 -> y2"
 

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import sys
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +118,42 @@ def test_a_failure_shows_in_every_report(capsys, monkeypatch):
     assert "no longer so" in capsys.readouterr().out
     assert "**undecided**" in markdown([judge(failing)])
     assert Judgment(failing, judge(failing).outcomes).verdict is Verdict.UNDECIDED
+
+
+def calls_of(evidence):
+    """The project's functions that a check calls, its own inner ones aside."""
+    own, seen = evidence.run.__code__.co_filename, set()
+
+    def note(frame, event, _):
+        code = frame.f_code
+        module = Path(code.co_filename)
+        if event == "call" and module.is_relative_to(CHECKOUT) and module.name not in MACHINERY:
+            inner = code.co_filename == own and "<locals>" in code.co_qualname
+            if not inner and code is not evidence.run.__code__ and "<lambda>" not in code.co_qualname:
+                seen.add(f"{module.relative_to(CHECKOUT)}:{code.co_qualname}")
+
+    sys.setprofile(note)
+    try:
+        evidence.run()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+CHECKOUT = Path(__file__).parents[1]
+# Text to numbers and hypothesis around a property: they carry no mathematics of a claim.
+MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "claims.py"}
+READING = {"theory/exact.py:fractions", "theory/exact.py:preferences", "theory/exact.py:uniform"}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
+def test_two_kinds_of_evidence_share_no_function(claim, monkeypatch):
+    monkeypatch.setenv("THEORY_PROFILE", "glance")
+    called = [(evidence.kind, calls_of(evidence) - READING) for evidence in claim.evidence]
+    independent = [
+        (one, other)
+        for (one, calls), (other, others) in combinations(called, 2)
+        if one != other and not calls & others
+        if not any("objectives.py" in call for call in calls) or not any("objectives.py" in call for call in others)
+    ]
+    assert independent, {kind: sorted(calls) for kind, calls in called}

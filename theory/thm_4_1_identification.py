@@ -185,7 +185,11 @@ def copying_is_the_edge() -> str:
         policy = np.array(minimiser(P, u), dtype=float)
         losses.append(
             population_loss(
-                np.array(P), np.full(3, 1 / 3), lambda q: dpo(q, beta=0.5), Conditioning.SYMMETRIC, comparator_policy=policy
+                np.array(P),
+                np.full(3, 1 / 3),
+                lambda q: dpo(q, beta=0.5),
+                Conditioning.SYMMETRIC,
+                comparator_policy=policy,
             )
         )
         values.append(float(value(policy, np.array(P), np.full(3, 1 / 3))))
