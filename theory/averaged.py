@@ -22,8 +22,10 @@ CLAIM = Claim(
     paper="Sec. 5.3 (iv)",
     statement="Averaging L_DPO and L_sym gives a deployed policy that balances the two objectives.",
     truth=(
-        "At every minimiser the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted whatever "
-        "pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO alone does "
+        "At every minimiser the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be "
+        "fitted whatever "
+        "pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO "
+        "alone does "
         "move pi(. | x). Averaging then returns DPO at deployment; any difference comes from too little capacity, "
         "few steps, or finite data."
     ),
@@ -84,7 +86,8 @@ def deployed_limit(P: Floats, mu: Floats, beta: float, share: float) -> Floats:
         return flow.softmax(np.log(mu)[:, None] + u)[:, 0], np.log(mu)[:, None] + u + M
 
     def dpo_pull(prompt: Floats) -> Floats:
-        return flow.pull(np.repeat(prompt[:, None], k, axis=1), P, mu, beta).sum(axis=1)
+        pulls: Floats = flow.pull(np.repeat(prompt[:, None], k, axis=1), P, mu, beta).sum(axis=1)
+        return pulls
 
     def field(state: Floats) -> Floats:
         prompt, logits = policies(state)
@@ -109,7 +112,7 @@ def any_shared_score_leaves_room() -> str:
     u, mu = Fraction(1, 5), exact.uniform(3)
     table = [[u / 3 * exact.odds(W[i][j]) for j in range(3)] for i in range(3)]
     for j in range(3):
-        table[j][j] = 1 - sum(table[i][j] for i in range(3) if i != j)
+        table[j][j] = 1 - sum((table[i][j] for i in range(3) if i != j), Fraction(0))
         assert table[j][j] > 0
     for deployed in (
         exact.fractions("1/3 1/3 1/3"),

@@ -22,7 +22,8 @@ CLAIM = Claim(
     id="choice-model",
     paper="App. B, proof of Thm 4.1",
     statement=(
-        "For a generic r, the choice model gives P(w > l) = sigma(beta [log pi_r(w | l) / pi_ref(w) - log pi_r(l | w) / "
+        "For a generic r, the choice model gives P(w > l) = sigma(beta [log pi_r(w | l) / pi_ref(w) - log "
+        "pi_r(l | w) / "
         "pi_ref(l)])."
     ),
     truth=(

@@ -21,7 +21,8 @@ CLAIM = Claim(
     truth=(
         "Three things are equivalent for strictly increasing psi: one response is a best response to every "
         "comparator; one pi_bar serves every reference of full support; the gap is zero for one such reference, "
-        "hence for all. Preferences drawn independently have this with probability 3/8, 5/64, 1195/110592 at K = 3, 4, 5."
+        "hence for all. Preferences drawn independently have this with probability 3/8, 5/64, 1195/110592 at "
+        "K = 3, 4, 5."
     ),
     missing="",
     witness="P12 = 4/5, P13 = 3/4, P23 = 7/10: always y1, no gap for any psi and mu, separable for no increasing psi",
@@ -44,7 +45,6 @@ def best_response_without_bradley_terry() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def separable_for_no_increasing_psi() -> str:
     """No a, b and strictly increasing psi give psi(P[i, j]) = a_i + b_j on the witness."""
-
     from theory import solver
 
     a, b = solver.reals("a", 3), solver.reals("b", 3)

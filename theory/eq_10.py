@@ -27,8 +27,10 @@ CLAIM = Claim(
     truth=(
         "Gradient flow arrives at one minimiser of (9) that depends on mu and beta. For K = 2 it conserves "
         "sum t + e^t over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W "
-        "function. For balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimisers "
-        "end elsewhere at equal loss. V tends to V* as beta -> 0 in the cases computed; at beta = 1 it can be below DPO's."
+        "function. For balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. "
+        "Real optimisers "
+        "end elsewhere at equal loss. V tends to V* as beta -> 0 in the cases computed; at beta = 1 it can "
+        "be below DPO's."
     ),
     missing="",
     witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",
@@ -86,8 +88,20 @@ def three_responses() -> str:
     return f"W: {at[0]:.6f}, {at[1]:.6f}; Bradley-Terry: {trained:.6f} < DPO {dpo_value:.6f}"
 
 
-@CLAIM.check(Role.INSTEAD, "numeric")
-def lambert_w_closed_form() -> str:
+@CLAIM.check(Role.REFUTED, "numeric")
+def below_dpo_by_the_closed_form() -> str:
+    """The same without integrating: the conserved quantity and the Lambert W function."""
+    b, a = lambert_limit(0.75, (0.5, 0.5), 1.0)
+    assert abs(b - 0.683269) < 1e-6
+    assert abs(b / a - 3) < 1e-9
+    V = (b * 0.75 + (1 - b) / 2 + a * 0.25 + (1 - a) / 2) / 2
+    assert abs(V - (0.5 + b / 12)) < 1e-12
+    assert V < 9 / 16
+    return f"pi(y1 | y2) = {b:.6f}, V = {V:.6f} < .5625"
+
+
+@CLAIM.check(Role.INSTEAD, "ODE")
+def lambert_w_is_where_flow_ends() -> str:
     """K = 2: the Lambert W closed form agrees with the integrated flow, over P, mu and beta."""
     worst = 0.0
     for p, m, beta in ((0.75, 0.5, 1.0), (0.75, 0.5, 0.1), (0.6, 0.1, 0.5), (0.9, 0.3, 2.0), (0.2, 0.7, 1.0)):

@@ -3,6 +3,8 @@
 Eq. (16) writes + and - where Eq. (9) and (10) write w and l.
 """
 
+import math
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -18,22 +20,24 @@ CLAIM = Claim(
     id="eq-16",
     paper="App. C.3, Eq. (16)",
     statement=(
-        "The optional bidirectional objective (16) differs from the standard one: it calibrates, may reduce variance, and "
+        "The optional bidirectional objective (16) differs from the standard one: it calibrates, may reduce "
+        "variance, and "
         "doubles the cost against one-sided conditioning."
     ),
     truth=(
-        "(16) is (9) and (10), letter by letter: the same loss, gradient, variance and cost for every policy. Against one-sided "
-        "conditioning the number of sequences is the same, two a pair, and the tokens differ by (chosen - rejected) length."
+        "(16) is (9) and (10), letter by letter: the same loss, gradient, variance and cost for every "
+        "policy. Against one-sided "
+        "conditioning the number of sequences is the same, two a pair, and the tokens differ by (chosen - "
+        "rejected) length."
     ),
     missing="",
     witness="log pi(+ | -), log pi(- | +), references = -1, -2, -3, -5: both losses are log(1 + e^(beta))",
 )
 
 
-def by_the_letter(plus: float, minus: float, ref_plus: float, ref_minus: float, beta: float) -> float:
-    """Eq. (16) for one pair, in plain Python floats."""
-    import math
-
+def by_the_letter(logps: list[float], beta: float) -> float:
+    """Eq. (16) for one pair, in plain Python floats: log pi(+ | -), log pi(- | +), and the references of + and -."""
+    plus, minus, ref_plus, ref_minus = logps
     z = beta * (plus - ref_plus) - beta * (minus - ref_minus)
     return math.log1p(math.exp(-z)) if z > -30 else -z
 
@@ -58,7 +62,7 @@ def same_loss_and_gradient() -> str:
         chosen, rejected = (torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in values[:2])
         pairs = PairLogps(chosen, rejected, *(torch.tensor([v], dtype=torch.float64) for v in values[2:]))
         loss = dpo(pairs, beta=beta)
-        assert np.isclose(loss.item(), by_the_letter(*values, beta), rtol=1e-9)
+        assert np.isclose(loss.item(), by_the_letter(values, beta), rtol=1e-9)
         slope_w, slope_l = torch.autograd.grad(loss.sum(), [chosen, rejected])
         assert slope_w.item() == -slope_l.item()
 
@@ -78,4 +82,5 @@ def cost_against_one_sided() -> str:
     length = {ResponseRole.CHOSEN: w, ResponseRole.REJECTED: ell}
     tokens = {c: sum(x + length[a] + length[b] for a, b in requests if b) for c, requests in needed.items()}
     assert tokens[Conditioning.SYMMETRIC] - tokens[Conditioning.ONE_SIDED] == w - ell
-    return f"x, w, l = 42, 369, 180 tokens: {tokens[Conditioning.SYMMETRIC]} against {tokens[Conditioning.ONE_SIDED]}, not double"
+    both, one = tokens[Conditioning.SYMMETRIC], tokens[Conditioning.ONE_SIDED]
+    return f"x, w, l = 42, 369, 180 tokens: {both} against {one}, not double"

@@ -29,13 +29,20 @@ def fractions(text: str) -> Row:
 def preferences(upper: str | Sequence[Fraction]) -> Matrix:
     """The preference matrix with these entries above the diagonal, in reading order.
 
+    Raises:
+        ValueError: a number of entries that fills no triangle, or one outside [0, 1], named.
+
     >>> preferences("3/4")
     ((Fraction(1, 2), Fraction(3, 4)), (Fraction(1, 4), Fraction(1, 2)))
     """
     entries = fractions(upper) if isinstance(upper, str) else tuple(upper)
     k = next(k for k in range(2, 99) if k * (k - 1) // 2 >= len(entries))
-    assert len(entries) == k * (k - 1) // 2, f"{len(entries)} entries fill no triangle"
+    if len(entries) != k * (k - 1) // 2:
+        raise ValueError(f"{len(entries)} entries fill no triangle: 1, 3, 6, 10, ... do")
     above = dict(zip(combinations(range(k), 2), entries, strict=True))
+    for (i, j), p in above.items():
+        if not 0 <= p <= 1:
+            raise ValueError(f"P[{i}, {j}] = {p} is not a probability in [0, 1]")
     return tuple(
         tuple(HALF if i == j else above[i, j] if i < j else 1 - above[j, i] for j in range(k)) for i in range(k)
     )
@@ -51,20 +58,32 @@ def bradley_terry(strengths: Sequence[int]) -> Matrix:
     return tuple(tuple(Fraction(a, a + b) for b in strengths) for a in strengths)
 
 
+def check_distribution(p: Row, name: str) -> None:
+    """Raise ValueError, naming the entry, unless p is a distribution."""
+    for i, entry in enumerate(p):
+        if entry < 0:
+            raise ValueError(f"{name}[{i}] = {entry} is negative")
+    if sum(p) != 1:
+        raise ValueError(f"{name} sums to {sum(p)}, a distribution must sum to 1")
+
+
 def scores(P: Matrix, mu: Row) -> Row:
     """S(i) = sum_j mu_j P[i][j], psi being the identity."""
+    check_distribution(mu, "mu")
     return tuple(sum((m * p for m, p in zip(mu, row, strict=True)), Fraction(0)) for row in P)
 
 
 def value(policy: Row, P: Matrix, mu: Row) -> Fraction:
     """V of a prompt-only policy, psi being the identity."""
+    check_distribution(policy, "policy")
     return sum((p * s for p, s in zip(policy, scores(P, mu), strict=True)), Fraction(0))
 
 
 def conditioned_value(policy: Matrix, P: Matrix, mu: Row) -> Fraction:
     """V of a policy that sees the response it is judged against, psi being the identity."""
     k = range(len(mu))
-    assert all(sum(policy[i][j] for i in k) == 1 for j in k), "a column is no distribution"
+    for j in k:
+        check_distribution(tuple(policy[i][j] for i in k), f"policy's column {j}")
     return sum((mu[j] * policy[i][j] * P[i][j] for i in k for j in k), Fraction(0))
 
 
@@ -94,7 +113,13 @@ def common_best_response(P: Matrix) -> set[int]:
 
 
 def odds(p: Fraction) -> Fraction:
-    """p / (1 - p)."""
+    """p / (1 - p).
+
+    Raises:
+        ValueError: p = 1, whose odds are infinite.
+    """
+    if p == 1:
+        raise ValueError("p = 1 has no finite odds: keep preferences inside (0, 1)")
     return p / (1 - p)
 
 

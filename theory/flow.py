@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inspo.preferences import validate
+
 Floats = npt.NDArray[np.float64]
 
 # Relative and absolute tolerance of the integration, and the largest pull at which it has arrived.
@@ -83,9 +85,10 @@ def conditioned_limit(P: Any, mu: Any, beta: float) -> Floats:
         (K, K) policy; the pull left is at most `ARRIVED` times beta min(mu)^2.
 
     Raises:
+        ValueError: a preference of 0 or 1, where no minimiser exists, or a mu_j of 0, named.
         AssertionError: the flow has not arrived.
     """
-    P, mu = np.asarray(P, dtype=np.float64), np.asarray(mu, dtype=np.float64)
+    P, mu = interior(P, mu)
     scale = beta * mu.min() ** 2
     limit = integrate(
         lambda logits: velocity(logits, P, mu, beta),
@@ -127,6 +130,20 @@ def integrate(
     return Limit(final, left, float(solution.t[-1]))
 
 
+def interior(P: Any, mu: Any) -> tuple[Floats, Floats]:
+    """P and mu as floats.
+
+    Raises:
+        ValueError: P invalid, an entry of P outside (0, 1), or one of mu not positive; named.
+    """
+    table, reference = validate(P).astype(np.float64), np.asarray(mu, dtype=np.float64)
+    for i, j in np.argwhere((table <= 0) | (table >= 1)):
+        raise ValueError(f"P[{i}, {j}] = {table[i, j]} must be inside (0, 1): the loss has no minimum there")
+    for (j,) in np.argwhere(~(reference > 0)):
+        raise ValueError(f"mu[{j}] = {reference[j]} must be > 0: the reference must give every response")
+    return table, reference
+
+
 def conditioned_value(policy: Floats, P: Any, mu: Any) -> float:
     """V of a conditioned policy, psi being the identity."""
     return float(np.sum(np.asarray(policy) * np.asarray(P, dtype=np.float64) * np.asarray(mu, dtype=np.float64)))
@@ -140,7 +157,7 @@ def dpo_limit(P: Any, mu: Any, beta: float, nu: Any = None) -> Floats:
     """
     from scipy.special import expit
 
-    P, mu = np.asarray(P, dtype=np.float64), np.asarray(mu, dtype=np.float64)
+    P, mu = interior(P, mu)
     weights = np.outer(*[mu if nu is None else np.asarray(nu, dtype=np.float64)] * 2)
     c = np.zeros(len(mu))
     for _ in range(100):

@@ -36,7 +36,8 @@ CLAIM = Claim(
     statement="Human preferences are inherently non-separable, so self-reflection has something to gain.",
     truth=(
         "Of four published tables, Bradley-Terry is rejected for one: the celebrities, which have no cycle at all. The "
-        "other three look as Bradley-Terry plus sampling noise looks, their cycles and gaps included: noise alone would "
+        "other three look as Bradley-Terry plus sampling noise looks, their cycles and gaps included: noise "
+        "alone would "
         "show nine tenths of the girls' gap and more than all of the boys'. And even a real gap can be small: 1/162."
     ),
     missing="which preferences: it holds for one of the four tables and is not seen in three",
@@ -177,7 +178,8 @@ def celebrities_are_not_separable() -> str:
     assert table.deviance_p < LEVEL / len(TABLES)
     assert table.triads == 0
     assert 0.005 < table.gap_p < 0.025
-    return f"misfit p = {table.deviance_p:.4f}; gap {table.gap:.4f}, of which noise {table.gap_by_noise:.4f}, p = {table.gap_p:.3f}"
+    gap = f"gap {table.gap:.4f}, of which noise {table.gap_by_noise:.4f}, p = {table.gap_p:.3f}"
+    return f"misfit p = {table.deviance_p:.4f}; {gap}"
 
 
 @CLAIM.check(Role.REPAIRED, "exact")
@@ -213,7 +215,8 @@ def how_much_of_each_gap_is_noise() -> str:
 
 def relative_frequencies(name: str) -> Floats:
     """Relative frequencies of a table, (K, K)."""
-    return frequencies(load_counts(name).astype(np.float64)[None])[0]
+    (P,) = frequencies(load_counts(name).astype(np.float64)[None])
+    return np.asarray(P)
 
 
 def uniform(name: str) -> Floats:

@@ -21,7 +21,8 @@ CLAIM = Claim(
     paper="Sec. 2, Table 1 (IPO)",
     statement="IPO fits the framework of (4): it solves it for a psi, with a KL penalty.",
     truth=(
-        "For all preferences: IPO's minimiser is pi proportional to mu exp(S / tau), the one solution of (4) with psi = "
+        "For all preferences: IPO's minimiser is pi proportional to mu exp(S / tau), the one solution of (4) "
+        "with psi = "
         "identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however "
         "trained, lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
     ),

@@ -21,17 +21,20 @@ from hypothesis import strategies as st
 Array = npt.NDArray[Any]
 Problem = tuple[Array, Array]  # P and mu
 
-THOROUGH = 20
+# Examples as a multiple of the quick profile's; "glance" only looks which code runs.
+PROFILES = {"quick": 1, "thorough": 20, "glance": 0}
 
 
 def examples(quick: int) -> int:
-    """How many examples to try where the quick profile tries `quick`."""
-    return quick * {"quick": 1, "thorough": THOROUGH, "glance": 0}.get(profile(), 1) or 3
+    """How many examples to try where the quick profile tries `quick`.
 
-
-def profile() -> str:
-    """``quick``, ``thorough``, or ``glance``: three examples, only to see which code runs."""
-    return os.environ.get("THEORY_PROFILE", "quick")
+    Raises:
+        ValueError: THEORY_PROFILE is set to something else than a profile.
+    """
+    profile = os.environ.get("THEORY_PROFILE", "quick")
+    if profile not in PROFILES:
+        raise ValueError(f"THEORY_PROFILE = {profile!r} must be one of {', '.join(PROFILES)}")
+    return max(3, quick * PROFILES[profile])
 
 
 def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], tries: int = 120) -> int:
@@ -61,10 +64,23 @@ def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], trie
     def attempt(drawn: tuple[Any, ...]) -> None:
         nonlocal tried
         tried += 1
-        holds(*drawn)
+        try:
+            holds(*drawn)
+        except AssertionError as error:
+            error.add_note(f"Counterexample: {', '.join(map(readable, drawn))}")
+            raise
 
     attempt()
     return tried
+
+
+def readable(drawn: Any) -> str:
+    """A drawn argument as one would write it by hand: ``[[1/2, 3/4], [1/4, 1/2]]``."""
+    if isinstance(drawn, np.ndarray):
+        drawn = drawn.tolist()
+    if isinstance(drawn, list | tuple):
+        return f"[{', '.join(map(readable, drawn))}]"
+    return str(drawn)
 
 
 def find_one(strategy: st.SearchStrategy[Any], holds: Callable[[Any], bool], tries: int = 5000) -> Any:
@@ -123,11 +139,11 @@ def preference_matrices(k: int, *, interior: bool = False) -> st.SearchStrategy[
     """
     margin = Fraction(int(interior), 20)
     extreme = st.sampled_from(["1/1000", "1/100", "99/100", "999/1000", *([] if interior else ["0", "1"])])
-    ties = st.sampled_from(["1/4", "1/2", "3/4"])
+    ties = st.sampled_from(["1/2", "1/4", "3/4"])
     return st.one_of(
+        _upper(k, ties.map(Fraction)),  # first, so that counterexamples shrink to it
         _upper(k, st.fractions(margin, 1 - margin, max_denominator=20)),
         _upper(k, extreme.map(Fraction)),
-        _upper(k, ties.map(Fraction)),
         _cyclic(k),
         _bradley_terry(k),
     )
@@ -138,7 +154,8 @@ def references(k: int, *, full_support: bool = False) -> st.SearchStrategy[Array
     weights = st.lists(st.integers(int(full_support), 6), min_size=k, max_size=k).filter(any)
     tiny = st.integers(0, k - 1).map(lambda i: [1 if j == i else 10_000 for j in range(k)])
     vertex = st.integers(0, k - 1).map(lambda i: [int(j == i) for j in range(k)])
-    mixed = st.one_of(weights, tiny) if full_support else st.one_of(weights, tiny, vertex)
+    even = st.just([1] * k)  # first, so that counterexamples shrink to it
+    mixed = st.one_of(even, weights, tiny) if full_support else st.one_of(even, weights, tiny, vertex)
     return mixed.map(lambda w: np.array([Fraction(entry, sum(w)) for entry in w]))
 
 

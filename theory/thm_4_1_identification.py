@@ -31,7 +31,7 @@ CLAIM = Claim(
         "repeats its comparator."
     ),
     missing="",
-    witness="P12 = 3/4, beta = 1, mu = 1/2: pi(y1 | y2) = b and pi(y2 | y1) = b / 3 for any b in (0, 1); V = 1/2 + b / 12",
+    witness="P12 = 3/4, beta = 1, mu = 1/2: pi(y1 | y2) = b, pi(y2 | y1) = b / 3 for any b in (0, 1); V = 1/2 + b / 12",
 )
 
 
@@ -46,7 +46,7 @@ def minimiser(P: Matrix, u: Fraction) -> Matrix:
     k = len(P)
     table = [[u / k * exact.odds(P[i][j]) if i != j else Fraction(0) for j in range(k)] for i in range(k)]
     for j in range(k):
-        table[j][j] = 1 - sum(table[i][j] for i in range(k))
+        table[j][j] = 1 - sum((table[i][j] for i in range(k)), Fraction(0))
     assert all(table[j][j] > 0 for j in range(k)), f"u = {u} leaves nothing for the comparator"
     return tuple(map(tuple, table))
 
@@ -160,7 +160,7 @@ def value_range(P: Array, mu: Array, beta: float) -> tuple[float, float]:
         spent[j, column], spent[i, column] = 1, back[column]
     best = linprog(-gain, A_ub=spent, b_ub=mu, method="highs")
     assert best.success, best.message
-    return 0.5, 0.5 - float(best.fun)
+    return 0.5, 0.5 - float(best.fun or 0)
 
 
 @CLAIM.check(Role.INSTEAD, "symbolic")
