@@ -207,6 +207,7 @@ def orpo(
     odds = _expected_over_labels(contrast, pairs, label_smoothing, preference)
     if likelihood is None:
         likelihood = -pairs.length_means()[0]
+    _fits("likelihood", likelihood, pairs)
     return likelihood + lam * odds
 
 
@@ -426,6 +427,7 @@ def kto(
     _non_negative(lam_w=lam_w, lam_l=lam_l)
     if halves not in ("mean", "sum"):
         raise ValueError(f"halves = {halves!r} must be 'mean' or 'sum'")
+    _fits("kl", kl, pairs)
     constant_kl = kl.detach() if isinstance(kl, Tensor) else kl
     scale = 0.5 if halves == "mean" else 1.0
 
@@ -527,9 +529,16 @@ def _add_likelihood(loss: Tensor, pairs: PairLogps, weight: float, *, length_mea
     """Return loss - weight log pi(w), per token if length_mean."""
     if weight == 0:
         return loss
-    _non_negative(likelihood_weight=weight)
+    _non_negative(sft_weight=weight)
     chosen, _ = pairs.length_means() if length_mean else pairs.logps()
     return loss - weight * chosen
+
+
+def _fits(name: str, value: Tensor | float, pairs: PairLogps) -> None:
+    """Refuse a tensor that would broadcast the pairs to another shape."""
+    shape = pairs.chosen_logps.shape
+    if isinstance(value, Tensor) and value.ndim and value.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, but there are {tuple(shape)} pairs")
 
 
 def _logit_of_exp(logp: Tensor) -> Tensor:

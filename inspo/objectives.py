@@ -56,7 +56,8 @@ def validate_distribution(values: npt.ArrayLike, name: str, axis: int = -1) -> A
     off = _sums_off(array, axis)
     if (index := first_offender(off)) is not None:
         where = name if not index else f"{name} at {list(index)}"
-        raise ValueError(f"{where} sums to {array.sum(axis=axis)[index]}, a distribution must sum to 1")
+        total = np.asarray(array.sum(axis=axis))[index]
+        raise ValueError(f"{where} sums to {total}, a distribution must sum to 1")
     return array
 
 
@@ -95,7 +96,9 @@ def value(policy: npt.ArrayLike, P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi =
     k = P.shape[-1]
     if policy.shape[-2] != k:
         raise ValueError(f"policy has {policy.shape[-2]} responses, P has {k}")
-    return _weighted(policy * A, mu).sum(axis=-1).sum(axis=-1)
+    if policy.dtype != A.dtype:
+        policy, A = policy.astype(np.float64), A.astype(np.float64)
+    return _weighted(policy * A, mu).sum(axis=(-2, -1))
 
 
 def scores(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -> Array:
@@ -177,7 +180,7 @@ def optimality_gap(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -
         ValueError: as :func:`value`.
     """
     _, mu, A = _problem(P, mu, psi)
-    mean_of_best = (mu * A.max(axis=-2)).sum(axis=-1)
+    mean_of_best = _weighted(A.max(axis=-2, keepdims=True), mu).sum(axis=(-2, -1))
     return mean_of_best - _weighted(A, mu).sum(axis=-1).max(axis=-1)
 
 
@@ -202,14 +205,14 @@ def gibbs_policy(reward: npt.ArrayLike, mu: npt.ArrayLike, beta: float) -> Array
     if (index := first_offender(not_finite(rewards))) is not None:
         raise ValueError(f"{entry_name('reward', index)} = {rewards[index]} must be finite")
     reference = validate_distribution(mu, "mu").astype(np.float64)
-    if rewards.ndim == reference.ndim:
-        rewards, squeeze = rewards[..., :, None], True
-    else:
-        squeeze = False
+    squeeze = rewards.ndim == reference.ndim
+    if squeeze:
+        rewards = rewards[..., :, None]
     if rewards.ndim < 2 or rewards.shape[-2] != reference.shape[-1]:
         raise ValueError(f"reward of shape {np.shape(reward)} does not fit mu of shape {reference.shape}")
-    with np.errstate(divide="ignore"):
-        log_policy = np.log(reference)[..., :, None] + rewards / beta
+    supported = np.where(reference[..., :, None] > 0, rewards, -np.inf)
+    with np.errstate(divide="ignore", over="ignore"):
+        log_policy = np.log(reference)[..., :, None] + (supported - supported.max(axis=-2, keepdims=True)) / beta
     policy: Array = np.exp(log_policy - log_policy.max(axis=-2, keepdims=True))
     policy = policy / policy.sum(axis=-2, keepdims=True)
     return policy[..., 0] if squeeze else policy
@@ -251,21 +254,28 @@ def population_loss(
     """
     P, mu, _ = _problem(P, mu, "identity")
     nu = mu if pair_distribution is None else validate_distribution(pair_distribution, "pair_distribution")
-    conditioned = {
-        "comparator_logps": comparator_policy,
-        "ref_comparator_logps": reference_comparator_policy,
-    }
+    prompt = None if prompt_policy is None else validate_distribution(prompt_policy, "prompt_policy")
     tables = {
-        "ref_logps": _logps(mu),
-        "prompt_logps": None if prompt_policy is None else _logps(validate_distribution(prompt_policy, "policy")),
-        **{
-            name: None if table is None else _logps(_conditioned_policy(as_numeric(table, "policy")))
-            for name, table in conditioned.items()
-        },
+        "comparator_logps": ("comparator_policy", comparator_policy),
+        "ref_comparator_logps": ("reference_comparator_policy", reference_comparator_policy),
     }
-    pairs = tabular_pairs(conditioning, reference=reference, **tables)
+    conditioned = {
+        key: None if table is None else _logps(_sized(_conditioned_policy(as_numeric(table, name)), P, name))
+        for key, (name, table) in tables.items()
+    }
+    pairs = tabular_pairs(
+        conditioning,
+        prompt_logps=None if prompt is None else _logps(_sized(prompt, P, "prompt_policy")),
+        ref_logps=_logps(mu),
+        reference=reference,
+        **conditioned,
+    )
     losses = conditioned_loss(loss, pairs)
-    weights = population_weights(torch.as_tensor(P.astype(np.float64)), torch.as_tensor(nu.astype(np.float64)))
+    weights = population_weights(
+        torch.as_tensor(P.astype(np.float64)), torch.as_tensor(_sized(nu, P, "pair_distribution").astype(np.float64))
+    )
+    # Two impossible responses have no difference of log-probs; either alone would already cost infinity.
+    losses = torch.where(losses.isnan(), torch.inf, losses)
     total = torch.where(weights > 0, weights * losses, 0.0).sum(dim=(-2, -1))
     return total.numpy()[()]
 
@@ -304,12 +314,24 @@ def apply_psi(P: npt.ArrayLike, psi: Psi) -> Array:
 
 
 def _apply_callable(psi: Callable[[Any], Any], P: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
+    """Apply psi to the whole array or, if it takes single numbers, entry by entry; exactly if it can."""
+    exact_then_float = [P] if P.dtype == np.float64 else [P, P.astype(np.float64)]
+    with np.errstate(all="ignore"):
+        for values in exact_then_float:
+            for call in (psi, np.frompyfunc(psi, 1, 1)):
+                try:
+                    return np.broadcast_to(as_numeric(call(values), "psi(P)"), P.shape)
+                except (ArithmeticError, AttributeError, TypeError, ValueError):
+                    continue
+    for index, q in np.ndenumerate(P):
         try:
-            result = psi(P)
-        except (TypeError, ValueError, AttributeError):  # a function of one number, not of an array
-            result = np.frompyfunc(psi, 1, 1)(P)
-    return np.broadcast_to(as_numeric(result, "psi(P)"), P.shape)
+            psi(float(q))
+        except (ArithmeticError, ValueError) as error:
+            raise ValueError(
+                f"psi is undefined at {entry_name('P', index)} = {P[index]} ({error}): "
+                "psi must be finite, so keep P inside (0, 1)"
+            ) from error
+    return np.broadcast_to(as_numeric(psi(P), "psi(P)"), P.shape)  # fails as before, with psi's own traceback
 
 
 def _problem(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi) -> tuple[Array, Array, Array]:
@@ -328,8 +350,15 @@ def _weighted(table: Array, mu: Array) -> Array:
     return table * mu[..., None, :]
 
 
+def _sized(table: Array, P: Array, name: str) -> Array:
+    """Check that a table is about as many responses as P."""
+    if table.shape[-1] != P.shape[-1]:
+        raise ValueError(f"{name} has {table.shape[-1]} responses, P has {P.shape[-1]}")
+    return table
+
+
 def _conditioned_policy(policy: Array) -> Array:
-    if policy.shape[-1] != policy.shape[-2]:
+    if policy.ndim < 2 or policy.shape[-1] != policy.shape[-2]:
         raise ValueError(f"a conditioned policy must be square, (..., K, K), got shape {policy.shape}")
     if _sums_off(policy, -2).any() and not _sums_off(policy, -1).any():
         raise ValueError("the policy's rows sum to 1, not its columns; column j must be pi(. | x, y_j): transpose it")

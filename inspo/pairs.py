@@ -1,13 +1,71 @@
-"""What a loss needs to know of a batch of preference pairs.
+"""A preference pair in tokens, and what a loss needs to know of a batch of pairs.
 
 Shapes: B pairs. Any common shape works, since every loss is elementwise; the toy uses (N, K, K).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """One prompt and two responses to it, in token ids. The responses may be any integer sequence.
+
+    Attributes:
+        prompt: everything before the response, down to the header that opens the assistant's turn:
+            beginning-of-text token, system message, earlier turns. At least one token, since the
+            first response token is predicted from the last prompt token.
+        chosen: the preferred response with its own end-of-turn token, as the model would emit it.
+        rejected: the dispreferred response, likewise.
+        record: name or number of the data record, for messages.
+        preference: probability in [0, 1] that `chosen` really is the better one; 1 for a hard label.
+
+    Raises:
+        ValueError: an empty prompt or response, two equal responses, something that is not a token
+            id, or a preference outside [0, 1]; the message names the record.
+
+    >>> PreferencePair([1, 2], [3, 9], [4, 9], record=17).chosen
+    (3, 9)
+    >>> PreferencePair([1, 2], [3, 9], [], record=17)
+    Traceback (most recent call last):
+    ValueError: record 17: the rejected response is empty
+    """
+
+    prompt: Sequence[int]
+    chosen: Sequence[int]
+    rejected: Sequence[int]
+    record: int | str = 0
+    preference: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, what in (("prompt", "prompt"), ("chosen", "chosen response"), ("rejected", "rejected response")):
+            tokens = np.asarray(getattr(self, name))
+            if tokens.size == 0:
+                raise ValueError(f"record {self.record}: the {what} is empty")
+            if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+                raise ValueError(f"record {self.record}: the {what} must be a flat sequence of token ids")
+            if tokens.min() < 0:
+                raise ValueError(f"record {self.record}: the {what} holds the negative token id {tokens.min()}")
+            object.__setattr__(self, name, tuple(tokens.tolist()))
+        if self.chosen == self.rejected:
+            raise ValueError(f"record {self.record}: chosen and rejected are the same response")
+        if not 0 <= self.preference <= 1:
+            raise ValueError(f"record {self.record}: preference = {self.preference} is not a probability in [0, 1]")
+
+    def check_vocabulary(self, vocab_size: int) -> None:
+        """Check that the model has every token.
+
+        Raises:
+            ValueError: a token id >= `vocab_size`, naming the record.
+        """
+        largest = max(*self.prompt, *self.chosen, *self.rejected)
+        if largest >= vocab_size:
+            raise ValueError(f"record {self.record}: token id {largest} is outside the vocabulary of {vocab_size}")
 
 
 @dataclass(frozen=True)
@@ -23,8 +81,8 @@ class PairLogps:
         rejected_length: (B,) length of the rejected response in tokens, or None.
 
     Raises:
-        ValueError: shapes that differ, log-probs that are not floating point, or only one
-            response's reference or length given.
+        ValueError: shapes that differ, log-probs that are not floating point, a length below one,
+            or only one response's reference or length given.
 
     Source: the quantities of Table 1 and Algorithm 1 (paper, arXiv:2512.23126).
 
@@ -51,6 +109,8 @@ class PairLogps:
                 raise ValueError(f"{field.name} has shape {tuple(tensor.shape)}, but chosen_logps has {tuple(shape)}")
             if field.name.endswith("_logps") and not tensor.is_floating_point():
                 raise ValueError(f"{field.name} must be floating point, got {tensor.dtype}")
+            if field.name.endswith("_length") and bool((tensor < 1).any()):
+                raise ValueError(f"{field.name} holds an empty response: lengths are at least one token")
         if (self.ref_chosen_logps is None) != (self.ref_rejected_logps is None):
             raise ValueError("give reference log-probs of both responses or of neither")
         if (self.chosen_length is None) != (self.rejected_length is None):

@@ -26,6 +26,9 @@ Array = npt.NDArray[Any]
 # How far P + P^T may be from 1 in floating point; tables printed to a few digits still sum exactly.
 TOLERANCE = 1e-8
 
+# Counts up to here are exact in float64.
+LARGEST_COUNT = 2**53
+
 
 def as_numeric(values: npt.ArrayLike, name: str) -> Array:
     """Return `values` as a float64 array, or as an object array if it holds exact rationals.
@@ -37,10 +40,9 @@ def as_numeric(values: npt.ArrayLike, name: str) -> Array:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers, got ragged rows") from error
-    if array.dtype != object:
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} must hold numbers, got entries of type {array.dtype}")
+    if array.dtype.kind in "biuf":
         return array.astype(np.float64)
+    array = np.asarray(values, dtype=object)
     for index, entry in np.ndenumerate(array):
         if isinstance(entry, bool) or not isinstance(entry, (Rational, float, np.floating, np.integer)):
             raise ValueError(f"{entry_name(name, index)} is {entry!r}; every entry must be a number")
@@ -190,6 +192,8 @@ def validate_counts(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
         raise ValueError(f"counts must be square, (K, K) with K >= 2, got shape {table.shape}")
     if (index := first_offender(not_finite(table))) is not None:
         raise ValueError(f"{entry_name('counts', index)} = {table[index]} is not a count")
+    if (index := first_offender((table > LARGEST_COUNT).astype(bool))) is not None:
+        raise ValueError(f"{entry_name('counts', index)} = {table[index]} is no count of people: at most 2^53")
     if (index := first_offender((table < 0).astype(bool))) is not None:
         raise ValueError(f"{entry_name('counts', index)} = {table[index]} is negative; a count is 0, 1, 2, ...")
     if (index := first_offender((table % 1 != 0).astype(bool))) is not None:
@@ -297,7 +301,7 @@ def load_table(path: str | Path) -> PreferenceTable:
 def _parse_json(text: str, stem: str) -> PreferenceTable:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"not valid JSON (cut off?): {error}") from None
     if not isinstance(content, dict) or ("counts" in content) == ("preferences" in content):
         raise ValueError('expected a JSON object with one of the keys "counts" and "preferences"')
@@ -312,21 +316,41 @@ def _parse_json(text: str, stem: str) -> PreferenceTable:
 
 
 def _parse_csv(text: str, stem: str) -> PreferenceTable:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
-    labels: list[str] | None = None
-    if len(rows) > 1 and _number(rows[0][-1]) is None:  # a header row: its last cell names a response
-        header, rows = rows[0], rows[1:]
-        labelled_rows = len(rows[0]) == len(rows) + 1
-        labels = header[1:] if labelled_rows and len(header) == len(rows[0]) else header
-        rows = [row[1:] for row in rows] if labelled_rows else rows
-    elif len(rows[0]) == len(rows) + 1:
-        labels, rows = [row[0] for row in rows], [row[1:] for row in rows]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
+    except csv.Error as error:
+        raise ValueError(f"not valid CSV: {error}") from None
+    labels, rows = _split_labels([row for row in rows if any(row)])
     numbers = [[cell if (value := _number(cell)) is None else value for cell in row] for row in rows]
     diagonal = [row[i] for i, row in enumerate(numbers) if i < len(row)]
     is_counts = all(entry == 0 for entry in diagonal)
     if not is_counts and 0 in diagonal:
         raise ValueError(f"the diagonal must be all 0 (counts) or all 0.5 (probabilities), got {diagonal}")
     return _table(numbers, labels, stem, stem, is_counts=is_counts)
+
+
+def _split_labels(rows: list[list[str]]) -> tuple[list[str] | None, list[list[str]]]:
+    """Take a header row and a first column of names off a table, if it has them.
+
+    They are told by the table's shape and by holding no number; the corner above the names may be
+    blank, titled or missing.
+    """
+
+    def names(cells: list[str]) -> bool:
+        return all(cell and _number(cell) is None for cell in cells)
+
+    if len(rows) < 2:
+        raise ValueError("the file holds no table of at least two responses")
+    height, width = len(rows), len(rows[-1])
+    first_column = [row[0] for row in rows]
+    header = rows[0][-(width - 1) :]
+    if height == width and names(header) and names(first_column[1:]):
+        return header, [row[1:] for row in rows[1:]]
+    if width == height + 1 and names(first_column):
+        return first_column, [row[1:] for row in rows]
+    if height == width + 1 and names(rows[0]):
+        return rows[0], rows[1:]
+    return None, rows
 
 
 def _number(cell: str) -> float | None:

@@ -63,8 +63,8 @@ class ToyConfig:
         for name in ("learning_rate", "beta"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)} must be a positive number")
-        if self.quick and self.redraw:
-            raise ValueError("--quick and --redraw exclude each other: redrawing does not train")
+        if self.redraw and replace(self, redraw=False, out=Path()) != ToyConfig(out=Path()):
+            raise ValueError("--redraw trains nothing, so it takes no other option than --out")
 
     def effective(self) -> ToyConfig:
         """The configuration that runs: --quick cuts replicates to 16 and steps to 400 at most."""

@@ -36,11 +36,11 @@ def run(config: ToyConfig) -> None:
     """
     from rich.console import Console
 
+    user = _user_table(config)
+    earlier = _read(config.out / "results.json") if config.redraw else None
     with _writable(config.out) as staging:
-        if config.redraw:
-            results = _read(config.out / "results.json")
-        else:
-            results = compute(config.effective(), _user_table(config))
+        results = earlier or compute(config.effective(), user)
+        if not earlier:
             (staging / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
         for name, numbers in results["plots"].items():
             save(PLOTS[name](numbers), staging, name)
@@ -101,17 +101,20 @@ def _user_table(config: ToyConfig) -> PreferenceTable | None:
 @contextmanager
 def _writable(out: Path) -> Iterator[Path]:
     """A staging folder beside `out`, moved into it file by file when all went well."""
+    existed = out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=out))
     except OSError as error:
-        raise ValueError(f"--out {out}: cannot be written: {error.strerror}") from None
+        raise ValueError(f"--out {out}: cannot be written ({error.strerror}); name a folder that can") from None
     try:
         yield staging
         for file in sorted(staging.iterdir()):
             file.replace(out / file.name)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if not existed and not any(out.iterdir()):
+            out.rmdir()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+# Each target sets up all it needs on a fresh machine and is quick when repeated.
+#   make toy    draw the intuition plots        make test   everything CI checks
+#   make quick  the same within seconds         make bench  speed, measured side by side
+#   make theory every claim's verdict           make mutation  do tests notice small mistakes?
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: toy quick test lint bench theory thorough mutation clean
+
+toy: $(VENV)/.toy-ready
+	$(PY) toy/run.py
+
+quick: $(VENV)/.toy-ready
+	$(PY) toy/run.py --quick
+
+test: lint
+	$(PY) -m pytest -n auto
+
+lint: $(VENV)/.dev-ready
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.dev-ready
+	$(PY) benchmarks/toy_speed.py
+
+theory: $(VENV)/.dev-ready
+	$(PY) -m theory
+
+# Twenty times as many random examples.
+thorough: $(VENV)/.dev-ready
+	THEORY_PROFILE=thorough $(PY) -m pytest theory
+
+mutation: $(VENV)/.dev-ready
+	$(PY) -m theory.mutation
+
+# torch goes first and alone: what depends on it must find the pinned build, not choose its own.
+$(VENV)/.torch-ready: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	touch $@
+
+$(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[toy]'
+	touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[toy,scaled,theory,peers,dev]'
+	touch $@ $(VENV)/.toy-ready
+
+clean:
+	rm -rf $(VENV) results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,80 @@
+"""How fast the toy is, as ratios measured side by side: ``python benchmarks/toy_speed.py``.
+
+1. 10 000 K = 5 policies x 1000 steps in one batch, against a loop over problems. The loop's cost per
+   problem is the mean over a few problems, interleaved with the batch, and multiplied up.
+2. ``import inspo`` beyond importing torch, in fresh processes.
+3. ``python toy/run.py --quick``, imports included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from inspo.conditioning import Conditioning
+from inspo.preferences import random_preferences
+from toy.training import Floats, Objective, Schedule, pair_distribution, train
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def seconds_to_train(P: Floats, steps: int) -> float:
+    """Seconds that one call of train takes for the problems P (N, K, K)."""
+    mu = np.full(P.shape[:2], 1 / P.shape[-1])
+    objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": 0.1})
+    data = pair_distribution(P, mu)
+    start = time.perf_counter()
+    train(objective, "additive", data, P, mu, Schedule(steps, 0.02))
+    return time.perf_counter() - start
+
+
+def batch_against_loop(problems: int, steps: int, looped: int) -> None:
+    """One batch of all problems against one call per problem."""
+    rng = np.random.default_rng(0)
+    P = np.stack([random_preferences(5, rng) for _ in range(problems)])
+    seconds_to_train(P[:2], 10)  # warm-up
+    before = [seconds_to_train(P[i : i + 1], steps) for i in range(looped)]
+    batch = seconds_to_train(P, steps)
+    after = [seconds_to_train(P[i : i + 1], steps) for i in range(looped)]
+    alone = statistics.mean(before + after)
+    print(f"one batch of {problems} problems x {steps} steps: {batch:.1f} s")
+    print(f"one problem alone: {alone:.3f} s (mean of {2 * looped}), so the loop takes {alone * problems:.0f} s")
+    print(f"ratio: {alone * problems / batch:.0f} (wanted: at least 100)")
+
+
+def import_time(repeats: int) -> None:
+    """Seconds that ``import inspo`` adds to ``import torch``."""
+    code = "import torch, time; start = time.perf_counter(); import inspo; print(time.perf_counter() - start)"
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+        for _ in range(repeats)
+    ]
+    print(f"import inspo after torch: {statistics.median(runs):.3f} s, median of {repeats} (wanted: at most 0.1)")
+
+
+def quick_run() -> None:
+    """Wall seconds of the toy's quick run in a fresh process."""
+    with tempfile.TemporaryDirectory() as out:
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, str(ROOT / "toy" / "run.py"), "--quick", "--out", out], check=True, capture_output=True
+        )
+        print(f"toy/run.py --quick: {time.perf_counter() - start:.1f} s (wanted: at most 20)")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="How fast the toy is, as ratios measured side by side")
+    parser.add_argument("--problems", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--looped", type=int, default=3, help="problems trained alone before and after the batch")
+    options = parser.parse_args()
+    batch_against_loop(options.problems, options.steps, options.looped)
+    import_time(5)
+    quick_run()

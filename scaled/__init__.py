@@ -1,0 +1,1 @@
+"""The method at scale: transformers models, trees of tokens, training and evaluation."""

@@ -1,0 +1,294 @@
+"""Policies: loading them, and log-probs of a packed tree row.
+
+The way of a row through a model: decoder with trees -> hidden states (T, D) -> the rows that predict
+a target -> output projection, a chunk of rows at a time -> token log-probs.
+
+**Wrapped models.** DDP, DeepSpeed and FSDP do their work when *their* forward is called, and ZeRO-3
+gathers a module's weights only while that module's forward runs. So nothing here reads a weight
+outside the forward of the module that owns it: :func:`row_logps` calls the decoder as a module, and
+the output layer as a module whose forward is, for that call, the chunked projection, which gives its
+hooks one gather forward and one backward. What remains is to enter through the wrapper: after
+:func:`accept_rows`, ``wrapped(row=row)`` is :func:`row_logps` inside the wrapped forward.
+Tried under DeepSpeed ZeRO-2 and ZeRO-3, two ranks on CPU, tied and untied embeddings, with and
+without gradient checkpointing of both kinds: equal log-probs, gradients to 4e-7.
+
+**Gradient checkpointing** recomputes layers during the backward pass, after :func:`row_logps` has
+returned. A model therefore stays on tree attention once :func:`use_tree_attention` has put it there;
+switching it for the duration of a forward pass would recompute under another attention.
+
+Shapes: T rows of a packed row, D hidden size, V vocabulary, n target tokens, S targets of a row.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from inspo.conditioning import Conditioning
+from inspo.logprobs import token_logps
+from inspo.pairs import PreferencePair
+from inspo.prefix_tree import PackedRow, build_row, concatenate
+from scaled.attention import TREE_ATTENTION
+from scaled.support import check_depth, check_supported
+from scaled.trees import TreeAttention
+
+
+def load_policy(name_or_path: str, *, dtype: torch.dtype = torch.float32, **options: Any) -> PreTrainedModel:
+    """Load a causal language model on tree attention.
+
+    Args:
+        name_or_path: as for ``AutoModelForCausalLM.from_pretrained``.
+        dtype: of the weights.
+        options: further arguments of ``from_pretrained``.
+
+    Raises:
+        ValueError: an architecture that tree rows would be wrong for, before weights are read.
+    """
+    check_supported(AutoConfig.from_pretrained(name_or_path))
+    model = AutoModelForCausalLM.from_pretrained(
+        name_or_path, dtype=dtype, attn_implementation=TREE_ATTENTION, **options
+    )
+    return cast("PreTrainedModel", model)
+
+
+def use_tree_attention(model: nn.Module) -> None:
+    """Put a model on tree attention, until ``set_attn_implementation`` says otherwise.
+
+    Args:
+        model: a transformers causal language model, or PEFT around one.
+
+    Raises:
+        ValueError: an architecture that tree rows would be wrong for.
+    """
+    policy = causal_lm(model)
+    check_supported(policy)
+    policy.set_attn_implementation(TREE_ATTENTION)
+
+
+def causal_lm(model: nn.Module) -> PreTrainedModel:
+    """The transformers model, out of PEFT where it is in it. Adapters stay: they are inside its layers.
+
+    Raises:
+        ValueError: another wrapper, whose forward must not be passed by, or PEFT that adds virtual tokens.
+    """
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        raise ValueError(
+            "PEFT's prompt learning adds virtual tokens that trees do not have; use an adapter such as LoRA"
+        )
+    policy = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]  # PEFT's method
+    if not isinstance(policy, PreTrainedModel):
+        raise ValueError(
+            f"expected a transformers model, got {type(policy).__name__}; call a wrapped model as model(row=row) "
+            "after accept_rows"
+        )
+    return policy
+
+
+class OutputProjection(NamedTuple):
+    """What turns final hidden states into logits: ``softcap tanh(u / softcap)``, ``u = logit_scale (W h + b)``.
+
+    Attributes:
+        weight: (V, D); under ZeRO-3 without data outside its module's forward.
+        bias: (V,) or None.
+        logit_scale: Cohere's `logit_scale`; 1 / `logits_scaling` for Granite; else 1.
+        softcap: Gemma-2's `final_logit_softcapping`, or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    logit_scale: float
+    softcap: float | None
+
+
+def output_projection(model: nn.Module) -> OutputProjection:
+    """The output layer of a model, with what its forward does to the logits afterwards.
+
+    Raises:
+        ValueError: an output layer that is more than a matrix (an adapter on it, quantized).
+    """
+    policy = causal_lm(model)
+    head = _output_layer(policy)
+    if type(head) is not nn.Linear:
+        raise ValueError(
+            f"the output layer is a {type(head).__name__}, must be a plain Linear: "
+            "leave it out of the adapter's targets, and unquantized"
+        )
+    config = policy.config.get_text_config(decoder=True)
+    scale = getattr(config, "logit_scale", None)
+    if scaling := getattr(config, "logits_scaling", None):
+        scale = scaling if config.model_type == "hyperclovax" else 1 / scaling
+    return OutputProjection(
+        head.weight, head.bias, 1.0 if scale is None else scale, getattr(config, "final_logit_softcapping", None)
+    )
+
+
+def _output_layer(policy: PreTrainedModel) -> nn.Module:
+    return cast("nn.Module", policy.get_output_embeddings())  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+
+def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") -> Tensor:
+    """Final hidden states of a packed row, after the last norm and before the output layer.
+
+    Args:
+        model: a model on tree attention.
+        row: the trees.
+        attention: how to attend, see :mod:`scaled.attention`.
+
+    Returns:
+        (T, D).
+
+    Raises:
+        ValueError: a model that is not on tree attention, layers that did not attend over the trees,
+            or sequences too deep for the model's positions.
+    """
+    policy = causal_lm(model)
+    if policy.config._attn_implementation != TREE_ATTENTION:  # noqa: SLF001  # transformers' only place for it
+        raise ValueError(
+            f"the model is on {policy.config._attn_implementation} attention: call use_tree_attention(model) once"  # noqa: SLF001
+        )
+    check_depth(policy.config, int(row.positions.max()) + 1)
+    decoder = policy.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    device = policy.device
+    tree = TreeAttention.of(row, device, attention)
+    output = decoder(
+        input_ids=torch.as_tensor(row.tokens, device=device)[None],
+        position_ids=tree.positions[None],
+        use_cache=False,
+        tree=tree,
+    )
+    layers = policy.config.get_text_config(decoder=True).num_hidden_layers
+    if len(tree.layers) != layers:
+        raise ValueError(
+            f"{len(tree.layers)} of the {layers} layers of {type(policy).__name__} attended over the trees: "
+            "the others mix tokens in another way, or not through transformers' attention interface"
+        )
+    return cast("Tensor", output.last_hidden_state[0])
+
+
+def row_logps(model: nn.Module, row: PackedRow, *, attention: str = "auto", chunk_size: int | None = None) -> Tensor:
+    """Token log-probs of all targets of a packed row.
+
+    Args:
+        model: a model on tree attention; a wrapped one goes through :func:`accept_rows`.
+        row: the trees.
+        attention: how to attend, see :mod:`scaled.attention`.
+        chunk_size: rows projected on the vocabulary at a time, see :func:`inspo.logprobs.token_logps`.
+
+    Returns:
+        (n,) nats, target after target in the order of ``row.targets``, ready for
+        :func:`inspo.logprobs.sequence_logps` with ``[len(target.labels) for target in row.targets]``.
+
+    Raises:
+        ValueError: as :func:`hidden_states` and :func:`output_projection`.
+    """
+    hidden = hidden_states(model, row, attention=attention)
+    rows = torch.as_tensor(np.concatenate([target.rows for target in row.targets]), device=hidden.device)
+    labels = torch.as_tensor(np.concatenate([target.labels for target in row.targets]), device=hidden.device)
+    weight, bias, logit_scale, softcap = output_projection(model)
+
+    def project(selected: Tensor) -> Tensor:
+        return token_logps(
+            selected, weight, labels, bias=bias, logit_scale=logit_scale, softcap=softcap, chunk_size=chunk_size
+        )
+
+    head = _output_layer(causal_lm(model))
+    with _forward_replaced(head, project):
+        return cast("Tensor", head(hidden[rows]))
+
+
+@contextmanager
+def _forward_replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """Let a call of `module`, with all its hooks, run `forward`."""
+    if "forward" in vars(module):
+        raise ValueError(f"the forward of the output layer {type(module).__name__} is already replaced, by offloading?")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def accept_rows(model: nn.Module) -> None:
+    """Make ``model(row=row, ...)`` mean :func:`row_logps`, also through whatever wraps the model later.
+
+    Any other call is the model's own forward.
+
+    Args:
+        model: a transformers causal language model, or PEFT around one, before DDP, DeepSpeed,
+            accelerate or FSDP wrap it.
+    """
+    stock = model.forward
+
+    @functools.wraps(stock)
+    def forward(*args: Any, row: PackedRow | None = None, **kwargs: Any) -> Any:
+        return stock(*args, **kwargs) if row is None else row_logps(model, row, *args, **kwargs)
+
+    model.forward = forward
+
+
+@torch.no_grad()
+def verify_tree_attention(model: nn.Module, *, attention: str = "auto", tolerance: float | None = None) -> float:
+    """Compare two small trees in one row with their separate sequences through the model's own forward.
+
+    Cheap enough to run at every start-up, and the way to find out about an architecture that
+    :data:`scaled.support.VERIFIED` does not list, a new attention or a new device. A window shows only
+    where it is shorter than the 40 tokens of these sequences.
+
+    Args:
+        model: a model on tree attention.
+        attention: how to attend, see :mod:`scaled.attention`.
+        tolerance: largest difference of a token's log-prob, in nats; None for 1e-3 in float32 and
+            better, 0.25 below.
+
+    Returns:
+        The largest difference, in nats.
+
+    Raises:
+        ValueError: they disagree.
+    """
+    policy = causal_lm(model)
+    was_training = policy.training
+    policy.train(mode=False)
+    try:
+        row = _probe(policy.config.get_text_config(decoder=True).vocab_size)
+        ours = row_logps(model, row, attention=attention)
+        policy.set_attn_implementation("eager")
+        theirs = torch.cat([_separate_logps(policy, row, index) for index in range(len(row.targets))])
+    finally:
+        policy.set_attn_implementation(TREE_ATTENTION)
+        policy.train(was_training)
+    if tolerance is None:
+        tolerance = 1e-3 if torch.finfo(policy.dtype).bits >= 32 else 0.25
+    difference = float((ours - theirs).abs().max())
+    if not difference <= tolerance:  # NaN disagrees
+        raise ValueError(
+            f"{policy.config.model_type}: log-probs of a packed tree and of its separate sequences differ by "
+            f"{difference:.2g} nats (tolerance {tolerance:.2g}); this architecture is not supported"
+        )
+    return difference
+
+
+def _probe(vocabulary: int) -> PackedRow:
+    """Two trees in one row: responses with a common start in the first, other lengths in the second."""
+    tokens = np.random.default_rng(0).integers(0, vocabulary, 80).tolist()
+    first = PreferencePair(tokens[:6], tokens[6:22], [*tokens[6:9], *tokens[22:35]])
+    second = PreferencePair(tokens[35:44], tokens[44:62], tokens[62:73])
+    return concatenate([build_row([pair], Conditioning.AVERAGED) for pair in (first, second)])
+
+
+def _separate_logps(policy: PreTrainedModel, row: PackedRow, index: int) -> Tensor:
+    """(n,) the model's own log-probs of one target of a row, from its sequence alone."""
+    target = row.targets[index]
+    last = int(target.rows[-1])
+    ancestors = np.flatnonzero((np.arange(last + 1) <= last) & (row.subtree_ends[: last + 1] > last))
+    tokens = torch.as_tensor(row.tokens[ancestors], device=policy.device)[None]
+    logits = policy(input_ids=tokens, use_cache=False).logits[0, -len(target.labels) :]
+    logps = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
+    return logps.gather(-1, torch.as_tensor(target.labels, device=logps.device)[:, None])[:, 0]

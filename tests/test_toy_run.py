@@ -1,0 +1,193 @@
+"""``python toy/run.py`` as its users meet it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspo.preferences import load_table
+from toy import flips, tables
+from toy.config import ToyConfig, parse
+from toy.report import run
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ["--steps", "20", "--replicates", "3"]
+PLOTS = ["human_tables", "prop_3_1", "training_dynamics"]
+
+
+def toy(*arguments, out):
+    run(parse([*arguments, "--out", str(out)]))
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "toy" / "run.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("toy")
+    toy(*TINY, out=out)
+    return out
+
+
+def test_a_run_writes_all_plots_and_every_plotted_number(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"results.json", *(f"{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg"))}
+    results = json.loads((finished / "results.json").read_text())
+    assert results["config"]["steps"] == 20
+    assert sorted(results["plots"]) == PLOTS
+    assert [table["name"] for table in results["plots"]["human_tables"]["tables"]] == list(tables.BUILT_IN)
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(finished, tmp_path):
+    toy(*TINY, out=tmp_path / "again")
+    toy(*TINY, "--seed", "1", out=tmp_path / "other")
+    first, again, other = ((out / "results.json").read_bytes() for out in (finished, *sorted(tmp_path.iterdir())))
+    assert first == again
+    assert first != other
+
+
+def test_redraw_draws_the_same_picture_without_training(finished, tmp_path):
+    before = (finished / "human_tables.png").read_bytes()
+    (tmp_path / "results.json").write_bytes((finished / "results.json").read_bytes())
+    toy("--redraw", out=tmp_path)
+    assert (tmp_path / "human_tables.png").read_bytes() == before
+
+
+def test_a_users_own_table_replaces_the_problems(tmp_path, capsys):
+    own = tmp_path / "own.csv"
+    own.write_text(",a,b,c\na,0.5,0.7,0.2\nb,0.3,0.5,0.6\nc,0.8,0.4,0.5\n")
+    toy(*TINY, "--preferences", str(own), "--samples", "0", "--psi", "log_odds", out=tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    (table,) = results["plots"]["human_tables"]["tables"]
+    assert table["labels"] == ["a", "b", "c"]
+    assert table["policies"]["dpo"]["value_se"] is None  # no counts, so no sampling error is claimed
+    assert list(results["skipped"]) == ["prop_3_1"]
+    assert "skipped prop_3_1" in capsys.readouterr().out
+
+
+def test_log_odds_skip_the_table_with_a_unanimous_pair_and_say_so(tmp_path, capsys):
+    toy(*TINY, "--psi", "log_odds", out=tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert list(results["skipped"]) == ["school_subjects_1940_boys"]  # wood against gram is 21 : 0
+    assert "P[0, 11]" in capsys.readouterr().out
+
+
+def test_the_shipped_tables_are_the_published_counts(shared_data):
+    for name in tables.BUILT_IN:
+        ours = load_table(tables.DATA / f"{name}.json")
+        published = load_table(shared_data / "human_preferences" / f"{name}.json")
+        assert (ours.counts == published.counts).all()
+        assert (ours.labels, ours.source) == (published.labels, published.source)
+
+
+def test_the_human_tables_have_the_audited_values(finished):
+    """Paired-comparison tables with uniform mu: pi_bar's pick, V(pi_bar), V(pi*), cyclic triads."""
+    expected = {
+        "celebrities_1971": ("LBJ", 0.6890, 0.6952, 0),
+        "school_subjects_1940_girls": ("gymn", 0.7218, 0.7491, 16),
+        "school_subjects_1940_boys": ("wood", 0.8114, 0.8260, 3),
+        "weights_1975": ("110g", 0.7860, 0.7860, 0),
+    }
+    results = json.loads((finished / "results.json").read_text())
+    for table in results["plots"]["human_tables"]["tables"]:
+        pick, bar, star, triads = expected[table["name"]]
+        assert table["pi_bar_picks"] == [pick]
+        assert table["policies"]["pi_bar"]["value"] == pytest.approx(bar, abs=5e-5)
+        assert table["policies"]["pi_star"]["value"] == pytest.approx(star, abs=5e-5)
+        assert table["cyclic_triads"] == triads
+
+
+def test_prop_3_1_holds_exactly_where_the_audit_says():
+    """S_id = (.55, .56, .25 + p/2, .25 + (1-p)/2): y2 leads for 19/50 < p < 31/50; under log-odds
+    logit(p)/2 must stay below ln 1.5, so 4/13 < p < 9/13; with (.9, .1), .05 + .9 (1-p) < .83."""
+    intervals = [setting["claim_holds_for_p_between"] for setting in flips.compute()["settings"]]
+    assert intervals == pytest.approx(np.array([[19 / 50, 31 / 50], [4 / 13, 9 / 13], [2 / 15, 1]]), abs=1e-12)
+
+
+BAD_TABLES = {
+    "not_square.csv": ("0.5,0.6\n0.4,0.5\n0.1,0.2\n", "row 0 has 2 entries"),
+    "outside.csv": ("0.5,1.6\n-0.6,0.5\n", "P[0, 1] = 1.6"),
+    "nan.csv": ("0.5,nan\n0.5,0.5\n", "P[0, 1] = nan"),
+    "sum.csv": ("0.5,0.7\n0.7,0.5\n", "P[0, 1] + P[1, 0]"),
+    "negative.csv": ("0,-3\n4,0\n", "counts[0, 1] = -3"),
+    "fractional.csv": ("0,2.5\n4,0\n", "counts[0, 1] = 2.5"),
+    "textual.csv": ("0,many\n4,0\n", "'many'"),
+    "empty_pair.csv": ("0,1,0\n2,0,3\n0,1,0\n", "counts[0, 2] and counts[2, 0]"),
+    "cut_off.json": ('{"counts": [[0, 3], [1', "cut off?"),
+    "no_key.json": ('{"labels": ["a", "b"]}', '"counts" and "preferences"'),
+    "empty.csv": ("", "empty"),
+    "no_suffix": ("0,1\n1,0\n", ".json or .csv"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_bad_table_names_file_and_entry_and_leaves_nothing_behind(name, tmp_path):
+    text, complaint = BAD_TABLES[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=r".+") as caught:
+        toy("--preferences", str(tmp_path / name), out=tmp_path / "out")
+    message = str(caught.value)
+    assert name in message
+    assert complaint in message
+    assert "\n" not in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_bad_input_is_one_line_and_exit_code_2(tmp_path):
+    binary = tmp_path / "binary.csv"
+    binary.write_bytes(b"\x00\xff\xfe\x01")
+    file = tmp_path / "file"
+    file.write_text("")
+    cases = [
+        (["--preferences", tmp_path / "missing.json"], "no such file"),
+        (["--preferences", binary], "not a text file"),
+        (["--out", file / "below"], "cannot be written"),
+        (["--beta", "0"], "--beta 0.0"),
+        (["--steps", "many"], "--steps"),
+        (["--colour", "red"], "--colour"),
+        (["--redraw", "--seed", "3"], "--redraw"),
+        (["--redraw", "--out", tmp_path / "nothing"], "without --redraw"),
+    ]
+    for arguments, complaint in cases:
+        result = command(*arguments)
+        assert result.returncode == 2, result.stderr
+        assert complaint in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert result.stdout == ""
+
+
+def test_psi_that_is_infinite_on_the_users_table_is_refused(tmp_path):
+    (tmp_path / "certain.csv").write_text("0.5,1\n0,0.5\n")
+    with pytest.raises(ValueError, match=r"log_odds is inf at P\[0, 1\] = 1.0"):
+        toy("--preferences", str(tmp_path / "certain.csv"), "--psi", "log_odds", out=tmp_path / "out")
+
+
+def test_a_failing_run_leaves_earlier_results_alone(tmp_path, monkeypatch):
+    (tmp_path / "results.json").write_text("earlier")
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tables, "compute", fail)
+    with pytest.raises(KeyboardInterrupt):
+        toy(*TINY, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert (tmp_path / "results.json").read_text() == "earlier"
+
+
+def test_every_option_has_a_help_text_and_quick_only_cuts():
+    quick = parse(["--quick", "--steps", "100"]).effective()
+    assert (quick.steps, quick.replicates) == (100, 16)
+    assert ToyConfig(steps=5000).effective().steps == 5000
+    help_text = command("--help").stdout
+    assert all(f"--{name.replace('_', '-')}" in help_text for name in ToyConfig.__dataclass_fields__)

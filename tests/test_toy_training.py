@@ -1,0 +1,181 @@
+"""The toy's policies, sampling and training: against closed forms and against themselves."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import EXAMPLES
+
+from inspo.conditioning import Conditioning
+from inspo.objectives import value
+from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors
+from toy.policies import PARAMETRISATIONS
+from toy.training import Objective, Schedule, kl_to_reference, pair_distribution, sample_pairs, train
+
+
+def uniform(n, k):
+    return np.full((n, k), 1 / k)
+
+
+def train_on_population(P, objective, parametrisation="additive", mu=None, **schedule):
+    P = np.asarray(P, dtype=float)
+    P = P if P.ndim == 3 else P[None]
+    mu = uniform(*P.shape[:2]) if mu is None else np.asarray(mu, dtype=float)[None]
+    return train(objective, parametrisation, pair_distribution(P, mu), P, mu, Schedule(**schedule))
+
+
+@pytest.mark.parametrize("name", PARAMETRISATIONS)
+def test_policies_start_at_the_reference(name):
+    mu = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64)
+    policy = PARAMETRISATIONS[name](mu.log())
+    assert torch.allclose(policy.prompt_logps().exp(), mu)
+    assert torch.allclose(policy.comparator_logps().exp(), mu[..., None].expand(2, 3, 3))
+
+
+def test_dpo_reaches_its_population_optimum_on_the_master_witness():
+    """With W (P12 = .3, P13 = .9, P23 = .6), mu uniform and beta = 1, DPO's scores solve
+    sum_j sigma(c_i - c_j) = sum_j P_ij: the policy is (.397636, .459993, .142371) (audit, row 8)."""
+    W = [[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]]
+    trained = train_on_population(W, Objective("dpo", Conditioning.NONE, {"beta": 1.0}), steps=3000, learning_rate=0.01)
+    assert trained.prompt_policy[0] == pytest.approx([0.397636, 0.459993, 0.142371], abs=2e-6)
+
+
+def test_ipo_reaches_its_closed_form():
+    """IPO's population optimum is pi proportional to mu exp(S / tau), S_i = sum_j mu_j P_ij (Azar et al.)."""
+    P, mu, tau = random_preferences(4, np.random.default_rng(1)), np.array([0.4, 0.3, 0.2, 0.1]), 0.5
+    trained = train_on_population(
+        P, Objective("ipo", Conditioning.NONE, {"tau": tau}), mu=mu, steps=4000, learning_rate=0.01
+    )
+    expected = mu * np.exp(P @ mu / tau)
+    assert trained.prompt_policy[0] == pytest.approx(expected / expected.sum(), abs=1e-6)
+
+
+def test_gradient_flow_of_ins_dpo_for_two_responses():
+    """K = 2, P12 = 3/4, mu = 1/2, beta = 1: gradient flow from mu ends at pi(1 | 2) = .683269 and
+    pi(2 | 1) = .227756, V = .556939 (audit, row 6e); small SGD steps follow it."""
+    trained = train_on_population(
+        [[0.5, 0.75], [0.25, 0.5]],
+        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
+        "free",
+        steps=4000,
+        learning_rate=0.05,
+        optimiser="sgd",
+    )
+    policy = trained.comparator_policy[0]
+    assert (policy[0, 1], policy[1, 0]) == (pytest.approx(0.683269, abs=1e-3), pytest.approx(0.227756, abs=1e-3))
+    assert trained.history["value_conditioned"][-1, 0] == pytest.approx(0.556939, abs=1e-3)
+
+
+def test_unshared_tables_deploy_the_reference_untouched():
+    """Eq. (10) trains pi(. | x, y') only; without shared parameters pi(. | x) stays pi_ref (audit, row 9)."""
+    mu = np.array([0.2, 0.3, 0.5])
+    trained = train_on_population(
+        rock_paper_scissors(0.9),
+        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 0.1}),
+        "free",
+        mu=mu,
+        steps=50,
+        learning_rate=0.1,
+    )
+    assert trained.prompt_policy[0] == pytest.approx(mu, abs=1e-15)
+    assert np.abs(trained.comparator_policy[0] - mu[:, None]).max() > 0.1
+
+
+def test_cyclic_preferences_teach_plain_dpo_nothing_and_ins_dpo_everything():
+    P = rock_paper_scissors(0.75)
+    plain, ins = (
+        train_on_population(P, Objective("dpo", conditioning, {"beta": 1.0}), steps=1500, learning_rate=0.02)
+        for conditioning in (Conditioning.NONE, Conditioning.SYMMETRIC)
+    )
+    assert plain.history["margin"][-1, 0] == pytest.approx(0, abs=1e-12)
+    # sigma(beta margin) = 3/4 for the right label and 1/4 for the flipped one: E margin = ln 3 (3/4 - 1/4).
+    assert ins.history["margin"][-1, 0] == pytest.approx(np.log(3) / 2, abs=1e-5)
+    assert ins.history["accuracy"][-1, 0] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("conditioning", Conditioning)
+def test_every_method_learns_under_every_conditioning(method, conditioning):
+    """On nearly uncontested preferences: where judges disagree RRHF prefers a tie, see below."""
+    rng = np.random.default_rng(3)
+    P = np.stack([bradley_terry(8 * rng.normal(size=4)) for _ in range(20)])
+    mu = uniform(20, 4)
+    data = sample_pairs(pair_distribution(P, mu), 500, rng)
+    trained = train(Objective(method, conditioning, EXAMPLES[method]), "additive", data, P, mu, Schedule(150, 0.02))
+    assert all(np.isfinite(rows).all() for rows in trained.history.values())
+    start, end = ({name: rows[i] for name, rows in trained.history.items()} for i in (0, -1))
+    for gain in (start["training_loss"] - end["training_loss"], end["margin"] - start["margin"]):
+        assert gain.mean() > 3 * gain.std(ddof=1) / np.sqrt(20)
+
+
+def test_rrhf_on_contested_pairs_is_best_off_with_a_tie():
+    """Population RRHF with lam = 0 is p relu(-m) + (1 - p) relu(m), least at margin m = 0 for every p in
+    (0, 1): where people disagree its ranking term teaches no preference at all."""
+    P = bradley_terry([2.0, 0.0])
+    start = [[0.2, 0.8]]  # a reference that has the pair the wrong way round
+    trained = train_on_population(
+        P, Objective("rrhf", Conditioning.NONE, {"lam": 0.0}), mu=start[0], steps=800, learning_rate=0.005
+    )
+    assert trained.prompt_policy[0] == pytest.approx([0.5, 0.5], abs=5e-3)
+
+
+def test_problems_in_a_batch_do_not_interact():
+    rng = np.random.default_rng(5)
+    P = np.stack([random_preferences(4, rng) for _ in range(3)])
+    objective = Objective("simpo", Conditioning.AVERAGED, {"beta": 2.0, "gamma": 0.3})
+    together = train_on_population(P, objective, steps=40, learning_rate=0.05)
+    for i in range(3):
+        alone = train_on_population(P[i], objective, steps=40, learning_rate=0.05)
+        assert alone.comparator_policy[0] == pytest.approx(together.comparator_policy[i], abs=1e-13)
+
+
+def test_samples_are_frequencies_that_converge_to_the_population():
+    P, mu = random_preferences(3, np.random.default_rng(0))[None], uniform(1, 3)
+    pairs = pair_distribution(P, mu)
+    assert pairs.sum() == pytest.approx(1)
+    assert np.diagonal(pairs[0]).sum() == 0
+    # Uniform mu, K = 3: each ordered pair has probability P_ij / 3.
+    assert pairs[0, 0, 1] == pytest.approx(P[0, 0, 1] / 3)
+    few, many = (sample_pairs(pairs, n, np.random.default_rng(7)) for n in (10, 1_000_000))
+    assert few.sum() == pytest.approx(1)
+    assert (few * 10 == np.round(few * 10)).all()
+    assert np.abs(many - pairs).max() < 5e-3
+
+
+def test_recorded_history_is_that_of_the_policies():
+    P = random_preferences(3, np.random.default_rng(2))[None]
+    mu = uniform(1, 3)
+    trained = train(
+        Objective("dpo", Conditioning.AVERAGED, {"beta": 0.3}),
+        "additive",
+        pair_distribution(P, mu),
+        P,
+        mu,
+        Schedule(10, 0.05),
+        record_every=4,
+    )
+    assert trained.steps.tolist() == [0, 4, 8, 10]
+    assert trained.history["value_deployed"].shape == (4, 1)
+    assert trained.history["value_deployed"][0, 0] == pytest.approx(0.5)
+    assert trained.history["value_conditioned"][-1, 0] == pytest.approx(
+        value(trained.comparator_policy[0], P[0], mu[0])
+    )
+
+
+def test_kl_of_prompt_only_and_conditioned_policies():
+    """KL((1, 0) || (1/2, 1/2)) = ln 2; a conditioned policy averages its columns over mu."""
+    mu = np.array([0.5, 0.5])
+    assert kl_to_reference(np.array([1.0, 0.0]), mu) == pytest.approx(np.log(2))
+    columns = np.array([[1.0, 0.5], [0.0, 0.5]])
+    assert kl_to_reference(columns, mu) == pytest.approx(np.log(2) / 2)
+
+
+def test_a_reference_without_full_support_is_refused():
+    P = rock_paper_scissors(0.6)[None]
+    with pytest.raises(ValueError, match="positive everywhere"):
+        train(
+            Objective("dpo", Conditioning.NONE, {"beta": 1.0}),
+            "free",
+            pair_distribution(P, uniform(1, 3)),
+            P,
+            np.array([[0.5, 0.5, 0.0]]),
+            Schedule(1, 0.1),
+        )

@@ -1,0 +1,317 @@
+"""A packed tree row scores every token as its separate sequence does through the stock model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import (
+    FAMILIES,
+    SEPARATORS,
+    gradients,
+    keep_float64,
+    random_pair,
+    stock_attention,
+    stock_logps,
+    tiny_model,
+)
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+import scaled.attention
+import scaled.models
+from inspo.conditioning import Conditioning
+from inspo.pairs import PreferencePair
+from inspo.prefix_tree import build_row, concatenate
+from scaled.attention import pathwise, tree_attention
+from scaled.models import output_projection, row_logps, use_tree_attention
+from scaled.trees import TreeAttention
+
+MAIN_FAMILIES = ("llama", "mistral", "gemma2", "qwen2", "qwen3")
+OTHER_FAMILIES = tuple(family for family in FAMILIES if family not in MAIN_FAMILIES)
+ROWS_PER_FAMILY = {**dict.fromkeys(MAIN_FAMILIES, 24), **dict.fromkeys(OTHER_FAMILIES, 4)}
+BOTH = ("pathwise", "dense")
+
+pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Operations this small are slower on more threads, many times so beside other work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Case:
+    """A packed row, a tree for each pair, with weights for its tokens' log-probs."""
+
+    def __init__(self, pairs: list[PreferencePair], conditioning: Conditioning, **options) -> None:
+        self.pairs, self.conditioning, self.options = pairs, conditioning, options
+        self.trees = [build_row([pair], conditioning, **options) for pair in pairs]
+        self.row = concatenate(self.trees)
+        self.lengths = [len(target.labels) for target in self.row.targets]
+        self.weights = torch.from_numpy(np.random.default_rng(0).normal(size=sum(self.lengths)))
+
+    @classmethod
+    def random(cls, seed: int, trees: int | None = None) -> Case:
+        rng = np.random.default_rng(seed)
+        pairs = [random_pair(rng) for _ in range(trees or int(rng.integers(1, 5)))]
+        cap = None if rng.random() < 0.5 else int(rng.integers(1, 20))
+        return cls(pairs, list(Conditioning)[seed % 4], separator=SEPARATORS[int(rng.integers(3))], draft_cap=cap)
+
+    def stock(self, model, family: str) -> Tensor:
+        """(n,) log-probs by the stock model; leaves the model on tree attention."""
+        model.set_attn_implementation(stock_attention(family))
+        logps = stock_logps(model, self.pairs, self.conditioning, **self.options)
+        use_tree_attention(model)
+        return logps
+
+
+def assert_same_logps(actual: Tensor, expected: Tensor, lengths, tolerance: float) -> None:
+    """Each token within tolerance * max(1, |log-prob|), each target's sum within tolerance, relatively."""
+    assert ((actual - expected).abs() <= tolerance * expected.abs().clamp(min=1)).all()
+    for mine, stock in zip(actual.split(lengths), expected.split(lengths), strict=True):
+        torch.testing.assert_close(mine.sum(), stock.sum(), rtol=tolerance, atol=tolerance)
+
+
+def assert_same_gradients(actual, expected, tolerance: float) -> None:
+    """Each parameter's gradient within tolerance of its largest entry."""
+    assert actual.keys() == expected.keys()
+    largest = max(gradient.abs().max() for gradient in expected.values())
+    for name, gradient in expected.items():
+        scale = max(gradient.abs().max(), 1e-3 * largest)  # Qwen's key biases have zero gradient, up to rounding
+        assert (actual[name] - gradient).abs().max() <= tolerance * scale, name
+
+
+def check_against_stock(model, family: str, case: Case, attention: str, tolerance: float) -> None:
+    expected = case.stock(model, family)
+    weights = case.weights.to(expected.dtype)
+    expected_gradients = gradients(model, expected, weights)
+    actual = row_logps(model, case.row, attention=attention)
+    assert_same_logps(actual, expected, case.lengths, tolerance)
+    assert_same_gradients(gradients(model, actual, weights), expected_gradients, tolerance)
+
+
+def seeds(family: str) -> range:
+    """Other trees for each family; the four conditionings in turn."""
+    start = 100 * list(FAMILIES).index(family)
+    return range(start, start + ROWS_PER_FAMILY[family])
+
+
+def test_there_are_at_least_200_trees():
+    assert sum(len(Case.random(seed).pairs) for family in MAIN_FAMILIES for seed in seeds(family)) >= 200
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_trees_equal_separate_sequences(family):
+    model = tiny_model(family)
+    for seed in seeds(family):
+        check_against_stock(model, family, Case.random(seed), BOTH[seed // 4 % 2], tolerance=1e-5)
+
+
+@pytest.mark.parametrize("attention", BOTH)
+@pytest.mark.parametrize("family", [family for family in MAIN_FAMILIES if stock_attention(family) == "sdpa"])
+def test_in_float64_to_1e_10(family, attention):
+    model = keep_float64(tiny_model(family))
+    for seed in range(4):
+        check_against_stock(model, family, Case.random(100 + seed), attention, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("attention", BOTH)
+@pytest.mark.parametrize(("family", "window"), [("llama", None), ("mistral", 200)])
+def test_sequences_of_up_to_1024_tokens(family, window, attention):
+    model = tiny_model(family, **({} if window is None else {"sliding_window": window}))
+    rng = np.random.default_rng(3)
+    prompt, chosen, rejected = (rng.integers(3, 94, length).tolist() for length in (100, 520, 404))
+    case = Case([PreferencePair(prompt, chosen, chosen[:150] + rejected[150:])], Conditioning.SYMMETRIC)
+    check_against_stock(model, family, case, attention, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("family", MAIN_FAMILIES)
+def test_neighbours_and_order_do_not_matter(family):
+    model = tiny_model(family)
+    use_tree_attention(model)
+    case = Case.random(7, trees=4)
+    counts = [sum(len(target.labels) for target in tree.targets) for tree in case.trees]
+    alone = torch.cat([row_logps(model, tree) for tree in case.trees])
+    together = row_logps(model, case.row)
+    back = torch.cat(row_logps(model, concatenate(case.trees[::-1])).split(counts[::-1])[::-1])
+    expected = gradients(model, alone, case.weights.float())
+    for packed in (together, back):
+        assert_same_logps(packed, alone, case.lengths, 1e-5)
+        assert_same_gradients(gradients(model, packed, case.weights.float()), expected, 1e-5)
+
+
+@pytest.mark.parametrize("family", MAIN_FAMILIES)
+@torch.no_grad()
+def test_flex_attention_on_cpu(family):
+    model = tiny_model(family)
+    for seed in (1, 2):
+        case = Case.random(seed)
+        expected = case.stock(model, family)
+        assert_same_logps(row_logps(model, case.row, attention="flex"), expected, case.lengths, 1e-5)
+
+
+def varlen_reference(query, key, value, query_ends, key_ends, max_q, max_k, *, scale, window_size, enable_gqa):
+    """What the CUDA kernel promises: entry after entry, causal from the end, `window_size[0]` rows back."""
+    outputs, queries, keys = [], [], []
+    for q, k in zip(query_ends.tolist(), key_ends.tolist(), strict=True):
+        queries.append(q)
+        keys.append(k)
+        if len(queries) == 1:
+            continue
+        q_part, k_part = slice(queries[-2], q), slice(keys[-2], k)
+        q_rows, k_rows = q - queries[-2], k - keys[-2]
+        behind = (torch.arange(q_rows) + k_rows - q_rows)[:, None] - torch.arange(k_rows)
+        mask = (behind >= 0) & (behind <= (window_size[0] if window_size[0] >= 0 else k_rows))
+        q_heads, k_heads, v_heads = (part.transpose(0, 1) for part in (query[q_part], key[k_part], value[k_part]))
+        output = scaled_dot_product_attention(
+            q_heads, k_heads, v_heads, attn_mask=mask, scale=scale, enable_gqa=enable_gqa
+        )
+        outputs.append(output.transpose(0, 1))
+    assert (max_q, max_k) == (max(np.diff(queries)), max(np.diff(keys)))
+    assert window_size[1] == 0
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("family", [family for family in MAIN_FAMILIES if family != "gemma2"])
+def test_varlen_but_for_its_kernel(family, monkeypatch):
+    monkeypatch.setattr(scaled.attention, "varlen_attn", varlen_reference)
+    model = tiny_model(family)
+    for seed in range(4):
+        check_against_stock(model, family, Case.random(seed), "varlen", tolerance=1e-5)
+
+
+# Its successor is newer than the transformers that we ask for.
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
+@pytest.mark.parametrize("use_reentrant", [True, False])
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_gradient_checkpointing_gives_the_same_gradients(family, use_reentrant, monkeypatch):
+    model = tiny_model(family).train()
+    use_tree_attention(model)
+    case = Case.random(1, trees=2)
+    plain = row_logps(model, case.row)
+    expected = gradients(model, plain, case.weights.float())
+    calls = []
+    monkeypatch.setitem(
+        scaled.attention.IMPLEMENTATIONS,
+        "pathwise",
+        lambda *args: calls.append(1) or pathwise(*args),
+    )
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": use_reentrant})
+    checkpointed = row_logps(model, case.row)
+    assert_same_gradients(gradients(model, checkpointed, case.weights.float()), expected, 1e-6)
+    torch.testing.assert_close(checkpointed, plain)
+    assert len(calls) == 2 * model.config.num_hidden_layers  # forward, and again in the backward pass
+
+
+def without(name):
+    """Path-wise attention that forgets one of its options."""
+    return lambda *args: pathwise(*args[:-1], dataclasses.replace(args[-1], **{name: None}))
+
+
+def bool_mask_added(query, key, value, mask, scoring):
+    """The trap of eager attention, which adds whatever mask it is given: True becomes + 1."""
+    groups = query.shape[1] // key.shape[1]
+    scores = query @ key.repeat_interleave(groups, 1).mT * scoring.scaling
+    if scoring.softcap is not None:
+        scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
+    return torch.softmax(scores + mask, -1) @ value.repeat_interleave(groups, 1)
+
+
+def window_in_rows(tree, q, k, window):
+    """The window counted in rows of the packed row, as every library mask would, not in depth."""
+    seen = (k <= q) & (q < tree.subtree_ends[k])
+    return seen if window is None else seen & (q - k < window)
+
+
+def any_earlier_row(tree, q, k, window):
+    """The causal mask of the whole row."""
+    return (k <= q) & (tree.positions[q] - tree.positions[k] < (window or 10**9))
+
+
+IMPLEMENTATIONS = scaled.attention.IMPLEMENTATIONS
+
+
+def projection_with(**changes):
+    """The output projection with something forgotten."""
+    return lambda model: output_projection(model)._replace(**changes)
+
+
+MISTAKES = {
+    "mistral without window": ("mistral", IMPLEMENTATIONS, "pathwise", without("window")),
+    "qwen2 without window": ("qwen2", IMPLEMENTATIONS, "pathwise", without("window")),
+    "gemma2 without window": ("gemma2", IMPLEMENTATIONS, "pathwise", without("window")),
+    "gemma2 without attention cap": ("gemma2", IMPLEMENTATIONS, "pathwise", without("softcap")),
+    "gemma2 with a boolean mask added": ("gemma2", scaled.attention, "_attend", bool_mask_added),
+    "llama with a boolean mask added": ("llama", scaled.attention, "_attend", bool_mask_added),
+    "mistral with window in rows": ("mistral", TreeAttention, "visible", window_in_rows),
+    "llama with a causal mask": ("llama", TreeAttention, "visible", any_earlier_row),
+    "gemma2 without final cap": ("gemma2", scaled.models, "output_projection", projection_with(softcap=None)),
+    "granite without logit scale": ("granite", scaled.models, "output_projection", projection_with(logit_scale=1.0)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@torch.no_grad()
+def test_each_silent_trap_would_show(mistake, monkeypatch):
+    family, owner, name, wrong = MISTAKES[mistake]
+    model = tiny_model(family)
+    case = Case.random(3, trees=2)
+    expected = case.stock(model, family)
+    attention = "dense" if owner in (scaled.attention, TreeAttention) else "pathwise"
+    assert_same_logps(row_logps(model, case.row, attention=attention), expected, case.lengths, 1e-5)
+    if isinstance(owner, dict):
+        monkeypatch.setitem(owner, name, wrong)
+    else:
+        monkeypatch.setattr(owner, name, wrong)
+    assert (row_logps(model, case.row, attention=attention) - expected).abs().max() > 0.05
+
+
+def test_no_mask_is_made_and_none_is_taken():
+    model = tiny_model("gemma2")
+    use_tree_attention(model)
+    row = Case.random(0, trees=1).row
+    tokens, positions = torch.from_numpy(row.tokens)[None], torch.from_numpy(row.positions)[None]
+    tree = TreeAttention.of(row)
+    for mask in (torch.ones_like(tokens), torch.ones(1, 1, len(row), len(row), dtype=torch.bool)):
+        with pytest.raises(ValueError, match="takes no attention mask"):
+            model(input_ids=tokens, position_ids=positions, attention_mask=mask, tree=tree)
+    with pytest.raises(ValueError, match="got no trees"):
+        model(input_ids=tokens, position_ids=positions)
+    with pytest.raises(ValueError, match="one row of"):
+        model(input_ids=tokens[:, :-1], position_ids=positions[:, :-1], tree=tree)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ({}, {"s_aux": torch.zeros(4)}, "wants s_aux"),
+        ({"is_causal": False}, {}, "is bidirectional"),
+        ({"layer_type": "sliding_attention"}, {}, "does not pass its window"),
+    ],
+)
+def test_attention_of_another_kind_is_refused(module, arguments, message):
+    layer = torch.nn.Module()
+    vars(layer).update(module)
+    row = Case.random(0, trees=1).row
+    heads = torch.zeros(1, 2, len(row), 8)
+    with pytest.raises(ValueError, match=message):
+        tree_attention(layer, heads, heads, heads, None, tree=TreeAttention.of(row), **arguments)
+
+
+def test_rows_are_checked():
+    row = Case.random(0, trees=1).row
+    with pytest.raises(ValueError, match="attention is 'sdpa', must be one of auto, pathwise"):
+        TreeAttention.of(row, attention="sdpa")
+    with pytest.raises(ValueError, match="positions along the path"):
+        TreeAttention.of(dataclasses.replace(row, positions=row.positions + 1))
+    with pytest.raises(ValueError, match="the row has"):
+        TreeAttention.of(dataclasses.replace(row, paths=()))
+    paths = Case.random(3, trees=2).row.paths
+    with pytest.raises(ValueError, match="depth-first order"):
+        TreeAttention.of(dataclasses.replace(Case.random(3, trees=2).row, paths=paths[::-1]))
