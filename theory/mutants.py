@@ -12,8 +12,9 @@ from __future__ import annotations
 import ast
 import copy
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.Add: (ast.Sub,),
@@ -49,7 +50,7 @@ class Mutant:
         before: the source line or expression as it is.
         after: as it becomes.
         occurrence: 1, or more where the same change is possible again further on.
-        source: the whole mutated file.
+        source: makes the whole mutated file.
     """
 
     file: str
@@ -58,7 +59,7 @@ class Mutant:
     before: str
     after: str
     occurrence: int
-    source: str
+    source: Callable[[], str] = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -74,20 +75,23 @@ def mutants(file: str, source: str) -> Iterator[Mutant]:
     for function, statement, path in _places(tree):
         node = _at(tree, path)
         for changed in _changes(node):
-            mutated = copy.deepcopy(tree)
-            _replace(mutated, path, changed)
             before, after = _difference(node, changed, statement)
             seen[function, before, after] += 1
-            mutant = Mutant(
+            yield Mutant(
                 file=file,
                 function=function,
                 line=getattr(node, "lineno", statement.lineno),
                 before=before,
                 after=after,
                 occurrence=seen[function, before, after],
-                source=ast.unparse(ast.fix_missing_locations(mutated)),
+                source=partial(_mutated, tree, path, changed),
             )
-            yield mutant
+
+
+def _mutated(tree: ast.Module, path: Path, changed: ast.AST) -> str:
+    mutated = copy.deepcopy(tree)
+    _replace(mutated, path, changed)
+    return ast.unparse(ast.fix_missing_locations(mutated))
 
 
 Path = tuple[tuple[str, int | None], ...]
@@ -102,15 +106,15 @@ def _places(tree: ast.Module) -> Iterator[tuple[str, ast.stmt, Path]]:
         if isinstance(node, ast.stmt):
             statement = node
         yield function, statement, path
-        for field, value in ast.iter_fields(node):
-            if field in {"annotation", "returns", "docstring"}:
+        for name, value in ast.iter_fields(node):
+            if name in {"annotation", "returns", "docstring"}:
                 continue
             if isinstance(node, ast.UnaryOp) and isinstance(value, ast.Constant):
                 continue  # -1 as a whole, not its 1
             children = value if isinstance(value, list) else [value]
             for index, child in enumerate(children):
                 if isinstance(child, ast.AST) and not _left_alone(child):
-                    step = (field, index if isinstance(value, list) else None)
+                    step = (name, index if isinstance(value, list) else None)
                     yield from walk(child, (*path, step), function, statement)
 
     yield from walk(tree, (), "module", tree.body[0])
@@ -162,19 +166,19 @@ def _with(node: ast.AST, **fields: object) -> ast.AST:
 
 def _at(tree: ast.AST, path: Path) -> ast.AST:
     node: ast.AST = tree
-    for field, index in path:
-        value = getattr(node, field)
+    for name, index in path:
+        value = getattr(node, name)
         node = value if index is None else value[index]
     return node
 
 
 def _replace(tree: ast.AST, path: Path, new: ast.AST) -> None:
-    *way, (field, index) = path
+    *way, (name, index) = path
     parent = _at(tree, tuple(way))
     if index is None:
-        setattr(parent, field, new)
+        setattr(parent, name, new)
     else:
-        getattr(parent, field)[index] = new
+        getattr(parent, name)[index] = new
 
 
 def _difference(node: ast.AST, changed: ast.AST, statement: ast.stmt) -> tuple[str, str]:
