@@ -1,8 +1,9 @@
 """``make mutation``: does a test notice each small mistake in the objectives and losses?
 
-Every mutant runs the tests of ``pytest tests theory`` that use these files, to the first failure. Python, torch and the provers are
-imported once; a forked child per mutant imports the mutated file instead of the real one, so nothing is
-written and nothing needs to be put back. Survivors must be explained in survivors.json, by name.
+Every mutant runs those tests of ``pytest tests theory`` that use these files, to the first failure.
+Python, torch and the provers are imported once; a forked child per mutant imports the mutated file
+instead of the real one, so nothing is written and nothing needs to be put back. Survivors must be
+explained in survivors.json, by name.
 """
 
 from __future__ import annotations
@@ -103,8 +104,7 @@ def start(mutant: Mutant, stages: Sequence[Sequence[str]]) -> int:
         os.chdir(ROOT)
         sys.path.insert(0, str(ROOT))
         sys.meta_path.insert(0, MutatedFinder(mutant))
-        for name in [name for name in sys.modules if name.partition(".")[0] in {"inspo", "theory"}]:
-            del sys.modules[name]
+        forget_ours()
         import pytest
 
         for stage in stages:
@@ -119,6 +119,14 @@ def start(mutant: Mutant, stages: Sequence[Sequence[str]]) -> int:
         os._exit(0)
     except BaseException:  # noqa: BLE001 - the mutant broke an import: that is a failure of its tests
         os._exit(1)
+
+
+def forget_ours() -> None:
+    """Unload the checkout's modules, tests included, so that what comes next imports the mutant."""
+    folders = tuple(str(ROOT / name) + os.sep for name in ("inspo", "theory", "toy", "scaled", "tests"))
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and (getattr(module, "__file__", None) or "").startswith(folders):
+            del sys.modules[name]
 
 
 def run(queue: Sequence[Mutant], workers: int = 2, stages: Sequence[Sequence[str]] = STAGES) -> list[Fate]:
@@ -167,7 +175,8 @@ def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
         "",
         f"Written by `make mutation`: {len(fates)} mutants, {caught} caught ({caught / len(fates):.1%}).",
         "",
-        "A mutant is one changed operator, index, axis, number or sign; it is caught if a test of `tests/` or `theory/` fails.",
+        "A mutant is one changed operator, index, axis, number or sign. It is caught if a test of `tests/` or",
+        "`theory/` fails.",
         "",
         "| file | mutants | caught |",
         "|---|---|---|",
