@@ -1,6 +1,7 @@
 # Each target sets up all it needs on a fresh machine and is quick when repeated.
 #   make toy    draw the intuition plots        make test   everything CI checks
 #   make quick  the same within seconds         make bench  speed, measured side by side
+#   make theory every claim's verdict           make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
 VENV ?= .venv
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures test lint bench clean
+.PHONY: toy quick figures test lint bench theory thorough mutation clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -31,6 +32,16 @@ lint: $(VENV)/.dev-ready
 bench: $(VENV)/.dev-ready
 	$(PY) benchmarks/toy_speed.py
 
+theory: $(VENV)/.dev-ready
+	$(PY) -m theory
+
+# Twenty times as many random examples.
+thorough: $(VENV)/.dev-ready
+	THEORY_PROFILE=thorough $(PY) -m pytest theory
+
+mutation: $(VENV)/.dev-ready
+	$(PY) -m theory.mutation
+
 # torch goes first and alone: what depends on it must find the pinned build, not choose its own.
 $(VENV)/.torch-ready: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,7 +53,7 @@ $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[toy,scaled,peers,dev]'
+	$(PY) -m pip install --quiet --editable '.[toy,scaled,theory,peers,dev]'
 	touch $@ $(VENV)/.toy-ready
 
 clean:

@@ -1,0 +1,78 @@
+"""``python -m theory``: the verdict on every claim, computed from its evidence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from theory.claims import Judgment, Role, judge
+from theory.registry import CLAIMS, find_claim
+from theory.report import as_dict, markdown, story, table
+
+VERDICTS = Path(__file__).with_name("VERDICTS.md")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0; 1 where a claim is undecided because evidence failed, or VERDICTS.md is out of date; 2 for
+        an unknown claim.
+    """
+    options = parser().parse_args(arguments)
+    if options.thorough:
+        os.environ["THEORY_PROFILE"] = "thorough"
+    try:
+        claims = [find_claim(options.claim)] if options.claim else list(CLAIMS.values())
+    except ValueError as error:
+        print(f"theory: {error}", file=sys.stderr)
+        return 2
+    judgments = []
+    for claim in claims:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{claim.id}", end="", file=sys.stderr, flush=True)
+        judgments.append(judge(claim))
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    return present(judgments, options)
+
+
+def present(judgments: list[Judgment], options: argparse.Namespace) -> int:
+    """Print, write or compare what the options ask for; the exit status."""
+    if options.json:
+        print(json.dumps([as_dict(judgment) for judgment in judgments], indent=1, ensure_ascii=False))
+    elif options.claim:
+        print(story(judgments[0]))
+    elif options.write:
+        VERDICTS.write_text(markdown(judgments), encoding="utf-8")
+        print(f"wrote {len(judgments)} verdicts to theory/{VERDICTS.name}")
+    elif options.check:
+        if not VERDICTS.exists() or VERDICTS.read_text(encoding="utf-8") != markdown(judgments):
+            print(f"theory/{VERDICTS.name} is out of date: run `python -m theory --write`", file=sys.stderr)
+            return 1
+        print(f"theory/{VERDICTS.name} is current")
+    else:
+        print(table(judgments))
+    return int(any(not outcome.passed for judgment in judgments for outcome in judgment.outcomes))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    roles = ", ".join(f"{role.name.lower()} ({role.value})" for role in Role)
+    result = argparse.ArgumentParser(
+        prog="python -m theory", description=__doc__.strip("`"), epilog=f"Roles of evidence: {roles}."
+    )
+    output = result.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="everything, as JSON")
+    output.add_argument("--write", action="store_true", help="write theory/VERDICTS.md")
+    output.add_argument("--check", action="store_true", help="exit with 1 unless theory/VERDICTS.md is current")
+    result.add_argument("--claim", metavar="ID", help="the full story of one claim")
+    result.add_argument("--thorough", action="store_true", help="twenty times as many random examples")
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

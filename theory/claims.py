@@ -1,0 +1,179 @@
+"""What a claim is, what counts as evidence for or against it, and how evidence becomes a verdict.
+
+A claim is one statement of the paper. Its evidence is a list of functions, each with a role (what it
+shows), a kind (how it shows it) and a finding (the figure it returns). A function whose assertion
+fails shows nothing, so the verdict is computed from those that pass and from nothing else:
+
+=====================  =====================================================================
+verdict                evidence that passed
+=====================  =====================================================================
+true                   the statement holds as stated
+true with assumption   it is refuted as stated, and holds once an assumption is added
+false                  it is refuted as stated, and no assumption short of its denial mends it
+undecided              some evidence failed, or fewer than two kinds of it are left
+=====================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import Literal
+
+
+class Role(Enum):
+    """What a piece of evidence shows about its claim."""
+
+    STATED = "the statement holds as stated"
+    REFUTED = "the statement fails as stated"
+    REPAIRED = "the statement holds with the added assumption"
+    INSTEAD = "what is true instead, or besides"
+
+
+class Verdict(Enum):
+    """What the evidence says about a claim."""
+
+    TRUE = "true"
+    CONDITIONAL = "true with assumption"
+    FALSE = "false"
+    UNDECIDED = "undecided"
+
+
+Kind = Literal["exact", "symbolic", "z3", "property", "search", "ODE", "linear program", "numeric", "bootstrap"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One check.
+
+    Attributes:
+        role: what it shows if it passes.
+        kind: how: ``exact`` rationals, ``symbolic`` algebra, a ``z3`` proof, a ``property`` test over
+            random problems, a ``search`` that finds the witness anew, an ``ODE``, a
+            ``linear program``, ``numeric`` floating point, a ``bootstrap``.
+        run: returns the finding, one line; raises AssertionError where it finds otherwise.
+    """
+
+    role: Role
+    kind: Kind
+    run: Callable[[], str]
+
+    @property
+    def name(self) -> str:
+        """The function's name in words."""
+        return self.run.__name__.replace("_", " ")
+
+    @property
+    def shows(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.run.__doc__ or self.name).strip().splitlines()[0]
+
+
+@dataclass
+class Claim:
+    """One statement of the paper and all that is known about it.
+
+    Attributes:
+        id: how the command line calls it.
+        paper: its number or place in the paper.
+        statement: what the paper says, in our words.
+        truth: the precise statement that holds.
+        missing: the assumption that was missing; empty where none is, or where none would help.
+        witness: the smallest example that decides it.
+        evidence: the checks, in the order in which a reader should meet them.
+    """
+
+    id: str
+    paper: str
+    statement: str
+    truth: str
+    missing: str
+    witness: str
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def check(self, role: Role, kind: Kind) -> Callable[[Callable[[], str]], Callable[[], str]]:
+        """Register a function as evidence."""
+
+        def register(run: Callable[[], str]) -> Callable[[], str]:
+            self.evidence.append(Evidence(role, kind, run))
+            return run
+
+        return register
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one check: its finding, or in `failure` why it showed nothing."""
+
+    evidence: Evidence
+    finding: str
+    failure: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check showed what its role says."""
+        return not self.failure
+
+
+@cache
+def run(evidence: Evidence) -> Outcome:
+    """Run one check, once in this process.
+
+    Raises:
+        RuntimeError: Python was started with -O, which turns every assertion off.
+    """
+    if not __debug__:
+        raise RuntimeError("the evidence consists of assertions: start Python without -O")
+    start = time.perf_counter()
+    finding, failure = "", ""
+    try:
+        finding = evidence.run()
+    except Exception as error:  # noqa: BLE001 - any error means that this check shows nothing
+        failure = f"{type(error).__name__}: {error}".strip()
+    return Outcome(evidence, finding, failure, time.perf_counter() - start)
+
+
+def verdict(outcomes: list[Outcome]) -> Verdict:
+    """The verdict that follows from the outcomes of a claim's checks; see the module."""
+    roles = {outcome.evidence.role for outcome in outcomes if outcome.passed}
+    kinds = {outcome.evidence.kind for outcome in outcomes if outcome.passed}
+    contradictory = Role.REFUTED in roles and Role.STATED in roles
+    if len(kinds) < 2 or contradictory or not all(outcome.passed for outcome in outcomes):
+        return Verdict.UNDECIDED
+    if Role.STATED in roles:
+        return Verdict.TRUE
+    if Role.REFUTED in roles:
+        return Verdict.CONDITIONAL if Role.REPAIRED in roles else Verdict.FALSE
+    return Verdict.UNDECIDED
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """A claim, the outcomes of its checks, and the verdict that follows."""
+
+    claim: Claim
+    outcomes: list[Outcome]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Computed from the outcomes."""
+        return verdict(self.outcomes)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of evidence that passed, each once, in order."""
+        return list(dict.fromkeys(outcome.evidence.kind for outcome in self.outcomes if outcome.passed))
+
+    @property
+    def seconds(self) -> float:
+        """Time that the checks took."""
+        return sum(outcome.seconds for outcome in self.outcomes)
+
+
+def judge(claim: Claim) -> Judgment:
+    """Run every check of a claim."""
+    return Judgment(claim, [run(evidence) for evidence in claim.evidence])

@@ -1,0 +1,127 @@
+"""Section 3.2, after Theorem 3.2: is pi_bar optimal only if Bradley-Terry holds?
+
+The paper goes from "separable preferences leave no gap" to "no gap only for separable preferences".
+The exact condition is weaker: one response that is a best response to every other.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import assume
+
+from inspo.objectives import best_responses, optimality_gap, restricted_optima
+from theory import exact, strategies
+from theory.claims import Claim, Role
+from theory.strategies import Problem, Scalarization
+
+CLAIM = Claim(
+    id="converse",
+    paper="Sec. 3.2, text",
+    statement="In RLHF and DPO, pi_bar is optimal only if the Bradley-Terry model is correctly specified.",
+    truth=(
+        "Three things are equivalent for strictly increasing psi: one response is a best response to every "
+        "comparator; one pi_bar serves every reference of full support; the gap is zero for one such reference, "
+        "hence for all. Preferences drawn independently have this with probability 3/8, 5/64, 1195/110592 at "
+        "K = 3, 4, 5."
+    ),
+    missing="",
+    witness="P12 = 4/5, P13 = 3/4, P23 = 7/10: always y1, no gap for any psi and mu, separable for no increasing psi",
+)
+
+P = exact.preferences("4/5 3/4 7/10")
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def best_response_without_bradley_terry() -> str:
+    """y1 is best against all three, while odds 4 * 7/3 differ from 3, so no Bradley-Terry scores exist."""
+    assert exact.common_best_response(P) == {0}
+    assert exact.odds(P[0][1]) * exact.odds(P[1][2]) == Fraction(28, 3)
+    assert exact.odds(P[0][2]) == 3
+    for mu in (exact.uniform(3), exact.fractions("1/100 1/100 98/100")):
+        assert exact.best_value(P, mu) == max(exact.scores(P, mu))
+    return "odds(1,2) odds(2,3) = 28/3, odds(1,3) = 3; gap 0"
+
+
+@CLAIM.check(Role.REFUTED, "z3")
+def separable_for_no_increasing_psi() -> str:
+    """No a, b and strictly increasing psi give psi(P[i, j]) = a_i + b_j on the witness."""
+    from theory import solver
+
+    a, b = solver.reals("a", 3), solver.reals("b", 3)
+    A = [[a[i] + b[j] for j in range(3)] for i in range(3)]
+    cells = [(i, j) for i in range(3) for j in range(3)]
+    order = [A[i][j] < A[k][m] for i, j in cells for k, m in cells if P[i][j] < P[k][m]]
+    ties = [A[i][j] == A[k][m] for i, j in cells for k, m in cells if P[i][j] == P[k][m]]
+    assert solver.solve([*order, *ties]) is None
+    # The same conditions can be met by a separable table, so that they are not void.
+    Q = exact.bradley_terry([4, 2, 1])
+    assert solver.solve([A[i][j] < A[k][m] for i, j in cells for k, m in cells if Q[i][j] < Q[k][m]]) is not None
+    return "proved: the order of the entries contradicts a(y) + b(y')"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def three_equivalent_conditions() -> str:
+    """No gap at one full-support reference <=> common best response <=> one pi_bar for all references."""
+
+    def equivalent(problem: Problem, scalarization: Scalarization) -> None:
+        table, mu = problem
+        k = len(mu)
+        psi = scalarization.psi
+        common = best_responses(table).all(axis=1)
+        assert common.any() == (optimality_gap(table, mu, psi) == 0)
+        # A reference with almost all its mass on y_j decides by column j alone, up to ties.
+        near_vertices = [
+            np.array([1 - (k - 1) * tiny if i == j else tiny for i in range(k)])
+            for j in range(k)
+            for tiny in (Fraction(1, 10**60),)
+        ]
+        always_optimal = np.all([restricted_optima(table, nu, psi) for nu in near_vertices], axis=0)
+        assert common.any() == always_optimal.any()
+
+    problems = strategies.problems(full_support=True)
+    return f"{strategies.for_all(equivalent, problems, strategies.scalarizations(strict=True))} problems"
+
+
+@CLAIM.check(Role.INSTEAD, "symbolic")
+def how_often_by_chance() -> str:
+    """P(common best response) for independent uniform preferences is an integral of prod (u_j + u_k).
+
+    y1 must beat everyone, u_j = 2 P1j - 1 > 0, and P_jk must lie between 1 - P1j and P1k, an interval
+    of length (u_j + u_k) / 2. Hence K 2^-(K-1) 2^-C(K-1, 2) E prod_{j<k} (u_j + u_k), u uniform.
+    """
+    import sympy as sp
+
+    found = []
+    for k in (3, 4, 5):
+        u = sp.symbols(f"u2:{k + 1}")
+        product = sp.Mul(*[u[a] + u[b] for a in range(k - 1) for b in range(a)])
+        terms = sp.Poly(sp.expand(product), *u).terms()
+        mean = sum(c * sp.prod([sp.Rational(1, power + 1) for power in powers]) for powers, c in terms)
+        found.append(sp.Rational(k, 2 ** (k - 1 + (k - 1) * (k - 2) // 2)) * mean)
+    assert found == [sp.Rational(3, 8), sp.Rational(5, 64), sp.Rational(1195, 110592)]
+    return f"K = 3, 4, 5: 3/8, 5/64, 1195/110592 = {float(found[2]):.5f}"
+
+
+@CLAIM.check(Role.INSTEAD, "numeric")
+def how_often_in_draws() -> str:
+    """The same probabilities in 20000 draws, within four standard errors."""
+    rng, n = np.random.default_rng(0), 20_000
+    shares = []
+    for k, probability in ((3, 3 / 8), (4, 5 / 64), (5, 1195 / 110592)):
+        above = np.triu(rng.uniform(size=(n, k, k)), 1)
+        tables = above + np.tril(1 - above.swapaxes(1, 2), -1) + np.eye(k) / 2
+        share = float((tables == tables.max(axis=1, keepdims=True)).all(axis=2).any(axis=1).mean())
+        assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / n)
+        shares.append(f"{share:.4f}")
+    return f"K = 3, 4, 5: {', '.join(shares)}"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def two_responses_always_have_one() -> str:
+    """K = 2: there is always a common best response, so never a gap."""
+
+    def no_gap(problem: Problem, scalarization: Scalarization) -> None:
+        assume(len(problem[1]) == 2)
+        assert optimality_gap(*problem, scalarization.psi) == 0
+
+    return f"{strategies.for_all(no_gap, strategies.problems(most=2), strategies.scalarizations(), tries=60)} problems"

@@ -1,0 +1,221 @@
+"""Section 4, last paragraphs: does the deployed policy pi_hat(. | x) inherit Theorem 3.2 (ii)?
+
+Deployed is a policy that sees the prompt alone: a member of the class whose best is pi_bar. Nothing that
+happens in training can lift it above V(pi_bar). What training through y' does reach the deployed policy
+is decided by shared parameters.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from inspo.conditioning import Conditioning
+from inspo.losses import dpo
+from inspo.objectives import best_responses, restricted_optima, scores, value
+from inspo.tabular import population_weights, tabular_pairs
+from theory import exact, flow, strategies
+from theory.claims import Claim, Role
+from theory.exact import HALF, Matrix, Row, W
+from theory.flow import Floats
+from theory.strategies import Problem
+
+CLAIM = Claim(
+    id="deployment",
+    paper="Sec. 4, inference",
+    statement="Self-reflection is distilled into the deployed pi_hat(. | x), which so improves on existing targets.",
+    truth=(
+        "V(pi_hat(. | x)) <= V(pi_bar) always. Without shared parameters it stays at the reference. Distilling pi* "
+        "itself, by averaging over comparators, can lose to pi_bar and to the reference, down to V = 0 in the limit of "
+        "many responses (1 / K is reached up to any e), although pi* itself beats them all. With an additive shared "
+        "score the first step of INS-DPO moves the deployed policy exactly as DPO's does."
+    ),
+    missing="",
+    witness="K = 4: y1 beats y3 with 3/5, y2 beats y4 with 3/5, both lose to the rest for sure; mu = 1/2 on y3, y4",
+)
+
+
+def distilled(P: Matrix, mu: Row) -> Row:
+    """pi* averaged over comparators drawn from mu; best responses must be unique on the support."""
+    mass = [Fraction(0)] * len(mu)
+    for m, best in zip(mu, exact.best_responses(P), strict=True):
+        if m:
+            (response,) = best
+            mass[response] += m
+    return tuple(mass)
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def worse_than_prompt_only() -> str:
+    """W: averaging pi* gives V = 53/90 < 3/5. K = 4, uniform: 19/40 < 1/2, worse than not training at all."""
+    mu = exact.uniform(3)
+    assert exact.value(distilled(W, mu), W, mu) == Fraction(53, 90) < max(exact.scores(W, mu))
+    P, mu = exact.preferences("1/5 9/10 1/10 2/5 7/10 4/5"), exact.uniform(4)
+    assert exact.value(distilled(P, mu), P, mu) == Fraction(19, 40)
+    assert exact.value(mu, P, mu) == HALF
+    return "53/90 < 54/90; 19/40 < 1/2 = V(pi_ref)"
+
+
+def champions(m: int, edge: Fraction) -> tuple[Matrix, Row]:
+    """m responses of the reference, each with a champion that beats it by `edge` and loses to the others for sure."""
+    upper = []
+    for i in range(2 * m):
+        for j in range(i + 1, 2 * m):
+            against_own = i < m and j == m + i
+            upper.append(HALF + edge if against_own else Fraction(0) if i < m <= j else HALF)
+    return exact.preferences(upper), (Fraction(0),) * m + exact.uniform(m)
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def arbitrarily_bad() -> str:
+    """K = 2m: V(pi*) = 3/5 > V(pi_bar) = 1/2, and pi* averaged over comparators has V = 3 / (5m) -> 0."""
+    found = []
+    for m in (2, 3, 10, 20):
+        P, mu = champions(m, Fraction(1, 10))
+        assert exact.best_value(P, mu) == Fraction(3, 5)
+        assert max(exact.scores(P, mu)) == HALF
+        V = exact.value(distilled(P, mu), P, mu)
+        assert V == Fraction(3, 5 * m)
+        found.append(f"{2 * m}: {V}")
+    return "K: V = " + ", ".join(found)
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def also_with_full_support() -> str:
+    """The same with a thousandth of the mass on the champions: still below 1/3 for m = 2."""
+    P, _ = champions(2, Fraction(1, 10))
+    mu = exact.fractions("1/2000 1/2000 999/2000 999/2000")
+    columns_to_play = [min(best) for best in exact.best_responses(P)]
+    mass = [sum((m for m, best in zip(mu, columns_to_play, strict=True) if best == i), Fraction(0)) for i in range(4)]
+    V = exact.value(tuple(mass), P, mu)
+    assert V < Fraction(1, 3)
+    return f"V = {float(V):.4f} < 1/2 = V(pi_ref)"
+
+
+@CLAIM.check(Role.REFUTED, "property")
+def never_above_prompt_only() -> str:
+    """Any conditioned policy, averaged over comparators with any weights: V <= V(pi_bar)."""
+
+    def bounded(problem: Problem) -> None:
+        P, mu = problem
+        best = np.asarray(best_responses(P), dtype=object) * Fraction(1)
+        policy = np.array(
+            [[Fraction(int(b > 0), int(n)) for b, n in zip(row, (best > 0).sum(axis=0), strict=True)] for row in best]
+        )
+        averaged = (policy * mu).sum(axis=1)
+        assert value(averaged, P, mu) <= scores(P, mu).max()
+        assert (value(averaged, P, mu) == scores(P, mu).max()) == (not (averaged * ~restricted_optima(P, mu)).any())
+
+    return f"{strategies.for_all(bounded, strategies.problems())} problems"
+
+
+@CLAIM.check(Role.INSTEAD, "z3")
+def three_responses_of_equal_mass_are_safe() -> str:
+    """K = 3, uniform mu: averaging pi* never falls below the reference's 1/2, whatever P and the ties."""
+    from itertools import product
+
+    import z3
+
+    from theory import solver
+
+    P, valid = solver.preference_matrix(3)
+    r = range(3)
+    for answers in product(r, repeat=3):
+        best = [P[answers[j]][j] >= P[i][j] for i in r for j in r]
+        if solver.solve([*valid, *best]) is None:
+            continue
+        total = z3.Sum([P[answers[j]][k] for j in r for k in r])
+        solver.prove([*valid, *best], total >= z3.Q(9, 2))
+    P3, mu = exact.preferences("9/10 12/25 51/100"), exact.fractions("49/100 1/50 49/100")
+    assert exact.value(distilled(P3, mu), P3, mu) < HALF
+    return "proved; unequal mass breaks it: mu = (.49, .02, .49), V < 1/2"
+
+
+@CLAIM.check(Role.INSTEAD, "numeric")
+def free_tables_do_not_move() -> str:
+    """Without shared parameters the gradient of Eq. (9) on the deployed table is zero."""
+    prompt = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    comparator = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    ((_, pairs),) = tabular_pairs(
+        Conditioning.SYMMETRIC,
+        prompt_logps=prompt.log_softmax(-1),
+        comparator_logps=comparator.log_softmax(-2),
+        ref_logps=torch.full((3,), 1 / 3, dtype=torch.float64).log(),
+    )
+    weights = population_weights(torch.tensor(np.array(W, dtype=float)), torch.full((3,), 1 / 3, dtype=torch.float64))
+    on_prompt, on_comparator = torch.autograd.grad(
+        (weights * dpo(pairs, beta=1.0)).sum(), [prompt, comparator], allow_unused=True
+    )
+    assert on_prompt is None
+    assert on_comparator.abs().max() > 0.01
+    return "no gradient reaches it"
+
+
+def additive_limit(P: Floats, mu: Floats, beta: float) -> tuple[Floats, Floats]:
+    """Gradient flow with logits log mu_i + u_i + M_ij: the deployed policy (M = 0) and the conditioned one.
+
+    u' is the row sum of M', and both start at zero, so u is the row sum of M throughout.
+    """
+    k = len(mu)
+
+    def field(state: Floats) -> Floats:
+        M = state.reshape(k, k)
+        return flow.velocity(np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M, P, mu, beta)
+
+    def distance(state: Floats) -> float:
+        M = state.reshape(k, k)
+        policy = flow.softmax(np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M)
+        return float(np.abs(flow.pull(policy, P, mu, beta)).max() / (beta * mu.min() ** 2)) * 1e-3
+
+    M = flow.integrate(field, np.zeros((k, k)), distance).logits
+    return flow.softmax(np.log(mu) + M.sum(axis=1)), flow.softmax(
+        np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M
+    )
+
+
+@CLAIM.check(Role.INSTEAD, "ODE")
+def shared_scores_against_dpo() -> str:
+    """Shared scores, 40 random P (K = 5, log-odds N(0, 1)): V less DPO's at equal beta, deployed and with y'."""
+    rng, k = np.random.default_rng(0), 5
+    mu, found = np.full(k, 1 / k), []
+    for beta in (1.0, 0.1):
+        differences = []
+        for _ in range(40):
+            L = np.triu(rng.normal(size=(k, k)), 1)
+            P = 1 / (1 + np.exp(L.T - L))
+            deployed, conditioned = additive_limit(P, mu, beta)
+            plain = flow.dpo_limit(P, mu, beta) @ P @ mu
+            differences.append((deployed @ P @ mu - plain, flow.conditioned_value(conditioned, P, mu) - plain))
+        mean, error = np.mean(differences, axis=0), np.std(differences, axis=0, ddof=1) / np.sqrt(40)
+        assert mean[0] < -2 * error[0]
+        assert mean[1] > 2 * error[1]
+        found.append(
+            f"beta {beta}: {mean[0]:+.4f} +- {error[0]:.4f} deployed, {mean[1]:+.4f} +- {error[1]:.4f} with y'"
+        )
+    return "; ".join(found)
+
+
+@CLAIM.check(Role.INSTEAD, "symbolic")
+def first_step_is_dpos() -> str:
+    """At the start, the shared score's gradient is that of DPO's logits, for any mu, P and beta: K = 2 to 4.
+
+    Both are beta mu_k (S(k) - 1/2): sum_j [c_kj - mu_k sum_i c_ij] with c_ij = beta mu_i mu_j (P_ij - 1/2)
+    antisymmetric, so the second part sums to zero.
+    """
+    import sympy as sp
+
+    for k in (2, 3, 4):
+        mu, P = (
+            sp.symbols(f"m1:{k + 1}"),
+            sp.MutableDenseMatrix(k, k, lambda i, j: sp.Symbol(f"p{min(i, j)}{max(i, j)}")),
+        )
+        for i in range(k):
+            for j in range(i):
+                P[i, j] = 1 - P[j, i]
+            P[i, i] = sp.Rational(1, 2)
+        c = sp.Matrix(k, k, lambda i, j, mu=mu, P=P: mu[i] * mu[j] * (P[i, j] - sp.Rational(1, 2)))
+        for row in range(k):
+            shared = sum(c[row, j] - mu[row] * sum(c[i, j] for i in range(k)) for j in range(k))
+            plain = sum(c[row, j] for j in range(k))
+            assert sp.expand(shared - plain) == 0
+    return "verified for K = 2, 3, 4"

@@ -1,0 +1,127 @@
+"""Section 2, after Azar et al.: does DPO solve (4) with psi = log-odds?
+
+At the minimum of DPO's population loss, pairs drawn from nu, every response's fitted wins equal its real
+ones: sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j] = S(i), c = beta log(pi / mu). The left side rises
+with c_i, so DPO orders c by S(i), the mean preference. That is psi = identity: Borda's count.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+from inspo.conditioning import Conditioning
+from inspo.losses import dpo
+from inspo.objectives import population_loss, scores
+from theory import exact, flow, strategies
+from theory.claims import Claim, Role
+from theory.exact import W
+from theory.strategies import Array, Problem
+
+CLAIM = Claim(
+    id="dpo-solves-4",
+    paper="Sec. 2, Eq. (4)",
+    statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
+    truth=(
+        "Under Bradley-Terry they solve (4), KL-regularised, with log-odds. For any other preferences DPO "
+        "orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn from: Borda's "
+        "order, that of psi = identity."
+    ),
+    missing="Bradley-Terry preferences",
+    witness="W: DPO raises y2 most (mean preference 18/30 > 17/30), log-odds would choose y1 (odds 27/7 > 7/2)",
+)
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def borda_against_log_odds() -> str:
+    """W, uniform: Borda scores 17/30 < 18/30 order DPO's policy; log-odds order y1 first."""
+    mu = exact.uniform(3)
+    assert exact.argmax(exact.scores(W, mu)) == {1}
+    assert exact.argmax(exact.odds_products(W, mu)) == {0}
+    skewed = exact.fractions("1/10 1/10 8/10")
+    assert exact.argmax(exact.scores(W, skewed)) == {0}
+    return "Borda y2, log-odds y1; pairs drawn from (.1, .1, .8) make it y1"
+
+
+@CLAIM.check(Role.REFUTED, "z3")
+def stationary_points_are_in_bordas_order() -> str:
+    """K = 3, any increasing sigma with sigma(-z) = 1 - sigma(z): c_1 > c_2 if and only if S(1) > S(2)."""
+    import z3
+
+    from theory import solver
+
+    k, r = 3, range(3)
+    c, s = solver.reals("c", k), solver.reals("s", k, k)  # s[i][j] = sigma(c_i - c_j)
+    nu, distribution = solver.distribution(k, "nu", full_support=True)
+    P, valid = solver.preference_matrix(k)
+    symmetric = [s[i][j] + s[j][i] == 1 for i in r for j in r]
+    cells = [(i, j) for i in r for j in r]
+    increasing = [
+        z3.And((c[i] - c[j] < c[a] - c[b]) == (s[i][j] < s[a][b]), (c[i] - c[j] == c[a] - c[b]) == (s[i][j] == s[a][b]))
+        for i, j in cells for a, b in cells
+    ]  # fmt: skip
+    S = [z3.Sum([nu[j] * P[i][j] for j in r]) for i in r]
+    stationary = [z3.Sum([nu[j] * s[i][j] for j in r]) == S[i] for i in r]
+    solver.prove([*distribution, *valid, *symmetric, *increasing, *stationary], (c[0] > c[1]) == (S[0] > S[1]))
+    return "proved for K = 3"
+
+
+@CLAIM.check(Role.REFUTED, "numeric")
+def fitted_policy_of_the_witness() -> str:
+    """W, beta = 1: DPO's policy is (.397636, .459993, .142371), and no neighbour has a smaller library loss."""
+    mu = np.full(3, 1 / 3)
+    policy = flow.dpo_limit(W, mu, 1.0)
+    assert np.allclose(policy, [0.397636, 0.459993, 0.142371], atol=1e-6)
+
+    def loss(candidate: Array) -> float:
+        return float(
+            population_loss(np.array(W), mu, lambda q: dpo(q, beta=1.0), Conditioning.NONE, prompt_policy=candidate)
+        )
+
+    least, rng = loss(policy), np.random.default_rng(0)
+    for other in rng.dirichlet(np.ones(3), size=50):
+        assert loss(0.95 * policy + 0.05 * other) > least
+    return "pi = (.397636, .459993, .142371)"
+
+
+@CLAIM.check(Role.REFUTED, "property")
+def dpo_orders_by_borda() -> str:
+    """Random problems: DPO's log(pi / mu) is in the order of the scores by identity."""
+
+    def same_order(problem: Problem) -> None:
+        P, mu = problem
+        logits = np.log(flow.dpo_limit(P, mu, 1.0) / np.asarray(mu, dtype=float))
+        borda = scores(P, mu)
+        for i in range(len(mu)):
+            for j in range(len(mu)):
+                if borda[i] > borda[j] + Fraction(1, 10**6):
+                    assert logits[i] > logits[j]
+
+    problems = strategies.problems(interior=True, full_support=True)
+    return f"{strategies.for_all(same_order, problems, tries=60)} problems"
+
+
+@CLAIM.check(Role.REPAIRED, "property")
+def bradley_terry_makes_it_true() -> str:
+    """P = s_i / (s_i + s_j): DPO's policy is mu exp(S_log / beta) / Z, the solution of KL-regularised (4)."""
+
+    def equal(strengths: list[int], beta: float) -> None:
+        k = len(strengths)
+        P, mu = np.array(exact.bradley_terry(strengths)), np.full(k, 1 / k)
+        solution = flow.softmax(np.log(mu) + scores(P, mu, "log_odds") / beta)
+        assert np.allclose(flow.dpo_limit(P, mu, beta), solution, atol=1e-9)
+
+    from hypothesis import strategies as st
+
+    strengths = st.lists(st.integers(1, 9), min_size=2, max_size=5)
+    return f"{strategies.for_all(equal, strengths, st.sampled_from([0.3, 1.0]), tries=60)} Bradley-Terry problems"
+
+
+@CLAIM.check(Role.REPAIRED, "exact")
+def bradley_terry_by_hand() -> str:
+    """Strengths 4:2:1, beta = 1, uniform: pi = (4, 2, 1) / 7 fits every odds, and odds products order alike."""
+    P = exact.bradley_terry([4, 2, 1])
+    policy = exact.fractions("4/7 2/7 1/7")
+    assert all(policy[i] / policy[j] == exact.odds(P[i][j]) for i in range(3) for j in range(3))
+    products = exact.odds_products(P, exact.uniform(3))
+    assert [products[0] / products[1], products[1] / products[2]] == [2**3, 2**3]
+    return "pi = (4, 2, 1) / 7"

@@ -1,0 +1,133 @@
+"""Equation (10) on finite data: does the minimiser that Section 4 calls pi_hat exist?
+
+Each pair's margin is free, so the empirical loss falls apart into one term for each pair of responses:
+n_ij softplus(-m) + n_ji softplus(m). It has a minimum if and only if both labels occur. DPO pools its
+margins, c_i - c_j, and asks less: that the graph of wins be strongly connected (Ford 1957).
+"""
+
+from fractions import Fraction
+from itertools import combinations, product
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from hypothesis import strategies as st
+
+from inspo.losses import dpo
+from inspo.pairs import PairLogps
+from theory import exact, strategies
+from theory.claims import Claim, Role
+
+Counts = npt.NDArray[np.int64]
+
+CLAIM = Claim(
+    id="eq-10-finite",
+    paper="Sec. 4, below Eq. (10)",
+    statement="'Denote the solution to (10) as pi_hat': on a dataset D_n, (10) has a solution.",
+    truth=(
+        "With free tables a minimiser exists if and only if every compared pair carries both labels. With one label a "
+        "pair, as preference sets usually have, the infimum 0 is not attained, and is approached while "
+        "pi(chosen | rejected) itself goes to 0 and V to 1/2. DPO needs only a strongly connected graph of wins."
+    ),
+    missing="both labels for every compared pair",
+    witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimiser is pi_ref, InSPO has none",
+)
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def loss_to_zero_while_copying() -> str:
+    """One label y1 > y2: pi(1 | 2) = e, pi(2 | 1) = e^2 has odds 1 / e -> infinity, and both go to 0: V -> 1/2."""
+    P, mu = exact.preferences("1"), exact.uniform(2)
+    odds, values = [], []
+    for e in exact.fractions("1/10 1/1000 1/1000000"):
+        policy = ((1 - e**2, e), (e**2, 1 - e))
+        odds.append(policy[0][1] / policy[1][0])
+        values.append(exact.conditioned_value(policy, P, mu))
+    assert odds == [10, 1000, 10**6]
+    assert all(abs(V - exact.HALF) <= e for V, e in zip(values, exact.fractions("1/10 1/1000 1/1000000"), strict=True))
+    return f"odds 10, 1000, 1000000; V - 1/2 = {', '.join(f'{float(V - exact.HALF):.1e}' for V in values)}"
+
+
+@CLAIM.check(Role.REFUTED, "numeric")
+def a_cycle_has_a_dpo_solution_only() -> str:
+    """The cycle: DPO's loss is convex with gradient 0 at pi_ref; INS-DPO's falls below any bound."""
+    wins = torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=torch.float64)
+    c = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    margin = c[:, None] - c[None, :]
+    zero = torch.zeros(3, 3, dtype=torch.float64)
+    loss = (wins * dpo(PairLogps(margin, zero, zero, zero), beta=1.0)).sum()
+    (gradient,) = torch.autograd.grad(loss, c)
+    plain = loss.item()
+    assert gradient.abs().max() < 1e-15
+    spread = [
+        float((wins * dpo(PairLogps(s * (wins - wins.T), zero, zero, zero), beta=1.0)).sum()) for s in (0.0, 10.0, 40.0)
+    ]
+    assert spread[0] > spread[1] > spread[2]
+    assert spread[2] < 1e-15
+    return f"DPO: {plain:.4f} = 3 log 2 at pi_ref; INS-DPO: {spread[0]:.4f}, {spread[1]:.1e}, {spread[2]:.0e}"
+
+
+def strongly_connected(wins: Counts) -> bool:
+    """Whether along wins every response reaches back whatever response reaches it."""
+    reach = wins > 0
+    for _ in wins:
+        reach = reach | (reach @ reach)
+    return bool((reach == reach.T).all())
+
+
+def has_ray(wins: Counts) -> bool:
+    """Whether some direction of scores lowers DPO's loss for ever: no win against it, some win along it."""
+    for direction in product((0, 1, 2), repeat=len(wins)):
+        rise = np.subtract.outer(direction, direction)[wins > 0]
+        if rise.size and rise.min() >= 0 and rise.max() > 0:
+            return True
+    return False
+
+
+@CLAIM.check(Role.REPAIRED, "property")
+def exists_exactly_with_both_labels() -> str:
+    """Random counts: a pair's loss has its minimum at log(n_ij / n_ji), or none; DPO exists more often."""
+    exists = {"InSPO": 0, "DPO": 0}
+
+    def decide(counts: list[int]) -> None:
+        wins = np.zeros((3, 3), dtype=int)
+        for (i, j), (a, b) in zip(combinations(range(3), 2), zip(counts[::2], counts[1::2], strict=True), strict=True):
+            wins[i, j], wins[j, i] = a, b
+        both = all((wins[i, j] > 0) == (wins[j, i] > 0) for i, j in combinations(range(3), 2))
+        connected = strongly_connected(wins)
+        assert connected == (not has_ray(wins))
+        exists["InSPO"] += both
+        exists["DPO"] += connected
+        for i, j in combinations(range(3), 2):
+            a, b = wins[i, j], wins[j, i]
+            at = [a * np.logaddexp(0, -m) + b * np.logaddexp(0, m) for m in np.linspace(-30, 30, 601)]
+            inside = 0 < int(np.argmin(at)) < 600
+            assert inside == (a > 0 and b > 0) or a == b == 0
+
+    tried = strategies.for_all(decide, st.lists(st.integers(0, 2), min_size=6, max_size=6))
+    return f"{tried} tables of counts: InSPO's minimiser exists in {exists['InSPO']}, DPO's in {exists['DPO']}"
+
+
+@CLAIM.check(Role.REPAIRED, "symbolic")
+def the_minimum_of_one_pair() -> str:
+    """a softplus(-m) + b softplus(m) is stationary at m = log(a / b), a, b > 0, and strictly convex."""
+    import sympy as sp
+
+    a, b = sp.symbols("a b", positive=True)
+    m = sp.Symbol("m", real=True)
+    loss = a * sp.log(1 + sp.exp(-m)) + b * sp.log(1 + sp.exp(m))
+    assert sp.simplify(sp.diff(loss, m).subs(m, sp.log(a / b))) == 0
+    curvature = sp.simplify(sp.diff(loss, m, 2))
+    assert sp.simplify(curvature - (a + b) * sp.exp(m) / (1 + sp.exp(m)) ** 2) == 0
+    one_label = sp.diff(loss.subs(b, 0), m)
+    assert sp.simplify(one_label + a / (1 + sp.exp(m))) == 0
+    return "m = log(n_ij / n_ji); with one label the slope is never zero"
+
+
+@CLAIM.check(Role.REPAIRED, "exact")
+def relative_frequencies_come_back() -> str:
+    """Counts 3 : 1 give the odds 3 whatever the other pairs say: no pooling, no transitivity."""
+    for a, b in ((3, 1), (2, 5)):
+        odds = Fraction(a, b)
+        assert Fraction(a) / (1 + odds) == Fraction(b) * odds / (1 + odds)
+    return "the fitted odds are n_ij / n_ji"

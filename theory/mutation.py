@@ -1,0 +1,226 @@
+"""``make mutation``: does a test notice each small mistake in the objectives and losses?
+
+Every mutant runs those tests of ``pytest tests theory`` that use these files, to the first failure.
+Python, torch and the provers are imported once; a forked child per mutant imports the mutated file
+instead of the real one, so nothing is written and nothing needs to be put back. Survivors must be
+explained in survivors.json, by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from theory.mutants import Mutant, mutants
+
+ROOT = Path(__file__).parents[1]
+FILES = ("inspo/objectives.py", "inspo/losses.py")
+REASONS = Path(__file__).with_name("survivors.json")
+REPORT = ROOT / "MUTATION.md"
+# One pytest run after the other. A file's own tests come first: most mutants end there within seconds.
+STAGES = (
+    ("{own_tests}",),
+    tuple(f"tests/test_{name}.py" for name in ("losses", "objectives", "conditioning", "tabular", "metrics")),
+    ("theory",),
+    # The other tests start a process of their own, which sees no mutant, or use neither file.
+    ("tests/test_toy_training.py", "tests/test_trl_conformance.py"),
+)
+SECONDS = 600
+THRESHOLD = 0.95
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a mutant: `status` is killed, timeout or survived."""
+
+    mutant: Mutant
+    status: str
+    seconds: float
+
+
+class MutatedLoader(importlib.machinery.SourceFileLoader):
+    """Loads one module from a given source instead of its file's."""
+
+    def __init__(self, fullname: str, path: str, source: str) -> None:
+        super().__init__(fullname, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The mutated source, compiled, past any cache."""
+        return compile(self._source, self.get_filename(fullname), "exec")
+
+
+class MutatedFinder(importlib.abc.MetaPathFinder):
+    """Finds the mutated module before Python finds the real one."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+        self._module = mutant.file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """A spec of the mutated module, or None for every other one."""
+        if fullname != self._module:
+            return None
+        path = str(ROOT / self._mutant.file)
+        loader = MutatedLoader(fullname, path, self._mutant.source())
+        return importlib.util.spec_from_file_location(fullname, path, loader=loader)
+
+
+def all_mutants() -> list[Mutant]:
+    """Every mutant of the two files."""
+    return [mutant for file in FILES for mutant in mutants(file, (ROOT / file).read_text(encoding="utf-8"))]
+
+
+def unchanged() -> Mutant:
+    """No mistake at all: the tests must pass on it."""
+    file = FILES[0]
+    return Mutant(file, "module", 1, "as it is", "as it is", 1, lambda: (ROOT / file).read_text(encoding="utf-8"))
+
+
+def start(mutant: Mutant, stages: Sequence[Sequence[str]]) -> int:
+    """Fork a child that runs the tests on a mutant; its process id. Exit status 0 means survived."""
+    if child := os.fork():
+        return child
+    try:
+        os.setsid()
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        os.chdir(ROOT)
+        sys.path.insert(0, str(ROOT))
+        sys.meta_path.insert(0, MutatedFinder(mutant))
+        forget_ours()
+        import pytest
+
+        for stage in stages:
+            own_tests = f"tests/test_{Path(mutant.file).name}"
+            present = [
+                name
+                for name in (test.format(own_tests=own_tests) for test in stage)
+                if (ROOT / name.partition("::")[0]).exists()
+            ]
+            if present and pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *present]) != 0:
+                os._exit(1)
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - the mutant broke an import: that is a failure of its tests
+        os._exit(1)
+
+
+def forget_ours() -> None:
+    """Unload the checkout's modules, tests included, so that what comes next imports the mutant."""
+    folders = tuple(str(ROOT / name) + os.sep for name in ("inspo", "theory", "toy", "scaled", "tests"))
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and (getattr(module, "__file__", None) or "").startswith(folders):
+            del sys.modules[name]
+
+
+def run(queue: Sequence[Mutant], workers: int = 2, stages: Sequence[Sequence[str]] = STAGES) -> list[Fate]:
+    """Run the tests on each mutant, `workers` at a time, telling of each on standard error."""
+    warm_up()
+    waiting, running, fates = list(reversed(queue)), dict[int, tuple[Mutant, float]](), list[Fate]()
+    while waiting or running:
+        while waiting and len(running) < workers:
+            mutant = waiting.pop()
+            running[start(mutant, stages)] = mutant, time.monotonic()
+        time.sleep(0.05)
+        for child, (mutant, began) in list(running.items()):
+            seconds = time.monotonic() - began
+            done, status = os.waitpid(child, os.WNOHANG)
+            if not done and seconds > SECONDS:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            elif not done:
+                continue
+            del running[child]
+            outcome = "timeout" if not done else "survived" if status == 0 else "killed"
+            fates.append(Fate(mutant, outcome, seconds))
+            print(f"{len(fates)}/{len(queue)} {outcome} {seconds:.0f} s  {mutant.name}", file=sys.stderr, flush=True)
+    return fates
+
+
+def warm_up() -> None:
+    """Import what every child needs, once: torch, the provers, the test tools; neither inspo nor its tests."""
+    import hypothesis  # noqa: F401 - imported for the children
+    import pytest  # noqa: F401 - imported for the children
+    import scipy.integrate
+    import scipy.optimize  # noqa: F401 - imported for the children
+    import sympy  # noqa: F401 - imported for the children
+    import torch
+    import z3  # noqa: F401 - imported for the children
+
+    torch.set_num_threads(1)
+
+
+def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
+    """MUTATION.md."""
+    count = Counter(fate.status for fate in fates)
+    caught = len(fates) - count["survived"]
+    lines = [
+        "# Mutation testing",
+        "",
+        f"Written by `make mutation`: {len(fates)} mutants, {caught} caught ({caught / len(fates):.1%}).",
+        "",
+        "A mutant is one changed operator, index, axis, number or sign. It is caught if a test of `tests/` or",
+        "`theory/` fails.",
+        "",
+        "| file | mutants | caught |",
+        "|---|---|---|",
+    ]
+    for file in FILES:
+        of_file = [fate for fate in fates if fate.mutant.file == file]
+        lines.append(f"| `{file}` | {len(of_file)} | {sum(fate.status != 'survived' for fate in of_file)} |")
+    lines += ["", "## Survivors", "", "| mutant | why no test can, or need, tell |", "|---|---|"]
+    for fate in fates:
+        if fate.status == "survived":
+            name = fate.mutant.name.replace("|", "\\|")
+            lines.append(f"| {name} | {reasons.get(fate.mutant.name, '**unexplained**')} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 1 if a survivor is unexplained or too few mutants were caught."""
+    parser = argparse.ArgumentParser(prog="python -m theory.mutation", description="Mutation testing.")
+    parser.add_argument("--count", type=int, help="only so many mutants, drawn at random; MUTATION.md stays as it is")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
+    parser.add_argument("--list", action="store_true", help="list the mutants and stop")
+    options = parser.parse_args(arguments)
+    queue = all_mutants()
+    if options.list:
+        print("\n".join(mutant.name for mutant in queue))
+        return 0
+    if options.count:
+        queue = random.Random(options.seed).sample(queue, options.count)  # noqa: S311 - no secret is drawn
+    if not options.count and run([unchanged()])[0].status != "survived":
+        print("the tests fail without any mutant: mend them first", file=sys.stderr)
+        return 2
+    fates = run(queue, options.workers)
+    reasons = json.loads(REASONS.read_text(encoding="utf-8"))
+    survived = [fate.mutant.name for fate in fates if fate.status == "survived"]
+    if not options.count:
+        fates.sort(key=lambda fate: queue.index(fate.mutant))
+        REPORT.write_text(report(fates, reasons), encoding="utf-8")
+    unexplained = [name for name in survived if name not in reasons]
+    print(f"{len(fates)} mutants, {len(survived)} survived, {len(unexplained)} of them unexplained")
+    print("".join(f"  unexplained: {name}\n" for name in unexplained), end="")
+    enough = bool(options.count) or 1 - len(survived) / len(fates) >= THRESHOLD
+    return int(bool(unexplained) or not enough)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Random problems for property tests: preferences, references and scalarizations of every awkward kind.
+
+Everything is exact (object arrays of Fraction), so that a counterexample shrinks to one that a reader
+can check by hand, and ties are ties. ``THEORY_PROFILE=thorough`` tries twenty times as many examples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+Array = npt.NDArray[Any]
+Problem = tuple[Array, Array]  # P and mu
+
+# Examples as a multiple of the quick profile's; "glance" only looks which code runs.
+PROFILES = {"quick": 1, "thorough": 20, "glance": 0}
+
+
+def examples(quick: int) -> int:
+    """How many examples to try where the quick profile tries `quick`.
+
+    Raises:
+        ValueError: THEORY_PROFILE is set to something else than a profile.
+    """
+    profile = os.environ.get("THEORY_PROFILE", "quick")
+    if profile not in PROFILES:
+        raise ValueError(f"THEORY_PROFILE = {profile!r} must be one of {', '.join(PROFILES)}")
+    return max(3, quick * PROFILES[profile])
+
+
+def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], tries: int = 120) -> int:
+    """Try `holds` on random arguments; a failure is shrunk to a readable counterexample.
+
+    Args:
+        holds: raises AssertionError where the property fails.
+        arguments: one strategy for each of its arguments.
+        tries: examples in the quick profile.
+
+    Returns:
+        How many examples were tried.
+    """
+    tried = 0
+
+    # Always derandomised: a verdict must be the same tomorrow. Nothing is stored for the same reason.
+    # Slow or filtered generation says something about a busy machine or our strategies, not the claim.
+    @settings(
+        max_examples=examples(tries),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.large_base_example],
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    )
+    @given(st.tuples(*arguments))
+    def attempt(drawn: tuple[Any, ...]) -> None:
+        nonlocal tried
+        tried += 1
+        try:
+            holds(*drawn)
+        except AssertionError as error:
+            error.add_note(f"Counterexample: {', '.join(map(readable, drawn))}")
+            raise
+
+    attempt()
+    return tried
+
+
+def readable(drawn: Any) -> str:
+    """A drawn argument as one would write it by hand: ``[[1/2, 3/4], [1/4, 1/2]]``."""
+    if isinstance(drawn, np.ndarray):
+        drawn = drawn.tolist()
+    if isinstance(drawn, list | tuple):
+        return f"[{', '.join(map(readable, drawn))}]"
+    return str(drawn)
+
+
+def find_one(strategy: st.SearchStrategy[Any], holds: Callable[[Any], bool], tries: int = 5000) -> Any:
+    """Search for an example with a property and shrink it to the simplest.
+
+    Raises:
+        hypothesis.errors.NoSuchExample: none turned up.
+    """
+    phases = [Phase.generate, Phase.shrink]
+    return find(
+        strategy,
+        holds,
+        settings=settings(max_examples=tries, deadline=None, derandomize=True, database=None, phases=phases),
+    )
+
+
+def from_upper(k: int, entries: list[Fraction]) -> Array:
+    """The preference matrix with these entries above the diagonal, in reading order."""
+    P = np.full((k, k), Fraction(1, 2))
+    for (i, j), p in zip(combinations(range(k), 2), entries, strict=True):
+        P[i, j], P[j, i] = p, 1 - p
+    return P
+
+
+def _upper(k: int, entry: st.SearchStrategy[Fraction]) -> st.SearchStrategy[Array]:
+    pairs = k * (k - 1) // 2
+    return st.lists(entry, min_size=pairs, max_size=pairs).map(lambda entries: from_upper(k, entries))
+
+
+def _cyclic(k: int) -> st.SearchStrategy[Array]:
+    """Each response beats the next half of the circle by the same amount."""
+
+    def circle(p: Fraction) -> Array:
+        return from_upper(
+            k,
+            [
+                Fraction(1, 2) if 2 * (j - i) == k else p if 2 * (j - i) < k else 1 - p
+                for i, j in combinations(range(k), 2)
+            ],
+        )
+
+    return st.fractions(Fraction(51, 100), Fraction(99, 100), max_denominator=100).map(circle)
+
+
+def _bradley_terry(k: int) -> st.SearchStrategy[Array]:
+    strengths = st.lists(st.integers(1, 9), min_size=k, max_size=k)
+    return strengths.map(lambda s: from_upper(k, [Fraction(a, a + b) for a, b in combinations(s, 2)]))
+
+
+def preference_matrices(k: int, *, interior: bool = False) -> st.SearchStrategy[Array]:
+    """Uniform entries, entries near 0 and 1, ties, cycles, Bradley-Terry.
+
+    Args:
+        k: number of responses.
+        interior: keep every entry inside (0, 1).
+    """
+    margin = Fraction(int(interior), 20)
+    extreme = st.sampled_from(["1/1000", "1/100", "99/100", "999/1000", *([] if interior else ["0", "1"])])
+    ties = st.sampled_from(["1/2", "1/4", "3/4"])
+    return st.one_of(
+        _upper(k, ties.map(Fraction)),  # first, so that counterexamples shrink to it
+        _upper(k, st.fractions(margin, 1 - margin, max_denominator=20)),
+        _upper(k, extreme.map(Fraction)),
+        _cyclic(k),
+        _bradley_terry(k),
+    )
+
+
+def references(k: int, *, full_support: bool = False) -> st.SearchStrategy[Array]:
+    """Distributions: of small whole weights, at a vertex, or with a tiny mass somewhere."""
+    weights = st.lists(st.integers(int(full_support), 6), min_size=k, max_size=k).filter(any)
+    tiny = st.integers(0, k - 1).map(lambda i: [1 if j == i else 10_000 for j in range(k)])
+    vertex = st.integers(0, k - 1).map(lambda i: [int(j == i) for j in range(k)])
+    even = st.just([1] * k)  # first, so that counterexamples shrink to it
+    mixed = st.one_of(even, weights, tiny) if full_support else st.one_of(even, weights, tiny, vertex)
+    return mixed.map(lambda w: np.array([Fraction(entry, sum(w)) for entry in w]))
+
+
+@dataclass(frozen=True)
+class Scalarization:
+    """A psi with what is known of it, and a name to read in a counterexample."""
+
+    name: str
+    psi: str | Callable[[Any], Any]
+    strict: bool
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+IDENTITY = Scalarization("identity", "identity", strict=True)
+LOG_ODDS = Scalarization("log_odds", "log_odds", strict=True)
+
+
+def _random_increasing() -> st.SearchStrategy[Scalarization]:
+    """a q^m - b (1 - q)^n + c, exact, strictly increasing on [0, 1] since a + b > 0."""
+    numbers = st.tuples(*[st.integers(0, 5)] * 2, *[st.integers(1, 6)] * 2, st.integers(-3, 3))
+
+    def build(drawn: tuple[int, int, int, int, int]) -> Scalarization:
+        a, b, m, n, c = drawn
+        return Scalarization(f"{a} q^{m} - {b} (1-q)^{n} + {c}", lambda q: a * q**m - b * (1 - q) ** n + c, strict=True)
+
+    return numbers.filter(lambda drawn: drawn[0] + drawn[1] > 0).map(build)
+
+
+def _step() -> st.SearchStrategy[Scalarization]:
+    def build(at: Fraction) -> Scalarization:
+        return Scalarization(f"1[q >= {at}]", lambda q: Fraction(int(q >= at)), strict=False)
+
+    return st.fractions(0, 1, max_denominator=20).map(build)
+
+
+def scalarizations(*, strict: bool = False, log_odds: bool = False) -> st.SearchStrategy[Scalarization]:
+    """Identity and random increasing psi; log-odds if wanted; unless `strict`, steps and a constant."""
+    kinds = [st.just(IDENTITY), _random_increasing()]
+    if log_odds:
+        kinds.append(st.just(LOG_ODDS))
+    if not strict:
+        kinds += [_step(), st.just(Scalarization("0", lambda q: Fraction(0) * q, strict=False))]
+    return st.one_of(kinds)
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn, *, interior: bool = False, full_support: bool = False, least: int = 2, most: int = 5
+) -> Problem:
+    """(P, mu), exact, with `least` to `most` responses."""
+    k = draw(st.integers(least, most))
+    return draw(preference_matrices(k, interior=interior)), draw(references(k, full_support=full_support))
+
+
+@st.composite
+def conditioned_policies(draw: st.DrawFn, k: int) -> Array:
+    """(K, K), exact, columns sum to one."""
+    return np.stack([draw(references(k)) for _ in range(k)], axis=1)

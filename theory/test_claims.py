@@ -1,0 +1,165 @@
+"""Every check of every claim, and the machinery that turns checks into verdicts."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from theory import eq_6, exact
+from theory.__main__ import VERDICTS, main
+from theory.claims import Claim, Judgment, Outcome, Role, Verdict, judge, run, verdict
+from theory.registry import CLAIMS, find_claim
+from theory.report import markdown
+
+CHECKS = [
+    pytest.param(evidence, id=f"{claim.id}: {evidence.name} ({evidence.kind})")
+    for claim in CLAIMS.values()
+    for evidence in claim.evidence
+]
+
+
+@pytest.mark.parametrize("evidence", CHECKS)
+def test_evidence(evidence):
+    outcome = run(evidence)
+    if not outcome.passed:
+        evidence.run()  # again, for pytest's account of the failure
+        pytest.fail(f"failed once and then passed: {outcome.failure}")
+    assert outcome.finding
+    assert "\n" not in outcome.finding
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
+def test_every_claim_is_decided_by_two_kinds_of_evidence(claim):
+    judgment = judge(claim)
+    assert judgment.verdict is not Verdict.UNDECIDED
+    assert len(judgment.kinds) >= 2
+    assert bool(claim.missing) == (judgment.verdict is Verdict.CONDITIONAL)
+    assert all((claim.statement, claim.truth, claim.witness))
+
+
+def test_a_broken_witness_changes_the_verdict(monkeypatch):
+    claim = CLAIMS["eq-6"]
+    assert judge(claim).verdict is Verdict.FALSE
+    monkeypatch.setattr(eq_6, "W", exact.preferences("4/10 9/10 3/5"))
+    judgment = Judgment(claim, [run.__wrapped__(evidence) for evidence in claim.evidence])
+    assert judgment.verdict is Verdict.UNDECIDED
+    assert "column averages of the witness" in [o.evidence.name for o in judgment.outcomes if not o.passed]
+
+
+def claim_of(*roles_and_kinds, broken=()):
+    claim = Claim("id", "paper", "statement", "truth", "", "witness")
+    for number, (role, kind) in enumerate(roles_and_kinds):
+
+        def check(number=number):
+            assert number not in broken, "broken"
+            return "found"
+
+        claim.check(role, kind)(check)
+    return judge(claim).verdict
+
+
+def test_verdicts_follow_from_roles():
+    refuted, stated = (Role.REFUTED, "exact"), (Role.STATED, "z3")
+    repaired, instead = (Role.REPAIRED, "z3"), (Role.INSTEAD, "property")
+    assert claim_of((Role.STATED, "exact"), stated) is Verdict.TRUE
+    assert claim_of(refuted, repaired) is Verdict.CONDITIONAL
+    assert claim_of(refuted, instead) is Verdict.FALSE
+    assert claim_of(refuted, (Role.REFUTED, "exact")) is Verdict.UNDECIDED, "only one kind"
+    assert claim_of(refuted, stated) is Verdict.UNDECIDED, "they contradict each other"
+    assert claim_of(refuted, repaired, broken=[0]) is Verdict.UNDECIDED
+    assert claim_of(refuted, repaired, instead, broken=[1]) is Verdict.UNDECIDED
+    assert verdict([]) is Verdict.UNDECIDED
+
+
+def test_an_error_is_no_evidence():
+    evidence = dataclasses.replace(CLAIMS["eq-6"].evidence[0], run=lambda: 1 / 0)
+    outcome = run(evidence)
+    assert not outcome.passed
+    assert outcome.failure == "ZeroDivisionError: division by zero"
+    assert isinstance(outcome, Outcome)
+
+
+def test_verdicts_file_is_current():
+    current = markdown([judge(claim) for claim in CLAIMS.values()])
+    assert VERDICTS.read_text(encoding="utf-8") == current, "run `python -m theory --write`"
+
+
+def test_unknown_claim_lists_the_known_ones(capsys):
+    with pytest.raises(ValueError, match=r"no claim 'lemma-9'; known: prop-3\.1"):
+        find_claim("lemma-9")
+    assert main(["--claim", "lemma-9"]) == 2
+    message = capsys.readouterr().err
+    assert all(claim_id in message for claim_id in CLAIMS)
+
+
+def test_story_and_json_of_one_claim(capsys):
+    assert main(["--claim", "eq-6"]) == 0
+    story = capsys.readouterr().out
+    assert story.startswith("Eq. (6) (eq-6): false")
+    assert main(["--claim", "eq-6", "--json"]) == 0
+    (data,) = json.loads(capsys.readouterr().out)
+    assert data["verdict"] == "false"
+    assert len(data["evidence"]) == len(CLAIMS["eq-6"].evidence)
+    assert all(check["passed"] for check in data["evidence"])
+
+
+def test_a_failure_shows_in_every_report(capsys, monkeypatch):
+    failing = dataclasses.replace(CLAIMS["eq-6"], evidence=list(CLAIMS["eq-6"].evidence))
+
+    def broken():
+        raise AssertionError("no longer so")
+
+    failing.check(Role.REFUTED, "exact")(broken)
+    monkeypatch.setitem(CLAIMS, "eq-6", failing)
+    assert main(["--claim", "eq-6"]) == 1
+    assert "no longer so" in capsys.readouterr().out
+    assert "**undecided**" in markdown([judge(failing)])
+    assert Judgment(failing, judge(failing).outcomes).verdict is Verdict.UNDECIDED
+
+
+def calls_of(evidence):
+    """The project's functions that a check calls, its own inner ones aside."""
+    own, seen = evidence.run.__code__.co_filename, set()
+
+    def note(frame, event, _):
+        code = frame.f_code
+        module = Path(code.co_filename)
+        if event == "call" and module.is_relative_to(CHECKOUT) and module.name not in MACHINERY:
+            inner = code.co_filename == own and "<locals>" in code.co_qualname
+            if not inner and code is not evidence.run.__code__ and "<lambda>" not in code.co_qualname:
+                seen.add(f"{module.relative_to(CHECKOUT)}:{code.co_qualname}")
+
+    sys.setprofile(note)
+    try:
+        evidence.run()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+CHECKOUT = Path(__file__).parents[1]
+# Text and files to numbers, and the machinery around a check: they carry no mathematics of a claim.
+MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "claims.py"}
+READING = {f"theory/exact.py:{name}" for name in ("fractions", "preferences", "uniform")} | {
+    "theory/humans.py:load_counts"
+}
+
+
+def independent(one, other):
+    """Whether two traced checks differ in kind, share no function, and do not both use inspo.objectives."""
+    (kind, calls), (other_kind, other_calls) = one, other
+    both_through_objectives = all(any("objectives.py" in call for call in seen) for seen in (calls, other_calls))
+    return kind != other_kind and not calls & other_calls and not both_through_objectives
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
+def test_two_kinds_of_evidence_share_no_function(claim, monkeypatch):
+    monkeypatch.setenv("THEORY_PROFILE", "glance")
+    traced = []
+    for evidence in sorted(claim.evidence, key=lambda evidence: run(evidence).seconds):  # tracing is slow
+        traced.append((evidence.kind, calls_of(evidence) - READING))
+        if any(independent(traced[-1], earlier) for earlier in traced[:-1]):
+            return
+    pytest.fail(f"all evidence hangs together: {traced}")

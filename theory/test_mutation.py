@@ -1,0 +1,63 @@
+"""The mutants, and that a run tells a mutant that tests notice from one that they do not."""
+
+import ast
+
+import pytest
+
+from theory.mutants import mutants
+from theory.mutation import FILES, ROOT, Fate, all_mutants, report, run, unchanged
+
+SOURCE = '''
+def gap(A, mu, scale=0.5):
+    """A text - with operators."""
+    best, mean = A.max(axis=-2), A @ mu
+    if scale < 1 and mean is not None:
+        raise ValueError(f"{scale + 1} is wrong")
+    return -(best * mu[..., :, None]).sum(axis=-1) - mean
+'''
+
+
+def changes(source):
+    return [(mutant.before.partition("`")[0], mutant.after) for mutant in mutants("file.py", source)]
+
+
+def test_every_kind_of_mistake_is_made():
+    made = changes(SOURCE)
+    assert ("scale < 1", "scale <= 1") in made
+    assert ("scale < 1", "scale > 1") in made
+    assert ("mean is not None", "mean is None") in made
+    assert ("scale < 1 and mean is not None", "scale < 1 or mean is not None") in made
+    assert ("best * mu[..., :, None]", "best / mu[..., :, None]") in made
+    assert ("-2", "-1") in made, "an axis"
+    assert ("(..., :, None)", "(..., None, :)") in made, "a broadcast axis"
+    assert ("best, mean = (A.max(axis=-2), A @ mu)", "mean, best = (A.max(axis=-2), A @ mu)") in made
+    assert ("0.5", "1.5") in made, "a default"
+    assert any(before.startswith("-(best") and not after.startswith("-") for before, after in made), "a sign"
+    assert not any("text" in before or "ValueError" in before for before, _ in made)
+    assert len(made) == 13
+
+
+def test_names_are_unique_and_sources_differ():
+    every = all_mutants()
+    assert {mutant.file for mutant in every} == set(FILES)
+    assert len({mutant.name for mutant in every}) == len(every) > 250
+    originals = {file: ast.unparse(ast.parse((ROOT / file).read_text(encoding="utf-8"))) for file in FILES}
+    for mutant in every[::20]:
+        assert mutant.source() != originals[mutant.file]
+        ast.parse(mutant.source())
+
+
+def test_a_run_tells_killed_from_survived(monkeypatch):
+    monkeypatch.setattr("theory.mutation.warm_up", lambda: None)  # done already: this process runs tests
+    wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")
+    fates = run([unchanged(), wrong], stages=[["tests/test_objectives.py::test_witness_best_responses_and_gaps"]])
+    assert {fate.mutant.before: fate.status for fate in fates} == {"as it is": "survived", "policy * A": "killed"}
+    text = report(fates, {})
+    assert "2 mutants, 1 caught (50.0%)" in text
+    assert text.count("**unexplained**") == 1
+
+
+@pytest.mark.parametrize("status", ["killed", "timeout"])
+def test_report_counts_whatever_did_not_survive(status):
+    text = report([Fate(unchanged(), status, 1.0)], {})
+    assert "1 caught (100.0%)" in text

@@ -1,0 +1,132 @@
+"""Theorem 3.2 (iii): does separability make the prompt-only policy optimal?
+
+The paper's separability is psi(P(y > y')) proportional to c(y) - c(y'). What the argument uses is only
+that the comparator's part does not depend on the answer: psi(P(y > y')) = a(y) + b(y').
+"""
+
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import strategies as st
+
+from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima
+from inspo.preferences import bradley_terry
+from theory import exact, strategies
+from theory.claims import Claim, Role
+from theory.strategies import Problem, Scalarization
+
+CLAIM = Claim(
+    id="thm-3.2-iii",
+    paper="Thm 3.2 (iii)",
+    statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
+    truth=(
+        "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy "
+        "is an optimal conditioned one. The sets coincide only where a has one maximiser: with ties, pi* "
+        "may mix differently against each comparator. If psi(P) only lies within e of a(y) + b(y'), the gap "
+        "is at most 2e."
+    ),
+    missing="'coincides' read as 'has the same value', or one best response; the paper's form excludes identity",
+    witness="P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
+)
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def ties_break_equality() -> str:
+    """K = 2, P = 1/2: the policy that repeats its comparator is optimal and depends on it."""
+    P, mu = exact.preferences("1/2"), exact.uniform(2)
+    copies = (exact.fractions("1 0"), exact.fractions("0 1"))
+    assert exact.conditioned_value(copies, P, mu) == exact.best_value(P, mu) == max(exact.scores(P, mu))
+    return "pi(y' | y') = 1 is optimal"
+
+
+@CLAIM.check(Role.REFUTED, "z3")
+def identity_is_never_of_that_form() -> str:
+    """P itself is never c(y) - c(y') times a constant: its diagonal is 1/2 and not zero."""
+    import z3
+
+    from theory import solver
+
+    P, valid = solver.preference_matrix(2)
+    c, scale = z3.Reals("c_0 c_1"), z3.Real("scale")
+    difference = z3.And([P[i][j] == scale * (c[i] - c[j]) for i in range(2) for j in range(2)])
+    solver.prove(valid, z3.Not(difference))
+    return "proved: the condition excludes psi = identity"
+
+
+@CLAIM.check(Role.REPAIRED, "z3")
+def separable_means_no_gap() -> str:
+    """K = 2, 3, 4: if A[i, j] = a_i + b_j, the row with the largest a is best in every column."""
+    import z3
+
+    from theory import solver
+
+    for k in (2, 3, 4):
+        a, b = solver.reals("a", k), solver.reals("b", k)
+        A = [[a[i] + b[j] for j in range(k)] for i in range(k)]
+        largest = z3.And([a[0] >= a[i] for i in range(k)])
+        solver.prove([largest], z3.And([A[0][j] >= A[i][j] for i in range(k) for j in range(k)]))
+        unique = z3.And([a[0] > a[i] for i in range(1, k)])
+        solver.prove([unique], z3.And([A[0][j] > A[i][j] for i in range(1, k) for j in range(k)]))
+    return "proved for K = 2, 3, 4, unique optima included"
+
+
+@CLAIM.check(Role.REPAIRED, "property")
+def bradley_terry_has_no_gap() -> str:
+    """Bradley-Terry preferences have no gap for any psi: the strongest response is best against all."""
+
+    def no_gap(strengths: list[int], scalarization: Scalarization) -> None:
+        P = np.array(exact.bradley_terry(strengths))
+        mu = np.array(exact.uniform(len(strengths)))
+        assert optimality_gap(P, mu, scalarization.psi) == 0
+        prompt_only = restricted_optima(P, mu, scalarization.psi)
+        if scalarization.strict:
+            assert (prompt_only == np.array([s == max(strengths) for s in strengths])).all()
+            assert (best_responses(P).T == prompt_only).all()
+
+    strengths = st.lists(st.integers(1, 9), min_size=2, max_size=6)
+    tried = strategies.for_all(no_gap, strengths, strategies.scalarizations())
+    logits = apply_psi(bradley_terry([0.3, -1.0, 0.7]), "log_odds")
+    assert np.allclose(logits, np.subtract.outer([0.3, -1.0, 0.7], [0.3, -1.0, 0.7]))
+    return f"{tried} Bradley-Terry problems"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def identity_can_be_separable() -> str:
+    """P[i, j] = 1/2 + (c_i - c_j) is separable for identity, in the form a(y) + b(y')."""
+    c = exact.fractions("3/10 1/10 0")
+    P = exact.preferences([exact.HALF + c[i] - c[j] for i, j in ((0, 1), (0, 2), (1, 2))])
+    assert P == exact.preferences("7/10 4/5 3/5")
+    for mu in (exact.uniform(3), exact.fractions("1/10 1/10 4/5")):
+        assert exact.best_value(P, mu) == max(exact.scores(P, mu))
+    return "P12, P13, P23 = 7/10, 4/5, 3/5: no gap"
+
+
+@CLAIM.check(Role.INSTEAD, "z3")
+def nearly_separable_means_small_gap() -> str:
+    """K = 2, 3: if psi(P) is within e of a(y) + b(y'), the row of the largest a loses at most 2e."""
+    import z3
+
+    from theory import solver
+
+    for k in (2, 3):
+        a, b, A, e = solver.reals("a", k), solver.reals("b", k), solver.reals("A", k, k), z3.Real("e")
+        cells = [(i, j) for i in range(k) for j in range(k)]
+        near = [z3.And(A[i][j] - a[i] - b[j] <= e, a[i] + b[j] - A[i][j] <= e) for i, j in cells]
+        largest = [a[0] >= a[i] for i in range(k)]
+        solver.prove([*near, *largest], z3.And([A[i][j] - A[0][j] <= 2 * e for i, j in cells]))
+    return "proved for K = 2, 3 in every column, so also on average"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def the_bound_on_random_tables() -> str:
+    """gap <= 2 max |psi(P) - a - b| with a, b the best additive fit by averages."""
+
+    def bounded(problem: Problem, scalarization: Scalarization) -> None:
+        P, mu = problem
+        A = apply_psi(P, scalarization.psi)
+        k = Fraction(len(mu))
+        a, b = A.sum(axis=1) / k, A.sum(axis=0) / k - A.sum() / k**2
+        error = max(abs(A - a[:, None] - b[None, :]).flat)
+        assert optimality_gap(P, mu, scalarization.psi) <= 2 * error
+
+    return f"{strategies.for_all(bounded, strategies.problems(), strategies.scalarizations())} problems"
