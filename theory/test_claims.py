@@ -119,6 +119,11 @@ def test_a_failure_shows_in_every_report(capsys, monkeypatch):
     assert Judgment(failing, judge(failing).outcomes).verdict is Verdict.UNDECIDED
 
 
+def _is_ours(module: Path) -> bool:
+    """Code of this checkout, not of a virtual environment inside it, and not what all evidence goes through."""
+    return module.is_relative_to(CHECKOUT) and "site-packages" not in module.parts and module.name not in MACHINERY
+
+
 def calls_of(evidence):
     """The project's functions that a check calls, its own inner ones aside."""
     own, seen = evidence.run.__code__.co_filename, set()
@@ -126,7 +131,7 @@ def calls_of(evidence):
     def note(frame, event, _):
         code = frame.f_code
         module = Path(code.co_filename)
-        if event == "call" and module.is_relative_to(CHECKOUT) and module.name not in MACHINERY:
+        if event == "call" and _is_ours(module):
             inner = code.co_filename == own and "<locals>" in code.co_qualname
             if not inner and code is not evidence.run.__code__ and "<lambda>" not in code.co_qualname:
                 seen.add(f"{module.relative_to(CHECKOUT)}:{code.co_qualname}")
