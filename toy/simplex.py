@@ -1,0 +1,129 @@
+"""pi_bar's pick over the simplex of references, for the lower half of plot (a)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspo.objectives import apply_psi, best_responses
+from inspo.preferences import PreferenceTable
+from toy.problems import NotApplicableError
+from toy.style import COLOURS
+from toy.training import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
+
+SIDE = 72
+DRAWS = 4000
+
+
+def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
+    """Which response pi_bar picks for every reference over three responses, for both psi.
+
+    Three responses span the simplex: those that pi_bar picks most often over Dirichlet(1) references
+    on all of them. The pick may be any response of the table.
+
+    Raises:
+        NotApplicableError: fewer than three responses.
+    """
+    if len(table.P) < 3:
+        raise NotApplicableError("with two responses no reference and no psi changes pi_bar's pick (audit, row 1)")
+    corners = _corners(table.P, rng)
+    triangles = _triangles()
+    panels = []
+    for psi in ("identity", "log_odds"):
+        if psi == "log_odds" and not ((table.P > 0) & (table.P < 1)).all():
+            continue
+        scores = np.stack([apply_psi(table.P, psi)[:, corner] for corner in corners], axis=1)
+        picks = (triangles.mean(axis=1) @ scores.T).argmax(axis=1)
+        shares = {table.labels[i]: float((picks == i).mean()) for i in np.unique(picks)}
+        panels.append({"psi": psi, "picks": picks.tolist(), "shares": shares})
+    best = best_responses(table.P)
+    answers = {table.labels[j]: [table.labels[i] for i in np.flatnonzero(best[:, j])] for j in range(len(table.labels))}
+    return {
+        "problem": table.name,
+        "source": table.source,
+        "labels": list(table.labels),
+        "corners": [table.labels[i] for i in corners],
+        "panels": panels,
+        "pi_star": answers,
+    }
+
+
+def _corners(P: Floats, rng: np.random.Generator) -> list[int]:
+    if len(P) == 3:
+        return [0, 1, 2]
+    picks = (rng.dirichlet(np.ones(len(P)), DRAWS) @ P.T).argmax(axis=1)
+    often = np.bincount(picks, minlength=len(P)) + P.mean(axis=1) / len(P)
+    return sorted(np.argsort(-often)[:3].tolist())
+
+
+def _triangles() -> Floats:
+    """(SIDE^2, 3, 3) small triangles tiling the simplex, each with three corners of three coordinates."""
+    found = []
+    for a in range(SIDE):
+        for b in range(SIDE - a):
+            found.append([(a, b), (a + 1, b), (a, b + 1)])
+            if a + b < SIDE - 1:
+                found.append([(a + 1, b), (a + 1, b + 1), (a, b + 1)])
+    corners = np.array(found, dtype=np.float64) / SIDE
+    return np.concatenate([corners, 1 - corners.sum(axis=-1, keepdims=True)], axis=-1)
+
+
+def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
+    """A simplex for each psi, and beside them pi*, which no reference changes."""
+    axes = figure.subplots(1, len(results["panels"]) + 1)
+    figure.subplots_adjust(left=0.04, right=0.99, top=0.86, bottom=0.06, wspace=0.1)
+    place = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    flat = _triangles() @ place
+    picked = sorted({i for panel in results["panels"] for i in panel["picks"]})
+    colours = {i: COLOURS[position % len(COLOURS)] for position, i in enumerate(picked)}
+    for axis, panel in zip(axes, results["panels"], strict=False):
+        picks = np.array(panel["picks"])
+        for i in np.unique(picks):
+            chosen = flat[picks == i]
+            collection = _polygons(chosen, colours[int(i)])
+            axis.add_collection(collection)
+            label = results["labels"][int(i)]
+            axis.text(
+                *chosen.mean(axis=(0, 1)),
+                f"{label}\n{panel['shares'][label]:.0%}",
+                ha="center",
+                va="center",
+                color="white",
+                weight="bold",
+            )
+        for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
+            axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
+        axis.plot(*place.mean(axis=0), "o", color="white", mec="black", ms=6)
+        axis.set(xlim=(-0.12, 1.12), ylim=(-0.12, 0.98), aspect="equal")
+        axis.set_axis_off()
+        psi = panel["psi"].replace("_", "-")
+        axis.set_title(f"pi_bar's pick over all references, psi = {psi}")
+    _draw_pi_star(axes[-1], results)
+
+
+def _polygons(triangles: Floats, colour: str) -> Any:
+    """The small triangles as one collection, without seams."""
+    from matplotlib.collections import PolyCollection
+
+    return PolyCollection(list(triangles), facecolors=colour, edgecolors=colour, linewidths=0.6)
+
+
+def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
+    axis.set_axis_off()
+    axis.set_title("pi*, whatever psi and reference")
+    shown = list(results["pi_star"].items())[:9]
+    lines = [f"to {label:<10.10}  {' or '.join(answers)}" for label, answers in shown]
+    axis.text(
+        0.5,
+        0.52,
+        "\n".join(lines),
+        ha="center",
+        va="center",
+        family="monospace",
+        linespacing=1.7,
+        transform=axis.transAxes,
+    )
