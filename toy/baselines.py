@@ -6,10 +6,12 @@ P (..., K, K) and a reference mu (..., K), positive everywhere.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.special import expit, softmax
 
-from inspo.objectives import Psi, best_responses, gibbs_policy, restricted_optima, scores, value
+from inspo.objectives import Psi, apply_psi, best_responses, gibbs_policy, restricted_optima, scores, value
 from toy.training import Floats, kl_to_reference
 
 
@@ -72,32 +74,41 @@ def ipo(P: Floats, mu: Floats, tau: float, psi: Psi = "identity") -> Floats:
     return np.asarray(gibbs_policy(scores(P, mu, psi).astype(np.float64), mu, tau))
 
 
-def ipo_at_kl(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity") -> Floats:
-    """(..., K) the point of IPO's frontier that spends as many nats of KL as another policy does.
-
-    No prompt-only policy with this KL has a larger V: pi proportional to mu exp(S / tau) maximises
-    V - tau KL. Where `kl` is out of reach the limit is returned, as much of the best response as
-    float64 can tell.
+def at_kl(reward: Floats, mu: Floats, kl: Floats) -> Floats:
+    """The policy that maximises `reward` among those with this KL: mu exp(reward / tau) at the tau that spends it.
 
     Args:
-        P: (..., K, K) preference matrices.
+        reward: (..., K) for a prompt-only policy, (..., K, K) for one that sees its comparator.
         mu: (..., K) reference.
-        kl: (...) nats, >= 0.
-        psi: scalarization of V.
+        kl: (...) nats, >= 0; of a conditioned policy the mean over comparators.
+
+    Returns:
+        The shape of `reward`. Where `kl` is out of reach the limit is returned, as much of the best
+        response as float64 can tell.
     """
-    S = np.asarray(scores(P, mu, psi), dtype=np.float64)
-    low, high = np.full(S.shape[:-1], -12.0), np.full(S.shape[:-1], 12.0)
+    axis = -1 if reward.ndim == mu.ndim else -2
+    start = np.log(mu if axis == -1 else mu[..., None])
+    low, high = np.full(mu.shape[:-1], -12.0), np.full(mu.shape[:-1], 12.0)
+
+    def policy(exponent: Floats) -> Floats:
+        sharpness = np.exp(exponent).reshape(exponent.shape + (1,) * (reward.ndim - exponent.ndim))
+        return np.asarray(softmax(start + reward * sharpness, axis=axis))
+
     for _ in range(60):
         middle = (low + high) / 2
-        policy = softmax(np.log(mu) + S * np.exp(middle)[..., None], axis=-1)
-        too_far = kl_to_reference(policy, mu) > kl
+        too_far = kl_to_reference(policy(middle), mu) > kl
         low, high = np.where(too_far, low, middle), np.where(too_far, middle, high)
-    return np.asarray(softmax(np.log(mu) + S * np.exp(high)[..., None], axis=-1))
+    return policy(high)
 
 
-def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity") -> Floats:
-    """(...) the most that a prompt-only policy with this KL can be worth, in the unit of psi."""
-    return np.asarray(value(ipo_at_kl(P, mu, kl, psi), P, mu, psi))
+def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity", *, conditioned: bool = False) -> Floats:
+    """(...) the most that a policy with this KL can be worth, in the unit of psi.
+
+    Without a comparator that is IPO's closed form at some tau, with one it is the Gibbs policy of
+    psi(P): both maximise V - tau KL.
+    """
+    reward = apply_psi(P, psi) if conditioned else scores(P, mu, psi)
+    return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), P, mu, psi))
 
 
 def nash(P: Floats) -> Floats:
@@ -117,7 +128,7 @@ def nash(P: Floats) -> Floats:
     flat = P.reshape(-1, k, k)
     policies = np.empty((len(flat), k))
     for policy, table in zip(policies, flat, strict=True):
-        solved = linprog(
+        solved: Any = linprog(
             np.append(np.zeros(k), 1.0),
             A_ub=np.column_stack([table - 0.5, -np.ones(k)]),
             b_ub=np.zeros(k),

@@ -103,8 +103,8 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         f"DPO's order is Borda's, in {results['pairs'] - borda['count']} of {results['pairs']} pairs: "
         "it maximises psi = identity, not log-odds",
-        f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference (left) "
-        f"and of the expected log-odds (middle); in the shaded quarters the two disagree.{sampling}",
+        f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference "
+        f"(left) and of the expected log-odds (middle); in the shaded half the two disagree.{sampling}",
         f"{borda['share']:.0%} of pairs out of Borda's order, {log_odds['share']:.1%} out of log-odds' order"
         + (
             f"; pi_bar for log-odds picks another response than DPO in {other['share']:.1%} of problems."
@@ -121,8 +121,12 @@ def draw(results: dict[str, Any]) -> Figure:
     figure, axes = plt().subplots(1, panels, figsize=(4.2 * panels, 4.4))
     figure.subplots_adjust(left=0.2 / panels, right=0.985, top=0.92, bottom=0.12, wspace=0.28)
     reward = np.array(results["differences"]["reward"])
-    for axis, name, label in zip(
-        axes, ("identity", "log_odds"), ("Borda: S, probability", "S for log-odds, nats"), strict=False
+    for axis, name, title, label in zip(
+        axes,
+        ("identity", "log_odds"),
+        ("identity", "log-odds"),
+        ("Borda: S, probability", "S for log-odds, nats"),
+        strict=False,
     ):
         score = np.array(results["differences"][name])
         # Orient every pair so that DPO prefers the first: the wrong ones are then below zero.
@@ -135,7 +139,7 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set_ylim(min(-0.08 * y.max(), 1.4 * y.min()), None)
         axis.set(xlabel="DPO's reward: winner - loser, nats", ylabel=label + ": winner - loser")
         out = results["out_of_order"][name]
-        axis.set_title(f"out of order: {out['share']:.1%} of pairs", loc="left")
+        axis.set_title(f"{title}: {out['share']:.1%} out of order", loc="left")
     if results["sampling"]:
         _draw_sampling(axes[-1], results["sampling"])
     caption(figure, describe(results))
@@ -153,4 +157,4 @@ def _draw_sampling(axis: Any, sampling: dict[str, Any]) -> None:
     axis.annotate(f"both at {crossing:.2f}", (crossing, 0), xytext=(8, -16), textcoords="offset points", size=9)
     axis.set(xlabel="share of y3 among sampled responses", ylabel="lead of y1 over y2")
     axis.set_title("W: sampling decides", loc="left")
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower right")

@@ -94,17 +94,10 @@ class ToyConfig:
     )
 
     def __post_init__(self) -> None:
-        for name, least in {
-            "seed": 0,
-            "workers": 1,
-            "replicates": 2,
-            "problems": 2,
-            "draws": 10,
-            "samples": 0,
-            "steps": 1,
-        }.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} {getattr(self, name)} must be at least {least}")
+        least = {"seed": 0, "workers": 1, "replicates": 2, "problems": 2, "draws": 10, "samples": 0, "steps": 1}
+        for name, least_value in least.items():
+            if getattr(self, name) < least_value:
+                raise ValueError(f"--{name} {getattr(self, name)} must be at least {least_value}")
         for name in ("learning_rate", "beta", "tau"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)} must be a positive number")
@@ -133,7 +126,7 @@ class ToyConfig:
         return Objective(method, conditioning, dict(hyperparameters[method]))
 
     def effective(self) -> ToyConfig:
-        """The configuration that runs: --quick cuts replicates to 16, problems to 40, draws to 2000 and steps to 400 at most."""
+        """The configuration that runs: --quick cuts numbers of datasets, problems, draws and steps."""
         if not self.quick:
             return self
         return replace(

@@ -87,9 +87,9 @@ def describe(results: dict[str, Any]) -> Caption:
     )
     return Caption(
         "The more responses, the more pi_bar depends on psi and on the reference; with two it never does",
-        f"{kind}; {results['sizes'][0]['draws']} draws for each K (fewer from K = {LARGE} on), standard errors smaller "
-        "than the markers. Left: how often pi_bar's pick changes between two random references, or between psi = identity "
-        "and log-odds, and how often one response answers every comparator best, where it cannot change. "
+        f"{kind}; {results['sizes'][0]['draws']} draws for each K (fewer from K = {LARGE} on), bars are standard "
+        "errors. Left: how often pi_bar's pick changes between two random references, or between psi = identity and "
+        "log-odds, and how often one response answers every comparator best, where it cannot change. "
         "Right: V(pi*) - V(pi_bar), psi = identity, uniform reference.",
         f"at K = {at['k']} another reference changes the pick in {at['mu_flip']['mean']:.1%} of problems, another psi "
         f"in {at['psi_flip']['mean']:.1%}, and the gap is {at['gap']['mean']:.3f}.",
@@ -116,16 +116,17 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set(xlabel="responses K", ylim=(0, None))
     rates.set(ylabel="share of problems")
     rates.set_title("how often the pick changes, or cannot", loc="left")
-    rates.legend(loc="center right", bbox_to_anchor=(1, 0.6))
+    rates.set_ylim(0, 1.22)
+    rates.legend(loc="upper right")
     gap.set(ylabel="V(pi*) - V(pi_bar)")
     gap.set_title("what not seeing the comparator costs", loc="left")
-    for row in rows:
+    for row in rows[1:]:
         gap.annotate(
             f"{row['gap']['mean']:.3f}",
             (row["k"], row["gap"]["mean"]),
-            xytext=(0, -14),
+            xytext=(-6, 5),
             textcoords="offset points",
-            ha="center",
+            ha="right",
             size=8.5,
         )
     gap.margins(y=0.12)

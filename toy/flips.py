@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.optimize import brentq
@@ -101,17 +101,18 @@ def settings() -> list[dict[str, Any]]:
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     shown = results["simplex"]
-    largest = [max(panel["shares"].items(), key=lambda item: item[1]) for panel in shown["panels"]]
-    numbers = ", ".join(
-        f"{label} for {share:.0%} under {panel['psi'].replace('_', '-')}"
-        for (label, share), panel in zip(largest, shown["panels"], strict=True)
+    first = shown["panels"][0]
+    numbers = "of all references, " + ", ".join(
+        f"{share:.0%} make pi_bar pick {label}" for label, share in first["shares"].items()
     )
+    if shown["disagree"] is not None:
+        numbers += f" (psi = identity); log-odds pick another response on {shown['disagree']:.0%}"
     above = ""
     if results["example"]:
         low, high = results["example"]["settings"][0]["claim_holds_for_p_between"]
         above = (
-            "Above: score S(y) = expected psi(P(y > y')) over the reference's a and b, for every p = P(a > b), which the "
-            "paper leaves out; grey where its statement about y1 and y2 is true, outside it a or b wins. Below: "
+            "Above: score S(y) = expected psi(P(y > y')) over the reference's a and b, for every p = P(a > b), which "
+            "the paper leaves out; grey where its statement about y1 and y2 is true, outside it a or b wins. Below: "
         )
         numbers += f"; the paper's first claim needs {low:.2f} < p < {high:.2f}"
     return Caption(
@@ -120,7 +121,7 @@ def describe(results: dict[str, Any]) -> Caption:
         else f"pi_bar's pick on {shown['problem']} over the references, and pi*, which depends on none",
         f"{above}the simplex of all references on {shown['problem']} ({shown['source']}), dot: uniform; "
         "right: pi*'s best answer to each comparator.",
-        f"of all references, pi_bar picks {numbers}.",
+        f"{numbers}.",
     )
 
 
@@ -131,7 +132,7 @@ def draw(results: dict[str, Any]) -> Figure:
     if not example:
         simplex.draw(figure, results["simplex"])
     else:
-        upper, lower = figure.subfigures(2, 1, height_ratios=[4.6, 3.6])
+        upper, lower = cast("Any", figure).subfigures(2, 1, height_ratios=[4.6, 3.6])
         _draw_example(upper, example)
         simplex.draw(lower, results["simplex"])
     caption(figure, describe(results))

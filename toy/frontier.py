@@ -124,15 +124,16 @@ def describe(results: dict[str, Any]) -> Caption:
     real = [row["over_dpo"]["mean"] for row in results["policies"] if row["deployment"] == "real"]
     count = len(prompt) * results["problems"]
     kind = "random non-separable problems" if results["problems"] > 1 else "problem, your own"
+    large, small = results["betas"]
     return Caption(
-        f"At equal KL no deployed policy beats IPO's closed form: {wins} of {count}. Seeing a real comparator is what pays",
-        f"{results['problems']} {kind}, K = {results['responses']}, means and standard errors. Left: solid, the most any "
-        "prompt-only policy can be worth at its KL (IPO); dashed, the same for policies that see y'. Large markers: beta "
-        f"= {results['betas'][1]:g}, small: {results['betas'][0]:g}. Middle: V minus DPO's at equal beta; "
-        f"{len(ahead)} prompt-only entries are ahead of DPO by two standard errors, {dearer} of them by spending more KL. "
-        "Right: V minus IPO's at the same KL, negative for every prompt-only policy by construction.",
-        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO is {min(real):+.3f} to "
-        f"{max(real):+.3f} from DPO, who does not see it.",
+        f"At equal KL no deployed policy beats IPO's closed form: {wins} of {count}. Seeing a real comparator pays",
+        f"{results['problems']} {kind}, K = {results['responses']}, means and standard errors. Left: solid, the most "
+        "any prompt-only policy can be worth at its KL (IPO); dashed, the same for policies that see y'. Large "
+        f"markers: beta = {small:g}, small: {large:g}. Middle: V minus DPO's at equal beta; {len(ahead)} prompt-only "
+        f"entries are ahead of DPO by two standard errors, {dearer} of them by spending more KL. Right: V minus IPO's "
+        "at the same KL, never positive for a prompt-only policy, by construction: the question is how far below.",
+        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V is {min(real):+.3f} to "
+        f"{max(real):+.3f} against DPO's, which sees none.",
     )
 
 
@@ -201,6 +202,7 @@ def _draw_differences(axes: tuple[Any, Any], results: dict[str, Any]) -> None:
             )
     for axis, title in zip(axes, ("V - DPO's, equal beta", "V - IPO's, equal KL"), strict=True):
         axis.axvline(0, color=BLACK, lw=1)
+        axis.locator_params(axis="x", nbins=4)
         axis.set_title(title, loc="left")
         axis.set_ylim(-len(rows) + 0.4, 0.6)
         axis.set_yticks([])

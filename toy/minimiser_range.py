@@ -96,8 +96,8 @@ def describe(results: dict[str, Any]) -> Caption:
         "Band: V over all minimisers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
         "Curves: what gradient flow and Adam find from pi_ref (uniform), and DPO's optimum, which sees no comparator. "
         "Only as beta -> 0 does the best minimiser reach pi*.",
-        f"on the {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives {flow:.4f} "
-        f"of pi*'s {first['value_pi_star']:.4f}.{worse}",
+        f"on the {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
+        f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
     )
 
 

@@ -10,6 +10,7 @@ Shapes: one problem of K responses; P (K, K) in (0, 1), mu (K,) positive.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from scipy.special import expit, lambertw, logit, softmax
@@ -35,7 +36,7 @@ def best_value(P: Floats, mu: Floats, beta: float) -> tuple[float, Floats]:
     for column, (i, j) in enumerate(pairs):
         used[j, column], used[i, column] = mu[i], mu[j] * shrink[column]
         gain[column] = mu[i] * mu[j] * (P[i, j] - 0.5) * (1 - shrink[column])
-    solved = linprog(-gain, A_ub=used, b_ub=np.ones(k), bounds=[(0, None)] * len(pairs))
+    solved: Any = linprog(-gain, A_ub=used, b_ub=np.ones(k), bounds=[(0, None)] * len(pairs))
     policy = np.zeros((k, k))
     for column, (i, j) in enumerate(pairs):
         policy[i, j], policy[j, i] = solved.x[column] * mu[i], solved.x[column] * mu[j] * shrink[column]
@@ -52,7 +53,7 @@ def symmetric_flow(P: Floats, mu: Floats, beta: float) -> Floats:
         falling = weights * expit(-beta * (ratio - ratio.T))
         return np.asarray(beta * (falling - falling.T))
 
-    return flow(pull, mu, np.array([0.0, 1e12]))[-1]
+    return np.asarray(flow(pull, mu, np.array([0.0, 1e12]))[-1])
 
 
 def one_sided_flow(P: Floats, mu: Floats, beta: float, times: Floats) -> Floats:
@@ -115,7 +116,8 @@ def conserved(t1: Floats | float, t2: Floats | float) -> Floats:
 def conserved_partner(constant: float, t2: Floats) -> Floats:
     """t1 on the conserved curve through t2: t + e^t = c has the solution c - W(e^c)."""
     c = constant - t2 - np.exp(t2)
-    return np.asarray(c - lambertw(np.exp(c)).real)
+    solved: Any = lambertw(cast("Any", np.exp(c)))
+    return np.asarray(c - solved.real)
 
 
 def two_response_limit(p: float, mu: Floats, beta: float) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from toy.style import BLACK, COLOURS, Caption, caption, plt
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TIMES = np.concatenate([[0.0], np.logspace(-1, 7, 65)])
+TIMES = np.concatenate([[0.0], np.logspace(-1, 10, 89)])
 BETA = 1.0
 MARKERS = ("o", "s", "^", "v", "D", "P", "X")
 
@@ -64,12 +64,13 @@ def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     V = results["value"]
     return Caption(
-        "The one-sided loss has no minimiser: it falls to 0 for any preferences, and unlearns only to copy",
-        f"Gradient flow from pi_ref on {results['problem']}, beta = {results['beta']:g}. A panel per comparator: "
+        "The one-sided loss has no minimiser: for any preferences it falls to 0 by making the copy of y' impossible",
+        f"Gradient flow from pi_ref on {results['problem']}, beta = {results['beta']:g}: a panel per comparator: "
         "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalised "
         "without the comparator itself (markers at the right). Last panel: the loss, and how likely copying still is.",
         f"the flow ends within {results['largest_error']:.0e} of the closed form; V = {V['one-sided limit']:.3f} "
-        f"(pi* {V['pi_star']:.3f}, pi_bar {V['pi_bar']:.3f}), while the loss went from 0.693 to {results['loss'][-1]:.0e}.",
+        f"(pi* {V['pi_star']:.3f}, pi_bar {V['pi_bar']:.3f}), while the loss "
+        f"went from {results['loss'][0]:.3f} to {results['loss'][-1]:.0e}.",
     )
 
 
@@ -82,12 +83,14 @@ def draw(results: dict[str, Any]) -> Figure:
     rows = 1 if panels <= 4 else 2
     columns = -(-panels // rows)
     figure, axes = plt().subplots(rows, columns, figsize=(3.1 * columns, 1 + 3.1 * rows), squeeze=False)
-    figure.subplots_adjust(left=0.055, right=0.985, top=0.92 - 0.13 / rows, bottom=0.17 / rows, wspace=0.25, hspace=0.4)
+    figure.subplots_adjust(
+        left=0.055, right=0.985, top=0.955 - 0.12 / rows, bottom=0.17 / rows, wspace=0.25, hspace=0.4
+    )
     flat = axes.ravel()
     for j, axis in enumerate(flat[: len(labels)]):
         for i, label in enumerate(labels):
             axis.plot(times, path[:, i, j], color=COLOURS[i], lw=2, label=label)
-            axis.plot(times[-1] * 4, limit[i, j], MARKERS[i], color=COLOURS[i], ms=8, mec="white", clip_on=False)
+            axis.plot(times[-1] * 8, limit[i, j], MARKERS[i], color=COLOURS[i], ms=8, mec="white", clip_on=False)
         axis.set_title(f"given y' = {labels[j]}", loc="left")
         axis.set(xscale="log", ylim=(-0.02, 1), xlabel="training time")
     flat[0].set_ylabel("pi(y | y')")

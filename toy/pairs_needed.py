@@ -1,7 +1,9 @@
 """Plot (l): how many preference pairs each method needs.
 
 Random non-separable problems, each with datasets of growing size; everything is trained in one batch
-per method. A method needs as many pairs as bring it to 90 % of what the whole population would.
+per method. On few pairs a method overfits, moves far and may gain V by that alone, so what counts is
+V's gain as a share of the most that can be gained at the same KL with the same view of y'. A method
+needs as many pairs as bring it to 90 % of the share that the whole population would.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 from inspo.conditioning import Conditioning
 from inspo.objectives import value
 from inspo.preferences import PreferenceTable
+from toy.baselines import frontier_value
 from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
 from toy.problems import random_problems, reference
 from toy.style import Caption, caption, plt
@@ -52,70 +55,90 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
                 policies = {"deployed": trained.prompt_policy, "real": trained.comparator_policy}
             for setting, policy in policies.items():
                 V = value(policy, tables, references, config.psi).reshape(levels, n)
-                kl = kl_to_reference(policy, references).reshape(levels, n)
+                kl = kl_to_reference(policy, references)
+                most = frontier_value(tables, references, kl, config.psi, conditioned=setting == "real")
                 start = value(mu, P, mu, config.psi)
-                curves.append({"method": method, "setting": setting, **_curve(V - start, kl, rng)})
+                gains = V - start, most.reshape(levels, n) - start, kl.reshape(levels, n)
+                curves.append({"method": method, "setting": setting, **_curve(*gains, rng)})
     return {
         "sizes": list(SIZES),
         "datasets": n,
         "responses": P.shape[-1],
         "source": "random non-separable problems" if user is None else user.name,
-        "share": SHARE,
+        "level": SHARE,
         "curves": curves,
     }
 
 
-def _curve(gain: Floats, kl: Floats, rng: np.random.Generator) -> dict[str, Any]:
-    """Mean gain over the reference per level (levels, n), and the pairs needed with a bootstrap over problems."""
+def _curve(gain: Floats, most: Floats, kl: Floats, rng: np.random.Generator) -> dict[str, Any]:
+    """Gain over the reference, KL, and the share of the possible gain, per level; and the pairs needed.
+
+    Args:
+        gain: (levels, n) V minus the reference's.
+        most: (levels, n) the same of the best policy with this KL.
+        kl: (levels, n) nats.
+        rng: for the bootstrap over problems.
+    """
     n = gain.shape[1]
-    resampled = [_needed(gain[:, rng.integers(n, size=n)].mean(axis=1)) for _ in range(RESAMPLES)]
+    drawn = rng.integers(n, size=(RESAMPLES, n))
+    shares = gain[:, drawn].sum(axis=-1) / most[:, drawn].sum(axis=-1)
+    share = gain.sum(axis=1) / most.sum(axis=1)
     return {
+        "share": {"mean": share.tolist(), "se": shares.std(axis=1, ddof=1).tolist()},
         "gain": {"mean": gain.mean(axis=1).tolist(), "se": (gain.std(axis=1, ddof=1) / np.sqrt(n)).tolist()},
         "kl": {"mean": kl.mean(axis=1).tolist(), "se": (kl.std(axis=1, ddof=1) / np.sqrt(n)).tolist()},
-        "needed": _needed(gain.mean(axis=1)),
-        "needed_between": np.quantile(resampled, [0.16, 0.84]).tolist(),
+        "needed": needed(share),
+        "needed_between": np.quantile([needed(resampled) for resampled in shares.T], [0.16, 0.84]).tolist(),
     }
 
 
-def _needed(gain: Floats) -> float:
-    """Pairs at which the gain reaches its share of the last level's for good, interpolated in log n.
+def needed(share: Floats) -> float:
+    """Pairs at which the share reaches :data:`SHARE` of the last level's for good, interpolated in log n.
 
-    The smallest size counts as enough where it already is, the largest where none is.
+    Args:
+        share: (levels,) for every size of :data:`SIZES` and the population.
+
+    Returns:
+        Pairs; the smallest size where it is enough already, the largest where none is.
     """
-    share = gain[:-1] / gain[-1] if gain[-1] > 0 else np.zeros(len(gain) - 1)
-    below = np.flatnonzero(share < SHARE)
+    target = SHARE * share[-1]
+    below = np.flatnonzero(share[:-1] < target)
     if not len(below):
         return float(SIZES[0])
     last = int(below[-1])
     if last == len(SIZES) - 1:
         return float(SIZES[-1])
-    part = (SHARE - share[last]) / (share[last + 1] - share[last])
+    part = (target - share[last]) / (share[last + 1] - share[last])
     return float(np.exp(np.log(SIZES[last]) * (1 - part) + np.log(SIZES[last + 1]) * part))
 
 
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
-    needed = {(curve["method"], curve["setting"]): curve["needed"] for curve in results["curves"]}
+    pairs = {(curve["method"], curve["setting"]): curve["needed"] for curve in results["curves"]}
     methods = list(dict.fromkeys(curve["method"] for curve in results["curves"]))
-    more = sum(needed[m, "real"] > needed[m, "plain"] for m in methods)
+    more = sum(pairs[m, "deployed"] > pairs[m, "plain"] for m in methods)
     first = methods[0]
     name = METHOD_NAMES[first]
+    ends = {(curve["method"], curve["setting"]): curve["share"]["mean"][-1] for curve in results["curves"]}
     return Caption(
-        f"Learning K (K - 1) / 2 interactions takes data: with a comparator {more} of {len(methods)} methods need more pairs",
-        f"{results['datasets']} datasets per size on {results['source']} (K = {results['responses']}), means and standard "
-        "errors of the gain in V over pi_ref; right: pairs at which a method has "
-        f"{results['share']:.0%} of what the whole population (inf) teaches it, with a 68 % interval over problems. "
-        "Gains are at each method's own KL, which results.json has.",
-        f"{name} needs {needed[first, 'plain']:.0f} pairs; with INS {needed[first, 'real']:.0f} for the policy "
-        f"that sees y', {needed[first, 'deployed']:.0f} for the deployed one.",
+        f"At equal KL INS needs more pairs for its deployed policy with {more} of {len(methods)} methods, "
+        f"and ends lower with {sum(ends[m, 'deployed'] < ends[m, 'plain'] for m in methods)}",
+        f"{results['datasets']} datasets per size on {results['source']} (K = {results['responses']}). Left and middle: "
+        "gain in V over pi_ref as a share of the most that can be gained at the same KL (IPO's closed form; with y' "
+        "in view the Gibbs policy of P), with bootstrap standard errors; inf: the whole population. Right: pairs for "
+        f"{results['level']:.0%} of the population's share, with 68 % intervals over problems. V and KL: results.json.",
+        f"{name} needs {pairs[first, 'plain']:.0f} pairs; with INS {pairs[first, 'deployed']:.0f} for the deployed "
+        f"policy, {pairs[first, 'real']:.0f} for the one that sees y'.",
     )
 
 
 def draw(results: dict[str, Any]) -> Figure:
     """Gain against pairs without and with a comparator, and the pairs needed."""
     figure: Figure
-    figure, (prompt, real, dots) = plt().subplots(1, 3, figsize=(12.6, 4.8), gridspec_kw={"width_ratios": [4, 4, 3.4]})
-    figure.subplots_adjust(left=0.055, right=0.985, top=0.85, bottom=0.12, wspace=0.3)
+    figure, (prompt, real, dots) = plt().subplots(1, 3, figsize=(12.6, 4.8), gridspec_kw={"width_ratios": [4, 4, 3]})
+    figure.subplots_adjust(left=0.055, right=0.985, top=0.85, bottom=0.12, wspace=0.28)
+    box = dots.get_position()
+    dots.set_position((box.x0 + 0.06, box.y0, box.width - 0.06, box.height))
     prompt.sharey(real)
     x = [*results["sizes"], results["sizes"][-1] * 4]
     ticks = [str(size) if size < 1000 else f"{size // 1000}k" for size in results["sizes"]]
@@ -125,19 +148,19 @@ def draw(results: dict[str, Any]) -> Figure:
         colour = METHOD_COLOURS[curve["method"]]
         _, dash, marker = SETTINGS[curve["setting"]]
         axis = real if curve["setting"] == "real" else prompt
-        gain = curve["gain"]
-        axis.errorbar(x, gain["mean"], yerr=gain["se"], color=colour, ls=dash, marker=marker, ms=4.5, lw=1.6)
+        share = curve["share"]
+        axis.errorbar(x, share["mean"], yerr=share["se"], color=colour, ls=dash, marker=marker, ms=4.5, lw=1.6)
         y = -rows.index((curve["method"], curve["setting"]))
         low, high = curve["needed_between"]
         dots.plot([low, high], [y, y], color=colour, lw=2)
         dots.plot(curve["needed"], y, marker=marker, color=colour, ms=7)
     for axis, title in ((prompt, "deployed, the prompt alone"), (real, "with a real y'")):
-        axis.set(xscale="log", xlabel="preference pairs", ylabel="gain in V over the reference")
+        axis.set(xscale="log", xlabel="preference pairs", ylabel="share of the possible gain at this KL")
         axis.set_xticks(x, [*ticks, "inf"])
         axis.minorticks_off()
-        axis.axhline(0, color="0.3", lw=1)
+        axis.axhline(1, color="0.3", lw=1)
         axis.set_title(title, loc="left")
-    dots.set(xscale="log", xlabel=f"pairs for {results['share']:.0%} of the population's gain", xlim=(8, 13000))
+    dots.set(xscale="log", xlabel=f"pairs for {results['level']:.0%} of the population's share", xlim=(8, 13000))
     dots.set_yticks([-i for i in range(len(rows))], [f"{METHOD_NAMES[m]}: {SETTINGS[s][0]}" for m, s in rows], size=8)
     handles = [plt().Line2D([], [], color=METHOD_COLOURS[m], lw=2.2, label=METHOD_NAMES[m]) for m in methods]
     handles += [

@@ -90,7 +90,7 @@ class Embedded:
         raise NotImplementedError
 
     def shift(self, comparators: Tensor | None) -> Tensor:
-        """(N, K, C): what is added to log pi_ref(y_i | x) for each of the (N, C, D) comparators, or for none (C = 1)."""
+        """(N, K, C): what is added to log pi_ref for each of (N, C, D) comparators, or for none (C = 1)."""
         raise NotImplementedError
 
     def prompt_logps(self) -> Tensor:
@@ -144,7 +144,7 @@ class Additive(Embedded):
 
 
 class LowRank(Embedded):
-    """logit(i | j) = log pi_ref(i) + u_i + a_i . e_j with vectors of two numbers; without a comparator u alone.
+    """logit(i | j) = log pi_ref(i) + u_i + a_i . e_j, e_j two numbers; without a comparator u alone.
 
     What is learned against one comparator now also moves the others. e starts random, a at zero.
     """
@@ -212,7 +212,8 @@ class Attention(Embedded):
             # Over two tokens softmax is a sigmoid of the difference of their scores.
             lean = (comparators - self._prompt) @ (self._key @ (self._prompt @ self._query).mT) / self.WIDTH**0.5
             hidden = hidden + torch.sigmoid(lean) * (comparators @ self._value - prompt_value)
-        return self._readout @ hidden.mT
+        shift: Tensor = self._readout @ hidden.mT
+        return shift
 
 
 def _marginal(comparator_logps: Tensor, ref_logps: Tensor) -> Tensor:

@@ -123,8 +123,8 @@ def describe(results: dict[str, Any]) -> Caption:
     )
     return Caption(
         finding,
-        "Dots: beta from 3 to 0.05, ringed at 1; InSPO where gradient flow from pi_ref ends, judged against the very y' "
-        "it saw. Black: the most that can be had at each KL without (solid, IPO) and with (dashed) a comparator."
+        "Dots: beta from 3 to 0.05, ringed at 1; InSPO where gradient flow from pi_ref ends, judged against the very "
+        "y' it saw. Black: the most that can be had at each KL without (solid, IPO) and with (dashed) a comparator."
         + right,
         f"V at beta = 1 on {'; on '.join(numbers)}.",
     )
@@ -136,7 +136,7 @@ def draw(results: dict[str, Any]) -> Figure:
     panels = len(shown) + bool(results["noise"])
     figure: Figure
     figure, axes = plt().subplots(1, panels, figsize=(max(6.5, 4.3 * panels), 4.5), squeeze=False)
-    figure.subplots_adjust(left=0.06 if panels > 1 else 0.11, right=0.985, top=0.85, bottom=0.12, wspace=0.24)
+    figure.subplots_adjust(left=0.06 if panels > 1 else 0.11, right=0.985, top=0.92, bottom=0.12, wspace=0.24)
     for axis, problem in zip(axes[0], shown, strict=False):
         for name, dash in (("best_prompt", "-"), ("best_conditioned", "--")):
             axis.plot(problem[name]["kl"], problem[name]["value"], color=BLACK, lw=1.3, ls=dash)
@@ -145,7 +145,7 @@ def draw(results: dict[str, Any]) -> Figure:
             ("dpo", "DPO", DPO, "s"),
         ):
             kl, V = problem[name]["kl"], problem[name]["value"]
-            axis.plot(kl, V, marker=marker, color=colour, ms=6, lw=1, label=label)
+            axis.plot(kl, V, marker=marker, color=colour, ms=6, ls="none", label=label)
             at = results["betas"].index(1.0)
             axis.plot(kl[at], V[at], marker=marker, color=colour, ms=12, mfc="none", ls="none")
         axis.set(xlabel="KL from the reference, nats", ylabel="V against uniform comparators")

@@ -14,15 +14,16 @@ from toy.plots import PLOTS
 def markdown(results: dict[str, Any]) -> str:
     """report.md: for every plot its finding, how to read it, the number to remember, and the picture."""
     command = reproduce(results)
+    origin = f"Preferences: {results['preferences']}; inspo {results['inspo']}, torch {results['torch']}."
     lines = [
         "# The toy: what preference optimization does when preferences are not separable",
         "",
-        f"Preferences: {results['preferences']}; inspo {results['inspo']}, torch {results['torch']}. Every number is in "
-        "`results.json`. To make all of it again, to the last bit:",
+        origin,
+        "Every number is in `results.json`. To make all of it again, to the last bit:",
         "",
         f"```bash\n{command}\n```",
         "",
-        "and to draw it again from the numbers alone, the same with `--redraw` instead of the other options.",
+        "and with `--redraw` instead of other options it is drawn again from the numbers alone.",
     ]
     for name, numbers in results["plots"].items():
         words = PLOTS[name].describe(numbers)
@@ -39,9 +40,10 @@ def reproduce(results: dict[str, Any]) -> str:
     arguments = ["python toy/run.py"]
     if results["preferences"] != "built-in":
         arguments.append(f"--preferences <{results['preferences']}>")
+    usual = ToyConfig(quick=results["config"]["quick"]).effective().record() | {"quick": False}
     for option in fields(ToyConfig):
-        now = results["config"].get(option.name, option.default)
-        if now == option.default or (isinstance(now, list) and tuple(now) == option.default):
+        now = results["config"].get(option.name)
+        if option.name not in usual or now == usual[option.name]:
             continue
         flag = f"--{option.name.replace('_', '-')}"
         values = [] if now is True else now if isinstance(now, list) else [now]

@@ -163,22 +163,23 @@ def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     shown = results["tables"]
     leads = [table["gap"] / table["gap_se"] for table in shown if table["gap_se"]]
-    noise = f" by at most {max(leads):.1f} standard errors of sampling" if leads else ""
     with_fit = [table for table in shown if table["gap_if_separable"]]
     beyond = [table["name"].replace("_", " ") for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
+    headline = f"On {shown[0]['name']} pi* leads pi_bar by {shown[0]['gap']:.3f}"
+    if leads:
+        where = f"on {', '.join(beyond)} alone" if beyond else "on no table"
+        headline = (
+            f"Human preferences: pi* leads pi_bar by at most {max(leads):.1f} standard errors, "
+            f"and by more than a Bradley-Terry truth would show {where}"
+        )
     largest = max(shown, key=lambda table: table["gap"])
     null = largest["gap_if_separable"]
     chance = f"; sampling from a Bradley-Terry truth would show {null['mean']:.3f} anyway" if null else ""
-    verdict = ""
-    if with_fit:
-        verdict = (
-            f" More than a Bradley-Terry fit with sampling noise would show (95 %): {', '.join(beyond) or 'none'}."
-        )
     return Caption(
-        f"Human preferences: pi* leads pi_bar{noise}; filled is InSPO with y' in view, hollow what can be deployed",
+        headline,
         "Above: P(row preferred to column), blue above 1/2, rows by mean preference; dots: pi*'s best answers to each "
         "column, frame: pi_bar's one answer. Below: V against comparators from pi_ref with bootstrap standard errors, "
-        f"and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only.{verdict}",
+        f"and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of gaps among samples from a Bradley-Terry fit.",
         f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({largest['name'].replace('_', ' ')}){chance}.",
     )
 
@@ -191,7 +192,7 @@ def draw(results: dict[str, Any]) -> Figure:
     figure, axes = plt().subplots(
         2, len(shown), figsize=(width, 8.2), squeeze=False, gridspec_kw={"height_ratios": [4, 3]}
     )
-    figure.subplots_adjust(left=1.45 / width, right=0.99, top=0.93, bottom=0.09, wspace=0.3, hspace=0.3)
+    figure.subplots_adjust(left=1.45 / width, right=0.99, top=0.95, bottom=0.09, wspace=0.3, hspace=0.3)
     for column, (table, (top, bottom)) in enumerate(zip(shown, axes.T, strict=True)):
         _draw_matrix(top, table)
         _draw_values(bottom, table, with_labels=column == 0)

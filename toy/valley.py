@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OPTIMISERS = {
     "SGD, lr 1": (Schedule(800, 1.0, "sgd"), "o"),
     "SGD, lr 5": (Schedule(400, 5.0, "sgd"), "s"),
-    "SGD, lr 0.25, momentum 0.9": (Schedule(800, 0.25, "momentum"), "^"),
+    "SGD, lr 0.1, momentum 0.9": (Schedule(800, 0.1, "momentum"), "^"),
     "Adam, lr 0.001": (Schedule(3000, 0.001, "adam"), "v"),
     "Adam, lr 0.1": (Schedule(400, 0.1, "adam"), "D"),
 }
