@@ -81,8 +81,8 @@ def _curve(gain: Floats, most: Floats, kl: Floats, rng: np.random.Generator) -> 
     """
     n = gain.shape[1]
     drawn = rng.integers(n, size=(RESAMPLES, n))
-    shares = gain[:, drawn].sum(axis=-1) / most[:, drawn].sum(axis=-1)
-    share = gain.sum(axis=1) / most.sum(axis=1)
+    shares = _share(gain[:, drawn], most[:, drawn])
+    share = _share(gain, most)
     return {
         "share": {"mean": share.tolist(), "se": shares.std(axis=1, ddof=1).tolist()},
         "gain": {"mean": gain.mean(axis=1).tolist(), "se": (gain.std(axis=1, ddof=1) / np.sqrt(n)).tolist()},
@@ -90,6 +90,12 @@ def _curve(gain: Floats, most: Floats, kl: Floats, rng: np.random.Generator) -> 
         "needed": needed(share),
         "needed_between": np.quantile([needed(resampled) for resampled in shares.T], [0.16, 0.84]).tolist(),
     }
+
+
+def _share(gain: Floats, most: Floats) -> Floats:
+    """Total gain over the total possible; nothing of nothing, of a policy still at the reference, is nothing."""
+    total, possible = gain.sum(axis=-1), most.sum(axis=-1)
+    return np.asarray(np.divide(total, possible, out=np.zeros_like(total), where=possible > 1e-9))
 
 
 def needed(share: Floats) -> float:
@@ -101,6 +107,8 @@ def needed(share: Floats) -> float:
     Returns:
         Pairs; the smallest size where it is enough already, the largest where none is.
     """
+    if share[-1] <= 0:
+        return float(SIZES[-1])
     target = SHARE * share[-1]
     below = np.flatnonzero(share[:-1] < target)
     if not len(below):
@@ -123,7 +131,7 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         f"At equal KL INS needs more pairs for its deployed policy with {more} of {len(methods)} methods, "
         f"and ends lower with {sum(ends[m, 'deployed'] < ends[m, 'plain'] for m in methods)}",
-        f"{results['datasets']} datasets per size on {results['source']} (K = {results['responses']}). Left and middle: "
+        f"{results['datasets']} datasets per size on {results['source']} (K = {results['responses']}). Left, middle: "
         "gain in V over pi_ref as a share of the most that can be gained at the same KL (IPO's closed form; with y' "
         "in view the Gibbs policy of P), with bootstrap standard errors; inf: the whole population. Right: pairs for "
         f"{results['level']:.0%} of the population's share, with 68 % intervals over problems. V and KL: results.json.",

@@ -179,7 +179,8 @@ def describe(results: dict[str, Any]) -> Caption:
         headline,
         "Above: P(row preferred to column), blue above 1/2, rows by mean preference; dots: pi*'s best answers to each "
         "column, frame: pi_bar's one answer. Below: V against comparators from pi_ref with bootstrap standard errors, "
-        f"and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of gaps among samples from a Bradley-Terry fit.",
+        "and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of the gaps in "
+        "samples from a Bradley-Terry fit.",
         f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({largest['name'].replace('_', ' ')}){chance}.",
     )
 

@@ -82,7 +82,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "b": b.tolist(),
         "excess_loss": (loss - least).tolist(),
         "least_loss": float(least),
-        "least_population_loss": float(least / 2),
+        "least_population_loss": float(mu[0] * mu[1] * least),
         "valley_slope": ratio,
         "value_range": [0.5, 0.5 + (1 - ratio) * (p - 0.5) / 2],
         "value_pi_bar": float((0.5 + p) / 2),
