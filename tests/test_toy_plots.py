@@ -69,6 +69,14 @@ def test_two_responses_skip_what_needs_three():
             plot.compute(QUICK, two)
 
 
+def test_the_reference_turns_pi_bar_where_the_audit_says():
+    """W (audit, row 1c): identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
+    .67895^2 of the simplex."""
+    first, second = flips.compute(QUICK, None)["simplex"]["panels"]
+    assert first["shares"]["y1"] == pytest.approx(0.36, abs=0.006)
+    assert second["shares"]["y1"] == pytest.approx(0.67895**2, abs=0.006)
+
+
 def test_flip_rates_are_the_audited_ones():
     """Audit's table over K (20000 draws); here 6000, so within four standard errors of both together."""
     audited = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}

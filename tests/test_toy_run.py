@@ -13,6 +13,7 @@ from toy import flips, report, tables
 from toy.config import ToyConfig, parse
 from toy.plots import PLOTS
 from toy.report import run
+from toy.style import plt
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--steps", "20", "--replicates", "3", "--problems", "4", "--draws", "50", "--workers", "1"]
@@ -42,7 +43,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Numbers alone: drawing is most of a tiny run's time."""
-    monkeypatch.setattr(report, "save", lambda *_: [])
+    monkeypatch.setattr(report, "save", lambda figure, *_: plt().close(figure))
 
 
 def test_a_run_writes_all_plots_and_every_plotted_number(finished):

@@ -131,10 +131,10 @@ class ToyConfig:
             return self
         return replace(
             self,
-            replicates=min(self.replicates, 16),
-            problems=min(self.problems, 40),
+            replicates=min(self.replicates, 12),
+            problems=min(self.problems, 30),
             draws=min(self.draws, 2000),
-            steps=min(self.steps, 400),
+            steps=min(self.steps, 250),
         )
 
     def record(self) -> dict[str, Any]:

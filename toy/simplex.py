@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SIDE = 72
 DRAWS = 4000
+SHARE_DRAWS = 100_000
 
 
 def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
@@ -32,13 +33,16 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         raise NotApplicableError("with two responses no reference and no psi changes pi_bar's pick (audit, row 1)")
     corners = _corners(table.P, rng)
     triangles = _triangles()
-    panels = []
+    references = rng.dirichlet(np.ones(3), SHARE_DRAWS)
+    panels, everywhere = [], []
     for psi in ("identity", "log_odds"):
         if psi == "log_odds" and not ((table.P > 0) & (table.P < 1)).all():
             continue
         scores = np.stack([apply_psi(table.P, psi)[:, corner] for corner in corners], axis=1)
         picks = (triangles.mean(axis=1) @ scores.T).argmax(axis=1)
-        shares = {table.labels[i]: float((picks == i).mean()) for i in np.unique(picks)}
+        drawn = (references @ scores.T).argmax(axis=1)
+        everywhere.append(drawn)
+        shares = {table.labels[i]: float((drawn == i).mean()) for i in np.unique(picks)}
         panels.append({"psi": psi, "picks": picks.tolist(), "shares": shares})
     best = best_responses(table.P)
     answers = {table.labels[j]: [table.labels[i] for i in np.flatnonzero(best[:, j])] for j in range(len(table.labels))}
@@ -48,7 +52,7 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         "labels": list(table.labels),
         "corners": [table.labels[i] for i in corners],
         "panels": panels,
-        "disagree": float(np.mean(np.array(panels[0]["picks"]) != panels[1]["picks"])) if len(panels) > 1 else None,
+        "disagree": float((everywhere[0] != everywhere[1]).mean()) if len(panels) > 1 else None,
         "pi_star": answers,
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import textwrap
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,8 +82,14 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     Returns:
         The two paths.
     """
+    from PIL import Image
+
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    figure.savefig(paths[0], dpi=160, metadata={"Software": None})
+    pixels = BytesIO()
+    figure.savefig(pixels, format="png", dpi=160)
+    # A plot has few colours: a palette makes the file a third as large, and no eye sees it.
+    palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette.save(paths[0], optimize=True)
     figure.savefig(paths[1], metadata={"Date": None})
     plt().close(figure)
     return paths
