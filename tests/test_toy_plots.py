@@ -93,8 +93,8 @@ def test_flip_rates_are_the_audited_ones():
 
 
 def test_valley_optimisers_pick_different_policies_at_equal_loss():
-    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12; the end points
-    depend on the units of the learning rate, their order and the attained loss do not."""
+    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12; rates of
+    SGD in units of a loss averaged over pairs, a quarter of those for the sum over mu x mu and one logit."""
     results = valley.compute(ToyConfig(steps=1500), None)
     assert results["least_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
     assert results["value_range"] == pytest.approx([0.5, 7 / 12])
@@ -104,9 +104,10 @@ def test_valley_optimisers_pick_different_policies_at_equal_loss():
         assert path["b2"][-1] == pytest.approx(path["b1"][-1] / 3, abs=1e-3)
         assert path["value"] == pytest.approx(0.5 + path["b1"][-1] / 12, abs=1e-4)
         ends[path["optimiser"]] = path["b1"][-1]
-    assert ends["Adam, lr 0.1"] == pytest.approx(0.867, abs=5e-4)
-    assert ends["Adam, lr 0.001"] == pytest.approx(0.708, abs=5e-4)
-    assert results["flow_limit"][0] < ends["SGD, lr 1"] < ends["Adam, lr 0.001"] < ends["Adam, lr 0.1"]
+    audited = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
+    audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
+    assert ends == pytest.approx(audited, abs=6e-4)
+    assert results["flow_limit"][0] < min(ends.values())
 
 
 def test_minimiser_range_holds_every_curve():

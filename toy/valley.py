@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 # Label -> (schedule, marker). Steps are enough for every path to arrive at its default rate.
 OPTIMISERS = {
-    "SGD, lr 1": (Schedule(800, 1.0, "sgd"), "o"),
-    "SGD, lr 5": (Schedule(400, 5.0, "sgd"), "s"),
-    "SGD, lr 0.1, momentum 0.9": (Schedule(800, 0.1, "momentum"), "^"),
+    "SGD, lr 0.25": (Schedule(1000, 0.25, "sgd"), "o"),
+    "SGD, lr 1.25": (Schedule(400, 1.25, "sgd"), "s"),
+    "SGD, lr 0.05, momentum 0.9": (Schedule(800, 0.05, "momentum"), "^"),
     "Adam, lr 0.001": (Schedule(3000, 0.001, "adam"), "v"),
     "Adam, lr 0.1": (Schedule(400, 0.1, "adam"), "D"),
 }
