@@ -3,12 +3,14 @@
 1. 10 000 K = 5 policies x 1000 steps in one batch, against a loop over problems. The loop's cost per
    problem is the mean over a few problems, interleaved with the batch, and multiplied up.
 2. ``import inspo`` beyond importing torch, in fresh processes.
-3. ``python toy/run.py --quick``, imports included.
+3. ``python toy/run.py --quick`` and the full run, imports included: wall and CPU seconds, and the
+   largest process' memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -59,14 +61,20 @@ def import_time(repeats: int) -> None:
     print(f"import inspo after torch: {statistics.median(runs):.3f} s, median of {repeats} (wanted: at most 0.1)")
 
 
-def quick_run() -> None:
-    """Wall seconds of the toy's quick run in a fresh process."""
+def whole_run(options: list[str], wanted: int) -> None:
+    """Wall and CPU seconds and memory of the toy's run in fresh processes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, str(ROOT / "toy" / "run.py"), "--quick", "--out", out], check=True, capture_output=True
+            [sys.executable, str(ROOT / "toy" / "run.py"), *options, "--out", out], check=True, capture_output=True
         )
-        print(f"toy/run.py --quick: {time.perf_counter() - start:.1f} s (wanted: at most 20)")
+        wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    name = " ".join(["toy/run.py", *options])
+    print(f"{name}: {wall:.1f} s on 2 processes, {cpu:.1f} s of CPU (wanted: at most {wanted} s on 2 cores)")
+    print(f"{name}: largest process {after.ru_maxrss / 2**20:.2f} GiB (wanted: 2 GB together)")
 
 
 if __name__ == "__main__":
@@ -77,4 +85,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     batch_against_loop(options.problems, options.steps, options.looped)
     import_time(5)
-    quick_run()
+    whole_run(["--quick"], 20)
+    whole_run([], 180)

@@ -553,13 +553,17 @@ def _logit_of_exp(logp: Tensor) -> Tensor:
     return logp - log_one_minus_p
 
 
-def _positive(**hyperparameters: float) -> None:
+def _positive(**hyperparameters: float | Tensor) -> None:
     for name, value in hyperparameters.items():
-        if not (value > 0 and math.isfinite(value)):
+        if not (_all(value > 0) and _all(value < math.inf)):
             raise ValueError(f"{name} = {value} must be a finite number > 0")
 
 
-def _non_negative(**hyperparameters: float) -> None:
+def _non_negative(**hyperparameters: float | Tensor) -> None:
     for name, value in hyperparameters.items():
-        if not (value >= 0 and math.isfinite(value)):
+        if not (_all(value >= 0) and _all(value < math.inf)):
             raise ValueError(f"{name} = {value} must be a finite number >= 0")
+
+
+def _all(condition: bool | Tensor) -> bool:  # noqa: FBT001  # a condition, not an option
+    return bool(condition.all()) if isinstance(condition, Tensor) else condition

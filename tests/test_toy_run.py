@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from inspo.preferences import load_table
-from toy import flips, tables
+from toy import flips, report, tables
 from toy.config import ToyConfig, parse
+from toy.plots import PLOTS
 from toy.report import run
+from toy.style import plt
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = ["--steps", "20", "--replicates", "3"]
-PLOTS = ["human_tables", "prop_3_1", "training_dynamics"]
+TINY = ["--steps", "20", "--replicates", "3", "--problems", "4", "--draws", "50", "--workers", "1"]
 
 
 def toy(*arguments, out):
@@ -39,15 +40,22 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Numbers alone: drawing is most of a tiny run's time."""
+    monkeypatch.setattr(report, "save", lambda figure, *_: plt().close(figure))
+
+
 def test_a_run_writes_all_plots_and_every_plotted_number(finished):
     names = {path.name for path in finished.iterdir()}
-    assert names == {"results.json", *(f"{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg"))}
+    assert names == {"results.json", "report.md", *(f"{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg"))}
     results = json.loads((finished / "results.json").read_text())
     assert results["config"]["steps"] == 20
-    assert sorted(results["plots"]) == PLOTS
+    assert list(results["plots"]) == list(PLOTS)
     assert [table["name"] for table in results["plots"]["human_tables"]["tables"]] == list(tables.BUILT_IN)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_same_seed_same_bytes_other_seed_other_bytes(finished, tmp_path):
     toy(*TINY, out=tmp_path / "again")
     toy(*TINY, "--seed", "1", out=tmp_path / "other")
@@ -59,11 +67,11 @@ def test_same_seed_same_bytes_other_seed_other_bytes(finished, tmp_path):
 def test_redraw_draws_the_same_picture_without_training(finished, tmp_path):
     before = (finished / "human_tables.png").read_bytes()
     (tmp_path / "results.json").write_bytes((finished / "results.json").read_bytes())
-    toy("--redraw", out=tmp_path)
+    toy("--redraw", "--workers", "1", out=tmp_path)
     assert (tmp_path / "human_tables.png").read_bytes() == before
 
 
-def test_a_users_own_table_replaces_the_problems(tmp_path, capsys):
+def test_a_users_own_table_replaces_the_problems(tmp_path):
     own = tmp_path / "own.csv"
     own.write_text(",a,b,c\na,0.5,0.7,0.2\nb,0.3,0.5,0.6\nc,0.8,0.4,0.5\n")
     toy(*TINY, "--preferences", str(own), "--samples", "0", "--psi", "log_odds", out=tmp_path / "out")
@@ -71,10 +79,12 @@ def test_a_users_own_table_replaces_the_problems(tmp_path, capsys):
     (table,) = results["plots"]["human_tables"]["tables"]
     assert table["labels"] == ["a", "b", "c"]
     assert table["policies"]["dpo"]["value_se"] is None  # no counts, so no sampling error is claimed
-    assert list(results["skipped"]) == ["prop_3_1"]
-    assert "skipped prop_3_1" in capsys.readouterr().out
+    assert results["skipped"] == {}
+    assert "a" in results["plots"]["prop_3_1"]["simplex"]["labels"]
+    assert results["plots"]["prop_3_1"]["example"] is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_log_odds_skip_the_table_with_a_unanimous_pair_and_say_so(tmp_path, capsys):
     toy(*TINY, "--psi", "log_odds", out=tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
@@ -107,11 +117,36 @@ def test_the_human_tables_have_the_audited_values(finished):
         assert table["cyclic_triads"] == triads
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_table_that_fits_no_plot_about_log_odds_is_noted_as_skipped(tmp_path, capsys):
+    own = tmp_path / "certain.csv"
+    own.write_text("0.5,1,0.3\n0,0.5,0.6\n0.7,0.4,0.5\n")
+    toy(*TINY, "--preferences", str(own), out=tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {"frontier", "realizability", "one_sided"} <= set(results["skipped"])
+    assert "skipped frontier" in capsys.readouterr().out
+    assert "## Left out" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_prop_3_1_holds_exactly_where_the_audit_says():
     """S_id = (.55, .56, .25 + p/2, .25 + (1-p)/2): y2 leads for 19/50 < p < 31/50; under log-odds
     logit(p)/2 must stay below ln 1.5, so 4/13 < p < 9/13; with (.9, .1), .05 + .9 (1-p) < .83."""
-    intervals = [setting["claim_holds_for_p_between"] for setting in flips.compute()["settings"]]
+    intervals = [setting["claim_holds_for_p_between"] for setting in flips.settings()]
     assert intervals == pytest.approx(np.array([[19 / 50, 31 / 50], [4 / 13, 9 / 13], [2 / 15, 1]]), abs=1e-12)
+
+
+def test_the_report_has_every_plot_with_its_number_and_the_command(finished):
+    text = (finished / "report.md").read_text()
+    assert "python toy/run.py --replicates 3 --problems 4 --draws 50 --steps 20\n" in text
+    assert text.count("**The number to remember:**") == len(PLOTS)
+    assert all(f"({name}.png)" in text for name in PLOTS)
+
+
+def test_two_processes_write_the_same_bytes_as_one(finished, tmp_path):
+    result = command(*TINY[:-2], "--workers", "2", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    for name in ("results.json", "report.md", "frontier.png"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
 BAD_TABLES = {
@@ -172,22 +207,44 @@ def test_psi_that_is_infinite_on_the_users_table_is_refused(tmp_path):
         toy("--preferences", str(tmp_path / "certain.csv"), "--psi", "log_odds", out=tmp_path / "out")
 
 
-def test_a_failing_run_leaves_earlier_results_alone(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("undrawn")
+def test_a_stopped_run_leaves_earlier_results_alone_and_goes_on_where_it_was(finished, tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text("earlier")
 
-    def fail(*_):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tables, "compute", fail)
-    with pytest.raises(KeyboardInterrupt):
-        toy(*TINY, out=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(tables, "compute", stop)
+        with pytest.raises(KeyboardInterrupt):
+            toy(*TINY, out=tmp_path)
+    (parts,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert (tmp_path / "results.json").read_text() == "earlier"
+    done = {path.stem for path in parts.glob("*.json")}
+    assert done
+    assert "human_tables" not in done
+    for name in done:
+        monkeypatch.setattr(PLOTS[name], "compute", stop)  # what is done is not done again
+    toy(*TINY, out=tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == (finished / "results.json").read_bytes()
+    assert not parts.exists()
+
+
+def test_a_run_that_fails_at_once_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    for plot in PLOTS.values():
+        monkeypatch.setattr(plot, "compute", stop)
+    with pytest.raises(KeyboardInterrupt):
+        toy(*TINY, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_option_has_a_help_text_and_quick_only_cuts():
     quick = parse(["--quick", "--steps", "100"]).effective()
-    assert (quick.steps, quick.replicates) == (100, 16)
+    assert quick.steps == 100
+    assert quick.replicates < ToyConfig().replicates
     assert ToyConfig(steps=5000).effective().steps == 5000
     help_text = command("--help").stdout
     assert all(f"--{name.replace('_', '-')}" in help_text for name in ToyConfig.__dataclass_fields__)

@@ -92,6 +92,18 @@ def test_cyclic_preferences_teach_plain_dpo_nothing_and_ins_dpo_everything():
     assert ins.history["accuracy"][-1, 0] == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("parametrisation", ["low-rank", "attention"])
+def test_shared_parameters_carry_what_is_learned_to_the_prompt(parametrisation):
+    trained = train_on_population(
+        bradley_terry([2.0, 0.0, -2.0]),
+        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
+        parametrisation,
+        steps=300,
+        learning_rate=0.05,
+    )
+    assert trained.prompt_policy[0, 0] > 1 / 3 > trained.prompt_policy[0, 2]
+
+
 @pytest.mark.parametrize("conditioning", Conditioning)
 def test_every_method_learns_under_every_conditioning(method, conditioning):
     """On nearly uncontested preferences: where judges disagree RRHF prefers a tie, see below."""
@@ -115,6 +127,52 @@ def test_rrhf_on_contested_pairs_is_best_off_with_a_tie():
         P, Objective("rrhf", Conditioning.NONE, {"lam": 0.0}), mu=start[0], steps=800, learning_rate=0.005
     )
     assert trained.prompt_policy[0] == pytest.approx([0.5, 0.5], abs=5e-3)
+
+
+def test_hyperparameters_may_differ_between_the_problems_of_a_batch():
+    P = np.stack([random_preferences(3, np.random.default_rng(7))] * 2)
+    mixed = train_on_population(
+        P, Objective("dpo", Conditioning.SYMMETRIC, {"beta": np.array([0.2, 0.9])}), steps=30, learning_rate=0.05
+    )
+    for i, beta in enumerate((0.2, 0.9)):
+        alone = train_on_population(
+            P[i], Objective("dpo", Conditioning.SYMMETRIC, {"beta": beta}), steps=30, learning_rate=0.05
+        )
+        assert mixed.comparator_policy[i] == pytest.approx(alone.comparator_policy[0], abs=1e-13)
+    with pytest.raises(ValueError, match="beta"):
+        train_on_population(
+            P, Objective("dpo", Conditioning.NONE, {"beta": np.array([0.2, -1.0])}), steps=1, learning_rate=0.1
+        )
+
+
+@pytest.mark.parametrize("name", PARAMETRISATIONS)
+def test_deployments_are_what_they_are_called(name):
+    """The marginal is the mean of the columns over the reference; the null policy is the prompt's."""
+    mu = np.array([0.5, 0.3, 0.2])
+    trained = train_on_population(
+        random_preferences(3, np.random.default_rng(9)),
+        Objective("dpo", Conditioning.AVERAGED, {"beta": 0.2}),
+        name,
+        mu=mu,
+        steps=40,
+        learning_rate=0.05,
+    )
+    assert trained.deployments["null"] == pytest.approx(trained.prompt_policy)
+    assert trained.deployments["marginal"] == pytest.approx(trained.comparator_policy @ mu)
+    assert all(policy.sum() == pytest.approx(1) for policy in trained.deployments.values())
+    assert ("mean_embedding" in trained.deployments) == (name != "free")
+
+
+def test_the_additive_mean_embedding_averages_the_interactions():
+    """With one-hot names the mean embedding is mu itself: logits log mu + u + M mu."""
+    mu = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
+    policy = PARAMETRISATIONS["additive"](mu.log())
+    u, interaction = policy.parameters
+    with torch.no_grad():
+        u += torch.tensor([0.1, 0.2, -0.3])
+        interaction += torch.arange(9.0, dtype=torch.float64).reshape(3, 3) / 5
+    expected = (mu.log() + u + (interaction @ mu[..., None])[..., 0]).log_softmax(-1)
+    assert torch.allclose(policy.deployments()["mean_embedding"], expected)
 
 
 def test_problems_in_a_batch_do_not_interact():

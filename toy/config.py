@@ -8,12 +8,29 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from inspo.conditioning import Conditioning
+from inspo.losses import METHODS
 from toy.policies import PARAMETRISATIONS
-from toy.training import OPTIMISERS
+from toy.style import COLOURS
+from toy.training import OPTIMISERS, Objective, Schedule
+
+# What every loss is called in a plot, and its colour there.
+METHOD_NAMES = {
+    "dpo": "DPO",
+    "ipo": "IPO",
+    "orpo": "ORPO",
+    "simpo": "SimPO",
+    "r-dpo": "R-DPO",
+    "rrhf": "RRHF",
+    "slic": "SLiC",
+    "cpo": "CPO",
+    "kto": "KTO",
+}
+METHOD_COLOURS = dict(zip(METHOD_NAMES, COLOURS, strict=True))
 
 
-def _documented(text: str, kind: Any, choices: Sequence[str] | None = None) -> dict[str, Any]:
-    return {"help": text, "type": kind, "choices": choices}
+def _documented(text: str, kind: Any, choices: Sequence[str] | None = None, nargs: str | None = None) -> dict[str, Any]:
+    return {"help": text, "type": kind, "choices": choices, "nargs": nargs}
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,14 @@ class ToyConfig:
     )
     seed: int = field(default=0, metadata=_documented("seed of all sampled data", int))
     replicates: int = field(default=64, metadata=_documented("datasets per problem, for standard errors", int))
+    problems: int = field(default=300, metadata=_documented("random problems in the plots that average over them", int))
+    draws: int = field(default=20000, metadata=_documented("random problems per K in the plot over K", int))
+    reference: str = field(
+        default="uniform",
+        metadata=_documented(
+            "reference policy of the trained plots; skewed halves from response to response", str, ("uniform", "skewed")
+        ),
+    )
     samples: int = field(
         default=1000, metadata=_documented("preference pairs per dataset; 0 trains on the population itself", int)
     )
@@ -50,32 +75,72 @@ class ToyConfig:
             tuple(PARAMETRISATIONS),
         ),
     )
-    beta: float = field(default=0.1, metadata=_documented("beta of DPO and InSPO, in 1 / nats", float))
+    methods: tuple[str, ...] = field(
+        default=("dpo", "ipo", "orpo", "simpo"),
+        metadata=_documented("losses to compare in the plots over training and over pairs", str, tuple(METHODS), "+"),
+    )
+    conditionings: tuple[str, ...] = field(
+        default=("none", "symmetric"),
+        metadata=_documented(
+            "conditionings to compare in the plot over training", str, tuple(c.value for c in Conditioning), "+"
+        ),
+    )
+    beta: float = field(default=0.1, metadata=_documented("beta of DPO, R-DPO, KTO and CPO, in 1 / nats", float))
+    tau: float = field(default=0.1, metadata=_documented("tau of IPO, in nats", float))
+    workers: int = field(default=2, metadata=_documented("processes to work in", int))
     psi: str = field(
         default="identity",
         metadata=_documented("scalarization of pi_bar, pi* and V", str, ("identity", "log_odds")),
     )
 
     def __post_init__(self) -> None:
-        for name, least in {"seed": 0, "replicates": 2, "samples": 0, "steps": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} {getattr(self, name)} must be at least {least}")
-        for name in ("learning_rate", "beta"):
+        least = {"seed": 0, "workers": 1, "replicates": 2, "problems": 2, "draws": 10, "samples": 0, "steps": 1}
+        for name, least_value in least.items():
+            if getattr(self, name) < least_value:
+                raise ValueError(f"--{name} {getattr(self, name)} must be at least {least_value}")
+        for name in ("learning_rate", "beta", "tau"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)} must be a positive number")
-        if self.redraw and replace(self, redraw=False, out=Path()) != ToyConfig(out=Path()):
-            raise ValueError("--redraw trains nothing, so it takes no other option than --out")
+        for name in ("methods", "conditionings"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        if self.redraw and replace(self, redraw=False, out=Path(), workers=2) != ToyConfig(out=Path()):
+            raise ValueError("--redraw trains nothing, so it takes no other option than --out and --workers")
+
+    def schedule(self) -> Schedule:
+        """How to train."""
+        return Schedule(self.steps, self.learning_rate, self.optimiser)
+
+    def objective(self, method: str, conditioning: Conditioning) -> Objective:
+        """A loss with its hyperparameters; those without an option are at common values."""
+        hyperparameters = {
+            "dpo": {"beta": self.beta},
+            "ipo": {"tau": self.tau},
+            "orpo": {"lam": 1.0},
+            "simpo": {"beta": 2.0, "gamma": 0.5},
+            "r-dpo": {"beta": self.beta, "alpha": 0.05},
+            "rrhf": {"lam": 1.0},
+            "slic": {"delta": 1.0, "lam": 0.1},
+            "cpo": {"beta": self.beta, "lam": 1.0},
+            "kto": {"beta": self.beta},
+        }
+        return Objective(method, conditioning, dict(hyperparameters[method]))
 
     def effective(self) -> ToyConfig:
-        """The configuration that runs: --quick cuts replicates to 16 and steps to 400 at most."""
+        """The configuration that runs: --quick cuts numbers of datasets, problems, draws and steps."""
         if not self.quick:
             return self
-        return replace(self, replicates=min(self.replicates, 16), steps=min(self.steps, 400))
+        return replace(
+            self,
+            replicates=min(self.replicates, 12),
+            problems=min(self.problems, 30),
+            draws=min(self.draws, 2000),
+            steps=min(self.steps, 250),
+        )
 
     def record(self) -> dict[str, Any]:
         """What results.json keeps: everything that decides a number, nothing that does not."""
-        kept = asdict(self)
-        for name in ("out", "redraw", "preferences"):
+        kept = asdict(self) | {"methods": list(self.methods), "conditionings": list(self.conditionings)}
+        for name in ("out", "redraw", "preferences", "workers"):
             del kept[name]
         return kept
 
@@ -107,6 +172,7 @@ def parse(arguments: Sequence[str] | None = None) -> ToyConfig:
             default=option.default,
             type=option.metadata["type"],
             choices=option.metadata["choices"],
+            nargs=option.metadata["nargs"],
             help=option.metadata["help"],
         )
     return ToyConfig(**vars(parser.parse_args(arguments)))

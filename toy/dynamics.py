@@ -1,4 +1,4 @@
-"""Plot (b): training dynamics in the form of the paper's Figure 2, INS solid and baselines dashed.
+"""Plot (j): training dynamics in the form of the paper's Figure 2, INS solid and baselines dashed.
 
 On a cyclic problem, where no Bradley-Terry score helps, and on a Bradley-Terry problem, where a
 comparator carries no information. Beside Figure 2's accuracy, margin and loss stands what it leaves
@@ -7,22 +7,24 @@ out: the value of the policy that is deployed, pi(. | x).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import optimality_gap, scores
-from inspo.preferences import PreferenceTable, bradley_terry, rock_paper_scissors
-from toy.config import ToyConfig
-from toy.style import COLOURS, caption, plt
-from toy.training import Objective, Schedule, pair_distribution, sample_pairs, train
+from inspo.preferences import PreferenceTable
+from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
+from toy.problems import cyclic, reference, separable
+from toy.style import Caption, caption, plt
+from toy.training import Floats, Objective, Trained, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECORDS = 50
+DASHES: dict[str, Any] = {"none": (0, (4, 2)), "symmetric": "-", "averaged": "-.", "one_sided": (0, (1, 1))}
+LABELS = {"none": "baseline", "symmetric": "INS (cross-conditioned)", "averaged": "averaged", "one_sided": "one-sided"}
 PANELS = (
     ("accuracy", "accuracy\non unseen pairs"),
     ("margin", "margin on unseen pairs,\nnats"),
@@ -31,93 +33,95 @@ PANELS = (
 )
 
 
-def methods(beta: float) -> dict[str, dict[str, float]]:
-    """The methods shown and their hyperparameters; R-DPO equals DPO where all lengths are one."""
+def problems(user: PreferenceTable | None) -> list[PreferenceTable]:
+    """The two built-in problems, which train in one batch, or the user's own."""
+    return [user] if user is not None else [cyclic(0.75), separable()]
+
+
+def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+    """Train every method under every conditioning, on `config.replicates` datasets of each problem.
+
+    Returns:
+        For each problem ``best`` (bounds) and ``runs``: for each method and conditioning the steps
+        and, for each panel, mean and standard error over datasets.
+    """
+    rng = np.random.default_rng([config.seed, 1])
+    shown = problems(user)
+    n, k = config.replicates, len(shown[0].P)
+    mu = np.tile(reference(config.reference, k), (n * len(shown), 1))
+    P = np.concatenate([np.broadcast_to(problem.P, (n, k, k)) for problem in shown])
+    pairs = pair_distribution(P, mu)
+    data = sample_pairs(pairs, config.samples, rng) if config.samples else pairs
+    runs: list[list[dict[str, Any]]] = [[] for _ in shown]
+    for method in config.methods:
+        for conditioning in map(Conditioning, config.conditionings):
+            objective = config.objective(method, conditioning)
+            every = max(1, config.steps // RECORDS)
+            trained = train(
+                objective, config.parametrisation, data, P, mu, config.schedule(), psi=config.psi, record_every=every
+            )
+            for i, kept in enumerate(runs):
+                kept.append(_run(objective, trained, slice(i * n, (i + 1) * n)))
+    results = [
+        {
+            "problem": problem.name,
+            "source": problem.source,
+            "best": _best(problem, pairs[i * n], mu[0], config),
+            "runs": kept,
+        }
+        for i, (problem, kept) in enumerate(zip(shown, runs, strict=True))
+    ]
+    return {"problems": results, "datasets": n, "samples": config.samples}
+
+
+def _run(objective: Objective, trained: Trained, datasets: slice) -> dict[str, Any]:
+    """One curve per panel over the datasets of one problem."""
+    history = {name: rows[:, datasets] for name, rows in trained.history.items()}
+    history["relative_loss"] = history["training_loss"] / history["training_loss"][0]
+    n = history["training_loss"].shape[1]
     return {
-        "dpo": {"beta": beta},
-        "ipo": {"tau": 0.1},
-        "orpo": {"lam": 1.0},
-        "simpo": {"beta": 2.0, "gamma": 0.5},
+        "method": objective.method,
+        "conditioning": objective.conditioning.value,
+        "hyperparameters": objective.hyperparameters,
+        "steps": trained.steps.tolist(),
+        **{
+            name: {
+                "mean": history[name].mean(axis=1).tolist(),
+                "se": (history[name].std(axis=1, ddof=1) / np.sqrt(n)).tolist(),
+            }
+            for name in (*(name for name, _ in PANELS), "value_conditioned")
+        },
     }
 
 
-def problems(user: PreferenceTable | None) -> list[PreferenceTable]:
-    """The two built-in problems, or the user's own."""
-    if user is not None:
-        return [user]
-    responses = ("y1", "y2", "y3")
-    return [
-        PreferenceTable(rock_paper_scissors(0.75), responses, "cyclic", "rock-paper-scissors with p = 3/4"),
-        PreferenceTable(bradley_terry(np.log([4, 2, 1])), responses, "Bradley-Terry", "strengths 4 : 2 : 1"),
+def _best(problem: PreferenceTable, pairs: Floats, mu: Floats, config: ToyConfig) -> dict[str, float]:
+    best_prompt = float(scores(problem.P, mu, config.psi).max())
+    return {
+        "accuracy": float((pairs * (problem.P > 0.5) + pairs * (problem.P == 0.5) / 2).sum()),
+        "value_deployed": best_prompt,
+        "value_conditioned": best_prompt + float(optimality_gap(problem.P, mu, config.psi)),
+    }
+
+
+def describe(results: dict[str, Any]) -> Caption:
+    """The finding, how to read it, and the number."""
+    sample = f"{results['samples']} pairs each" if results["samples"] else "the whole population"
+    last = results["problems"][-1]
+    ends = {(run["method"], run["conditioning"]): run for run in last["runs"]}
+    method = last["runs"][0]["method"]
+    numbers = [
+        f"{text} accuracy {ends[method, name]['accuracy']['mean'][-1]:.3f} and deployed V "
+        f"{ends[method, name]['value_deployed']['mean'][-1]:.3f}"
+        for name, text in (("none", METHOD_NAMES[method]), ("symmetric", f"INS-{METHOD_NAMES[method]}"))
+        if (method, name) in ends
     ]
-
-
-def total_steps(config: ToyConfig, user: PreferenceTable | None) -> int:
-    """How many training steps :func:`compute` takes."""
-    return len(problems(user)) * len(methods(config.beta)) * 2 * config.steps
-
-
-def compute(config: ToyConfig, user: PreferenceTable | None, advance: Callable[[int], None]) -> dict[str, Any]:
-    """Train every method, plain and cross-conditioned, on `config.replicates` datasets of each problem.
-
-    Returns:
-        Problem to ``best`` (bounds) and ``runs``: for each method and conditioning the steps and, for
-        each panel, mean and standard error over datasets.
-    """
-    rng = np.random.default_rng([config.seed, 1])
-    results = []
-    for problem in problems(user):
-        k, n = len(problem.P), config.replicates
-        mu = np.full((n, k), 1 / k)
-        P = np.broadcast_to(problem.P, (n, k, k))
-        pairs = pair_distribution(P, mu)
-        data = sample_pairs(pairs, config.samples, rng) if config.samples else pairs
-        schedule = Schedule(config.steps, config.learning_rate, config.optimiser)
-        runs = []
-        for method, hyperparameters in methods(config.beta).items():
-            for conditioning in (Conditioning.NONE, Conditioning.SYMMETRIC):
-                trained = train(
-                    Objective(method, conditioning, hyperparameters),
-                    config.parametrisation,
-                    data,
-                    P,
-                    mu,
-                    schedule,
-                    psi=config.psi,
-                    record_every=max(1, config.steps // RECORDS),
-                    advance=advance,
-                )
-                history = dict(trained.history)
-                history["relative_loss"] = history["training_loss"] / history["training_loss"][0]
-                runs.append(
-                    {
-                        "method": method,
-                        "conditioning": conditioning.value,
-                        "hyperparameters": hyperparameters,
-                        "steps": trained.steps.tolist(),
-                        **{
-                            name: {
-                                "mean": history[name].mean(axis=1).tolist(),
-                                "se": (history[name].std(axis=1, ddof=1) / np.sqrt(n)).tolist(),
-                            }
-                            for name in (*(name for name, _ in PANELS), "value_conditioned")
-                        },
-                    }
-                )
-        best_prompt = float(scores(problem.P, mu[0], config.psi).max())
-        results.append(
-            {
-                "problem": problem.name,
-                "source": problem.source,
-                "best": {
-                    "accuracy": float((pairs[0] * (problem.P > 0.5) + pairs[0] * (problem.P == 0.5) / 2).sum()),
-                    "value_deployed": best_prompt,
-                    "value_conditioned": best_prompt + float(optimality_gap(problem.P, mu[0], config.psi)),
-                },
-                "runs": runs,
-            }
-        )
-    return {"problems": results, "datasets": config.replicates, "samples": config.samples}
+    return Caption(
+        "Training dynamics in Figure 2's form: INS' accuracy and margin do not tell what the deployed policy is worth",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}). Accuracy and margin let an INS "
+        "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
+        "where, as here, lengths are equal.",
+        f"on {last['problem']} preferences {', '.join(numbers)}.",
+    )
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -129,36 +133,26 @@ def draw(results: dict[str, Any]) -> Figure:
     )
     figure.subplots_adjust(left=0.065, right=0.99, top=0.94 - 0.13 / len(rows), bottom=0.22 / len(rows), wspace=0.42)
     names = list(dict.fromkeys(run["method"] for run in rows[0]["runs"]))
-    colours = dict(zip(names, COLOURS, strict=False))
+    conditionings = list(dict.fromkeys(run["conditioning"] for run in rows[0]["runs"]))
     for row, line_of_axes in zip(rows, axes, strict=True):
         for axis, (name, label) in zip(line_of_axes, PANELS, strict=True):
             for run in row["runs"]:
-                _draw_run(axis, run, name, colours[run["method"]])
+                _draw_run(axis, run, name)
             if name in row["best"]:
                 axis.axhline(row["best"][name], color="0.35", lw=1, ls=":", zorder=1)
             axis.set_ylabel(label)
             axis.set_xlabel("step" if row is rows[-1] else "")
         line_of_axes[0].set_title(f"{row['problem']}: {row['source']}", loc="left")
-    handles = [
-        plt().Line2D([], [], color=colour, lw=2.2, label=name.upper().replace("SIMPO", "SimPO"))
-        for name, colour in colours.items()
-    ]
-    styles = {"INS (cross-conditioned)": "-", "baseline": (0, (4, 2)), "best possible": ":"}
+    handles = [plt().Line2D([], [], color=METHOD_COLOURS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
+    styles = {LABELS[name]: DASHES[name] for name in conditionings} | {"best possible": ":"}
     handles += [plt().Line2D([], [], color="0.2", lw=1.6, ls=style, label=text) for text, style in styles.items()]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.05, 0.99), ncols=len(handles))
-    sample = f"{results['samples']} pairs each" if results["samples"] else "the whole population"
-    caption(
-        figure,
-        "Training dynamics in Figure 2's form: INS' accuracy and margin do not tell what the deployed policy is worth",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}). Accuracy and margin let an INS "
-        "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
-        "where, as here, lengths are equal.",
-    )
+    caption(figure, describe(results))
     return figure
 
 
-def _draw_run(axis: Any, run: dict[str, Any], name: str, colour: str) -> None:
-    ins = run["conditioning"] == Conditioning.SYMMETRIC.value
+def _draw_run(axis: Any, run: dict[str, Any], name: str) -> None:
+    colour = METHOD_COLOURS[run["method"]]
     steps, mean, se = np.array(run["steps"]), np.array(run[name]["mean"]), np.array(run[name]["se"])
-    axis.plot(steps, mean, color=colour, lw=1.9 if ins else 1.6, ls="-" if ins else (0, (4, 2)))
+    axis.plot(steps, mean, color=colour, lw=1.8, ls=DASHES[run["conditioning"]])
     axis.fill_between(steps, mean - se, mean + se, color=colour, alpha=0.18, lw=0)

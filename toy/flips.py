@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.optimize import brentq
 
 from inspo.objectives import scores
-from inspo.preferences import Array
-from toy.style import COLOURS, caption, plt, save_space
+from inspo.preferences import Array, PreferenceTable
+from toy import simplex
+from toy.config import ToyConfig
+from toy.problems import witness
+from toy.style import COLOURS, Caption, caption, plt, save_space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,14 +51,25 @@ def preferences(p: float) -> Array:
     return P
 
 
-def compute() -> dict[str, Any]:
+def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+    """The paper's counterexample over p, and pi_bar's pick over the references of one table.
+
+    For a user's table the first part is left out: it is about the paper's own example.
+    """
+    rng = np.random.default_rng([config.seed, 3])
+    table = witness() if user is None else user
+    example = {"p": GRID.tolist(), "labels": list(LABELS), "settings": settings()} if user is None else None
+    return {"example": example, "simplex": simplex.compute(table, rng)}
+
+
+def settings() -> list[dict[str, Any]]:
     """Scores S_psi over p, and the exact range of p where the paper's claim holds.
 
     Returns:
         For each setting: psi, reference, claimed response, scores (4 by grid), winner over the
         grid, and the interval [low, high] of p on which pi_bar picks the claimed response.
     """
-    settings = []
+    found = []
     for title, psi, mu, claimed in SETTINGS:
 
         def all_scores(p: float, psi: str = psi, mu: tuple[float, ...] = mu) -> Array:
@@ -70,7 +84,7 @@ def compute() -> dict[str, Any]:
         first, last = holds.index(True), len(holds) - 1 - holds[::-1].index(True)
         low = 0.0 if first == 0 else float(brentq(lead, GRID[first - 1], GRID[first], xtol=1e-15))
         high = 1.0 if last == len(GRID) - 1 else float(brentq(lead, GRID[last], GRID[last + 1], xtol=1e-15))
-        settings.append(
+        found.append(
             {
                 "title": title,
                 "psi": psi,
@@ -81,22 +95,59 @@ def compute() -> dict[str, Any]:
                 "winner": [LABELS[i] for i in table.argmax(axis=0)],
             }
         )
-    return {"p": GRID.tolist(), "labels": list(LABELS), "settings": settings}
+    return found
+
+
+def describe(results: dict[str, Any]) -> Caption:
+    """The finding, how to read it, and the number."""
+    shown = results["simplex"]
+    first = shown["panels"][0]
+    numbers = "of all references, " + ", ".join(
+        f"{share:.0%} make pi_bar pick {label}" for label, share in first["shares"].items()
+    )
+    if shown["disagree"] is not None:
+        numbers += f" (psi = identity); log-odds pick another response on {shown['disagree']:.0%}"
+    above = ""
+    if results["example"]:
+        low, high = results["example"]["settings"][0]["claim_holds_for_p_between"]
+        above = (
+            "Above: score S(y) = expected psi(P(y > y')) over the reference's a and b, for every p = P(a > b), which "
+            "the paper leaves out; grey where its statement about y1 and y2 is true, outside it a or b wins. Below: "
+        )
+        numbers += f"; the paper's first claim needs {low:.2f} < p < {high:.2f}"
+    return Caption(
+        "Prop. 3.1 completed: pi_bar's pick depends on psi, on the reference, and on a preference the paper leaves out"
+        if results["example"]
+        else f"pi_bar's pick on {shown['problem']} over the references, and pi*, which depends on none",
+        f"{above}the simplex of all references on {shown['problem']} ({shown['source']}), dot: uniform; "
+        "right: pi*'s best answer to each comparator.",
+        f"{numbers}.",
+    )
 
 
 def draw(results: dict[str, Any]) -> Figure:
-    """One panel per setting: the four scores over p, and below which response pi_bar picks."""
+    """Above the four scores over p and which response pi_bar picks, below the simplices."""
+    example = results["example"]
+    figure: Figure = plt().figure(figsize=(11.5, 8.2 if example else 3.9))
+    if not example:
+        simplex.draw(figure, results["simplex"])
+    else:
+        upper, lower = cast("Any", figure).subfigures(2, 1, height_ratios=[4.6, 3.6])
+        _draw_example(upper, example)
+        simplex.draw(lower, results["simplex"])
+    caption(figure, describe(results))
+    return figure
+
+
+def _draw_example(figure: Any, example: dict[str, Any]) -> None:
     colours = dict(zip(LABELS, COLOURS, strict=False))
-    figure: Figure
-    figure, axes = plt().subplots(
-        2, 3, figsize=(11.5, 4.9), sharex=True, gridspec_kw={"height_ratios": [8, 1], "hspace": 0.08, "wspace": 0.24}
-    )
-    figure.subplots_adjust(left=0.06, right=0.99, top=0.83, bottom=0.13)
-    p = np.array(results["p"])
-    for (top, strip), setting in zip(axes.T, results["settings"], strict=True):
+    axes = figure.subplots(2, 3, sharex=True, gridspec_kw={"height_ratios": [8, 1], "hspace": 0.08, "wspace": 0.24})
+    figure.subplots_adjust(left=0.06, right=0.99, top=0.85, bottom=0.13)
+    p = np.array(example["p"])
+    for (top, strip), setting in zip(axes.T, example["settings"], strict=True):
         low, high = setting["claim_holds_for_p_between"]
         top.axvspan(low, high, color="0.92", zorder=0)
-        for label, line in zip(results["labels"], setting["scores"], strict=True):
+        for label, line in zip(example["labels"], setting["scores"], strict=True):
             top.plot(p, line, color=colours[label], lw=2, ls=DASHES[label], label=label)
         top.set_title(setting["title"])
         top.text(
@@ -111,14 +162,7 @@ def draw(results: dict[str, Any]) -> Figure:
         top.set_ylabel("score, nats" if setting["psi"] == "log_odds" else "score, probability")
         _draw_winners(strip, p, setting["winner"], colours)
     axes[0, 1].set_ylim(-1.6, 2.2)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.05, 0.98), ncols=4)
-    caption(
-        figure,
-        "Prop. 3.1 completed: pi_bar's pick depends on psi, on the reference, and on a preference the paper leaves out",
-        "Score S(y) = expected psi(P(y > y')) over the reference's a and b, for every p = P(a > b). Grey: where the "
-        "paper's statement about y1 and y2 is true. Outside it, a or b wins.",
-    )
-    return figure
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4)
 
 
 def _draw_winners(strip: Any, p: Array, winners: list[str], colours: dict[str, str]) -> None:

@@ -1,34 +1,42 @@
-"""Run every plot of the toy, keep the numbers, say what was found."""
+"""Run every plot of the toy, keep the numbers, say what was found.
+
+Each plot is a job of its own. What it found is kept in a hidden folder beside the results as soon as
+it is finished, under a name that stands for everything that decides a number: configuration, table
+and source code. So a run that was stopped goes on where it was, and never with stale numbers.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import multiprocessing
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from inspo import __version__
 from inspo.objectives import apply_psi
 from inspo.preferences import PreferenceTable, load_table
-from toy import dynamics, flips, tables
+from toy import summary
 from toy.config import ToyConfig
+from toy.plots import LONGEST_FIRST, PLOTS
+from toy.problems import NotApplicableError
 from toy.style import save
 
-PLOTS = {
-    "prop_3_1": flips.draw,
-    "training_dynamics": dynamics.draw,
-    "human_tables": tables.draw,
-}
+SOURCES = Path(__file__).resolve().parent, Path(apply_psi.__code__.co_filename).parent
 
 
 def run(config: ToyConfig) -> None:
     """Compute, draw and write everything, then print the closing table.
 
-    Results appear in `config.out` only when all of them are there; a run that fails or is stopped
-    leaves the folder as it was.
+    Results appear in `config.out` only when all of them are there. A run that fails or is stopped
+    leaves what was there before, and a hidden folder with the plots that were finished.
 
     Raises:
         ValueError: a preference table that is invalid, an output folder that cannot be written, or
@@ -38,45 +46,76 @@ def run(config: ToyConfig) -> None:
 
     user = _user_table(config)
     earlier = _read(config.out / "results.json") if config.redraw else None
-    with _writable(config.out) as staging:
-        results = earlier or compute(config.effective(), user)
+    effective = config.effective()
+    with _parts(config.out, _key(effective, user, earlier)) as parts:
+        if earlier:
+            for name, numbers in earlier["plots"].items():
+                (parts / f"{name}.json").write_text(json.dumps({"results": numbers}))
+        _work(config, effective, user, parts, list(earlier["plots"]) if earlier else LONGEST_FIRST)
+        results = earlier or _assemble(effective, user, parts)
         if not earlier:
-            (staging / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        for name, numbers in results["plots"].items():
-            save(PLOTS[name](numbers), staging, name)
-    console = Console()
-    _print_table(console, results)
-    for name, reason in results["skipped"].items():
-        console.print(f"skipped {name}: {reason}", style="yellow", highlight=False, markup=False)
-    console.print(f"plots (PNG, SVG) and results.json: {config.out}", highlight=False, markup=False, soft_wrap=True)
+            (parts / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
+        (parts / "report.md").write_text(summary.markdown(results))
+        for name in PLOTS:
+            (parts / f"{name}.json").unlink(missing_ok=True)
+        for file in sorted(parts.iterdir()):
+            file.replace(config.out / file.name)
+    summary.print_closing(Console(), results, config.out)
 
 
-def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
-    """Every number of every plot, under a progress bar.
+def compute(name: str, config: ToyConfig, user: PreferenceTable | None, parts: Path) -> None:
+    """One job: the numbers and pictures of one plot into `parts`, unless they are there already."""
+    kept = parts / f"{name}.json"
+    if not kept.exists():
+        part: dict[str, Any]
+        try:
+            part = {"results": PLOTS[name].compute(config, user)}
+        except NotApplicableError as reason:
+            part = {"skipped": str(reason)}
+        unfinished = parts / f".{name}.unfinished"
+        unfinished.write_text(json.dumps(part, allow_nan=False))
+        unfinished.replace(kept)
+    part = json.loads(kept.read_text())
+    if "results" in part and not (parts / f"{name}.svg").exists():
+        save(PLOTS[name].draw(part["results"]), parts, name)
 
-    Args:
-        config: the effective configuration.
-        user: the user's own preferences instead of the built-in problems, or None.
 
-    Returns:
-        What results.json holds: the same bytes for the same configuration and seed.
-    """
-    import torch
+def _work(config: ToyConfig, effective: ToyConfig, user: PreferenceTable | None, parts: Path, names: list[str]) -> None:
+    """Every job, in `config.workers` processes under a progress bar."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    plots: dict[str, Any] = {}
-    skipped: dict[str, str] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        if user is None:
-            plots["prop_3_1"] = flips.compute()
-        else:
-            skipped["prop_3_1"] = "it is about the paper's own counterexample, not about your preferences"
-        for name, module in (("training_dynamics", dynamics), ("human_tables", tables)):
-            task = progress.add_task(name.replace("_", " "), total=module.total_steps(config, user))
-            plots[name] = module.compute(config, user, lambda done, task=task: progress.advance(task, done))
-    skipped |= plots["human_tables"]["skipped"]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    if config.workers == 1:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            for name in progress.track(names, description="plots"):
+                compute(name, effective, user, parts)
+        return
+    # Forked where that is safe, since importing torch again would take longer than most plots; started
+    # before the progress bar, whose thread a fork must not meet.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    with ProcessPoolExecutor(config.workers, mp_context=multiprocessing.get_context(method)) as pool:
+        jobs = [pool.submit(compute, name, effective, user, parts) for name in names]
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            for job in progress.track(_finished(pool, jobs), total=len(jobs), description="plots"):
+                job.result()
+
+
+def _finished(pool: Executor, jobs: list[Future[None]]) -> Iterator[Future[None]]:
+    try:
+        yield from as_completed(jobs)
+    except BaseException:
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+
+
+def _assemble(config: ToyConfig, user: PreferenceTable | None, parts: Path) -> dict[str, Any]:
+    """What results.json holds: the same bytes for the same configuration and seed."""
+    found = {name: json.loads((parts / f"{name}.json").read_text()) for name in PLOTS}
+    plots = {name: part["results"] for name, part in found.items() if "results" in part}
+    skipped = {name: part["skipped"] for name, part in found.items() if "skipped" in part}
+    for numbers in plots.values():
+        skipped |= numbers.get("skipped", {})
     return {
         "inspo": __version__,
         "torch": torch.__version__,
@@ -85,6 +124,15 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "plots": plots,
         "skipped": skipped,
     }
+
+
+def _key(config: ToyConfig, user: PreferenceTable | None, earlier: dict[str, Any] | None) -> str:
+    """A name for everything that decides a number."""
+    table = None if user is None else [user.name, user.labels, user.P.tolist(), user.source, str(user.counts)]
+    digest = hashlib.sha256(json.dumps([config.record(), table, earlier, torch.__version__]).encode())
+    for file in sorted(file for folder in SOURCES for file in folder.rglob("*") if file.suffix in (".py", ".json")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _user_table(config: ToyConfig) -> PreferenceTable | None:
@@ -99,20 +147,23 @@ def _user_table(config: ToyConfig) -> PreferenceTable | None:
 
 
 @contextmanager
-def _writable(out: Path) -> Iterator[Path]:
-    """A staging folder beside `out`, moved into it file by file when all went well."""
+def _parts(out: Path, key: str) -> Iterator[Path]:
+    """The hidden folder of finished plots; kept when something stops the run, if there is anything in it."""
     existed = out.exists()
+    parts = out / f".parts-{key}"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=out))
+        parts.mkdir(parents=True, exist_ok=True)
+        (parts / ".writable").touch()
+        (parts / ".writable").unlink()
     except OSError as error:
         raise ValueError(f"--out {out}: cannot be written ({error.strerror}); name a folder that can") from None
+    finished = False
     try:
-        yield staging
-        for file in sorted(staging.iterdir()):
-            file.replace(out / file.name)
+        yield parts
+        finished = True
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if finished or not any(parts.glob("*.json")):
+            shutil.rmtree(parts, ignore_errors=True)
         if not existed and not any(out.iterdir()):
             out.rmdir()
 
@@ -127,26 +178,3 @@ def _read(path: Path) -> dict[str, Any]:
     if "plots" not in results or not set(results["plots"]) <= set(PLOTS):
         raise ValueError(f"{path}: not the results of this program; run without --redraw to make them anew")
     return results
-
-
-def _print_table(console: Any, results: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    unit = "probability" if results["config"]["psi"] == "identity" else "nats"
-    table = Table(title=f"Against comparators drawn uniformly (V: {unit}; KL: nats)", title_justify="left")
-    for column in ("table", "policy", "V", "KL"):
-        table.add_column(column, justify="left" if column in ("table", "policy") else "right")
-    for entry in results["plots"]["human_tables"]["tables"]:
-        table.add_section()
-        for i, (name, row) in enumerate(entry["policies"].items()):
-            table.add_row(
-                entry["name"].replace("_", " ") if i == 0 else "",
-                tables.POLICIES[name][0],
-                _number(row["value"], row["value_se"]),
-                _number(row["kl"], row["kl_se"]),
-            )
-    console.print(table)
-
-
-def _number(value: float, se: float | None) -> str:
-    return f"{value:.3f}" if se is None else f"{value:.3f} ± {se:.3f}"

@@ -1,4 +1,4 @@
-"""Plot (c): pi_bar, pi*, DPO and InSPO on tables of real human preferences (or the user's own).
+"""Plot (k): pi_bar, pi*, DPO and InSPO on tables of real human preferences (or the user's own).
 
 Four published paired-comparison experiments, in ``toy/data`` with their citations. Relative
 frequencies are taken for P and comparators are drawn uniformly.
@@ -6,23 +6,25 @@ frequencies are taken for P and comparators are drawn uniformly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import apply_psi, best_responses, restricted_optima, value
-from inspo.preferences import PreferenceTable, load_table, separability
+from inspo.objectives import apply_psi, best_responses, optimality_gap, value
+from inspo.preferences import PreferenceTable, bradley_terry, load_table, separability
+from toy.baselines import nash, pi_bar, pi_star
 from toy.config import ToyConfig
-from toy.style import COLOURS, caption, plt
-from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
+from toy.problems import reference
+from toy.style import COLOURS, Caption, caption, plt
+from toy.training import Floats, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA = Path(__file__).parent / "data"
+NULL_DRAWS = 400
 BUILT_IN = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 # pi* and pi_bar: the best conditioned and the best prompt-only policy; InSPO with and without the
 # comparator it is judged against. (label, marker, colour, whether it sees that comparator)
@@ -32,8 +34,14 @@ POLICIES = {
     "pi_bar": ("pi_bar", "D", COLOURS[6], False),
     "dpo": ("DPO", "s", COLOURS[0], False),
     "inspo_deployed": ("InSPO, deployed", "o", COLOURS[1], False),
+    "nash": ("Nash", "^", COLOURS[2], False),
     "reference": ("reference", "|", COLOURS[6], False),
 }
+
+
+def built_in() -> list[PreferenceTable]:
+    """The four published tables."""
+    return [load_table(DATA / f"{name}.json") for name in BUILT_IN]
 
 
 def tables(config: ToyConfig, user: PreferenceTable | None) -> tuple[list[PreferenceTable], dict[str, str]]:
@@ -41,44 +49,35 @@ def tables(config: ToyConfig, user: PreferenceTable | None) -> tuple[list[Prefer
     if user is not None:
         return [user], {}
     kept, skipped = [], {}
-    for name in BUILT_IN:
-        table = load_table(DATA / f"{name}.json")
+    for table in built_in():
         try:
             apply_psi(table.P, config.psi)
         except ValueError as error:
-            skipped[name] = str(error)
+            skipped[table.name] = str(error)
         else:
             kept.append(table)
     return kept, skipped
 
 
-def total_steps(config: ToyConfig, user: PreferenceTable | None) -> int:
-    """How many training steps :func:`compute` takes."""
-    return len(tables(config, user)[0]) * 2 * config.steps
-
-
-def compute(config: ToyConfig, user: PreferenceTable | None, advance: Callable[[int], None]) -> dict[str, Any]:
-    """V and KL of every policy on every table, with standard errors where there are counts.
+def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+    """V and KL of every policy on every table, with what sampling alone would do to them.
 
     Returns:
-        ``tables``: for each, its facts, preferences, InSPO's conditioned policy and, for each policy
-        of :data:`POLICIES`, ``value``, ``value_se``, ``kl`` and ``kl_se`` (nats); standard errors
-        are those of `config.replicates` parametric bootstraps of the counts, each trained anew, or
-        None without counts. ``skipped``: table to reason.
+        For each table its preferences, separability, optima and policies; standard errors by
+        parametric bootstrap of the counts; ``gap_if_separable``, the gap V(pi*) - V(pi_bar) of
+        counts drawn from the Bradley-Terry fit, which has none itself.
     """
-    rng = np.random.default_rng([config.seed, 2])
+    rng = np.random.default_rng([config.seed, 11])
     kept, skipped = tables(config, user)
-    return {"tables": [_compute_table(table, config, rng, advance) for table in kept], "skipped": skipped}
+    return {"tables": [_compute_table(table, config, rng) for table in kept], "skipped": skipped}
 
 
-def _compute_table(
-    table: PreferenceTable, config: ToyConfig, rng: np.random.Generator, advance: Callable[[int], None]
-) -> dict[str, Any]:
-    resampled = _bootstrap(table, config, rng)
+def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Generator) -> dict[str, Any]:
+    resampled = _bootstrap(table, table.P, config.replicates, config.psi, rng)
     P = np.stack([table.P, *resampled])
     n, k = P.shape[:2]
-    mu = np.full((n, k), 1 / k)
-    policies, conditioned = _policies(P, mu, config, advance)
+    mu = np.tile(reference(config.reference, k), (n, 1))
+    policies, conditioned = _policies(P, mu, config)
     rows: dict[str, dict[str, float | None]] = {}
     for name, policy in policies.items():
         measured = {"value": value(policy, P, mu, config.psi), "kl": kl_to_reference(policy, mu)}
@@ -86,7 +85,7 @@ def _compute_table(
         for quantity, numbers in measured.items():
             rows[name][quantity] = float(numbers[0])
             rows[name][f"{quantity}_se"] = _standard_error(numbers[1:])
-    gap = value(policies["pi_star"], P, mu, config.psi) - value(policies["pi_bar"], P, mu, config.psi)
+    gap = optimality_gap(P, mu, config.psi)
     misfit = separability(table.P)
     return {
         "name": table.name,
@@ -98,64 +97,92 @@ def _compute_table(
         "resamples": len(resampled),
         "gap": float(gap[0]),
         "gap_se": _standard_error(gap[1:]),
+        "gap_if_separable": _separable_gap(table, bradley_terry(misfit.scores), mu[0], float(gap[0]), config, rng),
         "pi_bar_picks": [table.labels[i] for i in np.flatnonzero(policies["pi_bar"][0])],
         "inspo_policy": conditioned[0].tolist(),
         "policies": rows,
     }
 
 
+def _separable_gap(
+    table: PreferenceTable, fit: Floats, mu: Floats, gap: float, config: ToyConfig, rng: np.random.Generator
+) -> dict[str, float] | None:
+    """What gap tables with as many comparisons show whose truth is Bradley-Terry, without any gap."""
+    drawn = _bootstrap(table, fit, NULL_DRAWS, config.psi, rng)
+    if len(drawn) < 2:
+        return None
+    gaps = optimality_gap(np.stack(drawn), mu, config.psi)
+    # Ties in counts are common: half of them count as exceeding.
+    exceeding = (gaps > gap + 1e-12).mean() + (np.abs(gaps - gap) <= 1e-12).mean() / 2
+    return {"mean": float(gaps.mean()), "p95": float(np.quantile(gaps, 0.95)), "share_exceeding": float(exceeding)}
+
+
 def _standard_error(resampled: Floats) -> float | None:
     return float(resampled.std(ddof=1)) if len(resampled) > 1 else None
 
 
-def _bootstrap(table: PreferenceTable, config: ToyConfig, rng: np.random.Generator) -> list[Floats]:
-    """Resampled tables: each pair compared as often again, with its observed frequency.
+def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.random.Generator) -> list[Floats]:
+    """Tables with each pair compared as often as in `table`, won with the probabilities P.
 
-    Fewer than `config.replicates` where psi is infinite on a resample (a unanimous pair under
-    log-odds), none where there are no counts; the results say how many there were.
+    Fewer than `draws` where psi is infinite on one (a unanimous pair under log-odds), none where
+    there are no counts; the results say how many there were.
     """
     if table.counts is None:
         return []
     i, j = np.triu_indices(len(table.P), 1)
     compared = (table.counts + table.counts.T)[i, j]
     resampled = []
-    for wins in rng.binomial(compared, table.P[i, j], (config.replicates, len(i))):
-        P = np.full(table.P.shape, 0.5)
-        P[i, j] = wins / compared
-        P[j, i] = 1 - P[i, j]
-        if config.psi == "identity" or ((P > 0) & (P < 1)).all():
-            resampled.append(P)
+    for wins in rng.binomial(compared, P[i, j], (draws, len(i))):
+        drawn = np.full(table.P.shape, 0.5)
+        drawn[i, j] = wins / compared
+        drawn[j, i] = 1 - drawn[i, j]
+        if psi == "identity" or ((drawn > 0) & (drawn < 1)).all():
+            resampled.append(drawn)
     return resampled
 
 
-def _policies(
-    P: Floats, mu: Floats, config: ToyConfig, advance: Callable[[int], None]
-) -> tuple[dict[str, Floats], Floats]:
+def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Floats], Floats]:
     """Every policy of :data:`POLICIES` on every problem, and InSPO's conditioned one again."""
-    schedule = Schedule(config.steps, config.learning_rate, config.optimiser)
     dpo, inspo = (
-        train(
-            Objective("dpo", conditioning, {"beta": config.beta}),
-            config.parametrisation,
-            pair_distribution(P, mu),
-            P,
-            mu,
-            schedule,
-            advance=advance,
-        )
-        for conditioning in (Conditioning.NONE, Conditioning.SYMMETRIC)
+        train(config.objective("dpo", c), config.parametrisation, pair_distribution(P, mu), P, mu, config.schedule())
+        for c in (Conditioning.NONE, Conditioning.SYMMETRIC)
     )
-    best = best_responses(P).astype(np.float64)
-    single = restricted_optima(P, mu, config.psi).astype(np.float64)
     policies = {
-        "pi_star": best / best.sum(axis=-2, keepdims=True),
+        "pi_star": pi_star(P),
         "inspo_conditioned": inspo.comparator_policy,
-        "pi_bar": single / single.sum(axis=-1, keepdims=True),
+        "pi_bar": pi_bar(P, mu, config.psi),
         "dpo": dpo.prompt_policy,
         "inspo_deployed": inspo.prompt_policy,
+        "nash": nash(P),
         "reference": mu,
     }
     return policies, inspo.comparator_policy
+
+
+def describe(results: dict[str, Any]) -> Caption:
+    """The finding, how to read it, and the number."""
+    shown = results["tables"]
+    leads = [table["gap"] / table["gap_se"] for table in shown if table["gap_se"]]
+    with_fit = [table for table in shown if table["gap_if_separable"]]
+    beyond = [table["name"].replace("_", " ") for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
+    headline = f"On {shown[0]['name']} pi* leads pi_bar by {shown[0]['gap']:.3f}"
+    if leads:
+        where = f"on {', '.join(beyond)} alone" if beyond else "on no table"
+        headline = (
+            f"Human preferences: pi* leads pi_bar by at most {max(leads):.1f} standard errors, "
+            f"and by more than a Bradley-Terry truth would show {where}"
+        )
+    largest = max(shown, key=lambda table: table["gap"])
+    null = largest["gap_if_separable"]
+    chance = f"; sampling from a Bradley-Terry truth would show {null['mean']:.3f} anyway" if null else ""
+    return Caption(
+        headline,
+        "Above: P(row preferred to column), blue above 1/2, rows by mean preference; dots: pi*'s best answers to each "
+        "column, frame: pi_bar's one answer. Below: V against comparators from pi_ref with bootstrap standard errors, "
+        "and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of the gaps in "
+        "samples from a Bradley-Terry fit.",
+        f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({largest['name'].replace('_', ' ')}){chance}.",
+    )
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -166,20 +193,11 @@ def draw(results: dict[str, Any]) -> Figure:
     figure, axes = plt().subplots(
         2, len(shown), figsize=(width, 8.2), squeeze=False, gridspec_kw={"height_ratios": [4, 3]}
     )
-    figure.subplots_adjust(left=1.45 / width, right=0.99, top=0.93, bottom=0.09, wspace=0.3, hspace=0.3)
+    figure.subplots_adjust(left=1.45 / width, right=0.99, top=0.95, bottom=0.09, wspace=0.3, hspace=0.3)
     for column, (table, (top, bottom)) in enumerate(zip(shown, axes.T, strict=True)):
         _draw_matrix(top, table)
         _draw_values(bottom, table, with_labels=column == 0)
-    leads = [table["gap"] / table["gap_se"] for table in shown if table["gap_se"]]
-    noise = f"at most {max(leads):.1f} standard errors of sampling" if leads else "what each panel says"
-    caption(
-        figure,
-        f"Pairwise preferences: pi* leads pi_bar by {noise}; compare InSPO with y' in view (filled) "
-        "and as deployed (hollow)",
-        "Above: P(row preferred to column), blue above 1/2, rows by mean preference; dots: pi*'s best answers to each "
-        "column, frame: pi_bar's one answer. Below: V against uniform comparators with bootstrap standard errors, and "
-        "KL from the reference in nats. Filled: judged against the very y' it saw; hollow: prompt only.",
-    )
+    caption(figure, describe(results))
     return figure
 
 
@@ -226,8 +244,9 @@ def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None
     axis.set_yticks(range(len(names)), names if with_labels else [""] * len(names))
     axis.set_ylim(-0.6, len(names) - 0.2)
     axis.margins(x=0.22)
-    axis.set_xlabel(f"V: gap pi* - pi_bar {table['gap']:.4f}" + _plus_minus(table["gap_se"]))
-
-
-def _plus_minus(se: float | None) -> str:
-    return "" if se is None else f" +- {se:.4f}"
+    null = table["gap_if_separable"]
+    axis.set_xlabel(
+        f"V; pi* - pi_bar = {table['gap']:.4f}"
+        + (f" +- {table['gap_se']:.4f}" if table["gap_se"] is not None else "")
+        + (f"\nwere it Bradley-Terry: {null['mean']:.4f} (95 %: {null['p95']:.4f})" if null else "")
+    )

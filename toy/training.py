@@ -32,12 +32,22 @@ Floats = npt.NDArray[np.float64]
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, eps=1e-12),
     "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
 }
+
+# The tensors here are tiny, so threads cost more than they give.
+torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What to train: a method with its hyperparameters, and what it is conditioned on."""
+    """What to train: a method with its hyperparameters, and what it is conditioned on.
+
+    Attributes:
+        method: a key of ``inspo.losses.METHODS``.
+        conditioning: which log-probs it compares.
+        hyperparameters: the loss' keywords, each a number or an (N,) array with one per problem.
+    """
 
     method: str
     conditioning: Conditioning
@@ -58,9 +68,11 @@ class Trained:
     """A batch of trained policies and how they got there.
 
     Attributes:
-        prompt_policy: (N, K) pi(y_i | x), the deployed policy.
+        prompt_policy: (N, K) pi(y_i | x), the policy without a comparator.
         comparator_policy: (N, K, K) pi(y_i | x, y_j).
+        deployments: name to (N, K), every way to answer the bare prompt; see ``toy.policies.Policy``.
         steps: (T,) recorded step numbers, from 0 to the last.
+        path: (T, N, K, K), the comparator policy at those steps.
         history: name to (T, N); the names of ``inspo.metrics.pair_metrics`` over the population,
             and ``training_loss`` over the training data, ``value_deployed`` and
             ``value_conditioned``, V against comparators drawn from mu, in the unit of psi.
@@ -68,7 +80,9 @@ class Trained:
 
     prompt_policy: Floats
     comparator_policy: Floats
+    deployments: dict[str, Floats]
     steps: npt.NDArray[np.int64]
+    path: Floats
     history: dict[str, Floats]
 
 
@@ -112,7 +126,6 @@ def train(
     *,
     psi: Psi = "identity",
     record_every: int = 0,
-    advance: Callable[[int], None] = lambda _: None,
 ) -> Trained:
     """Train one policy per dataset, starting at the reference.
 
@@ -125,7 +138,6 @@ def train(
         schedule: steps, learning rate, optimiser.
         psi: scalarization of the recorded values; see ``inspo.objectives``.
         record_every: record the history every so many steps; 0 records start and end only.
-        advance: called with the number of steps done since the last call.
 
     Returns:
         The trained policies, float64 throughout.
@@ -140,6 +152,7 @@ def train(
     policy = PARAMETRISATIONS[parametrisation](ref_logps)
     optimiser = OPTIMISERS[schedule.optimiser](policy.parameters, lr=schedule.learning_rate)
     recorded: list[int] = []
+    path: list[Floats] = []
     history: dict[str, list[Floats]] = {}
     for step in range(schedule.steps + 1):
         pairs, losses = _losses(objective, policy, ref_logps)
@@ -150,18 +163,20 @@ def train(
             row["training_loss"] = training_loss.detach()
             for name, tensor in row.items():
                 history.setdefault(name, []).append(tensor.numpy())
-            for name, policy_now in _policies(policy).items():
-                history.setdefault(f"value_{name}", []).append(value(policy_now, P, mu, psi))
+            path.append(policy.comparator_logps().detach().exp().numpy())
+            deployed = policy.prompt_logps().detach().exp().numpy()
+            history.setdefault("value_deployed", []).append(value(deployed, P, mu, psi))
+            history.setdefault("value_conditioned", []).append(value(path[-1], P, mu, psi))
         if step < schedule.steps:
             optimiser.zero_grad()
             training_loss.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
             optimiser.step()
-            advance(1)
-    final = _policies(policy)
     return Trained(
-        final["deployed"],
-        final["conditioned"],
+        deployed,
+        path[-1],
+        {name: logps.detach().exp().numpy() for name, logps in policy.deployments().items()},
         np.array(recorded),
+        np.stack(path),
         {name: np.stack(rows) for name, rows in history.items()},
     )
 
@@ -176,7 +191,7 @@ def _losses(objective: Objective, policy: Policy, ref_logps: Tensor) -> tuple[li
         comparator_logps=comparator,
         ref_logps=ref_logps if method.needs_reference else None,
     )
-    loss = partial(method.loss, **objective.hyperparameters)
+    loss = partial(method.loss, **{name: _per_problem(number) for name, number in objective.hyperparameters.items()})
     if method.needs_kl:
         # One prompt has no mismatched responses to estimate KL(pi || pi_ref) from; a table gives it exactly.
         logps = prompt[..., None] if objective.conditioning is Conditioning.NONE else comparator
@@ -185,11 +200,9 @@ def _losses(objective: Objective, policy: Policy, ref_logps: Tensor) -> tuple[li
     return pairs, conditioned_loss(loss, pairs)
 
 
-def _policies(policy: Policy) -> dict[str, Floats]:
-    return {
-        "deployed": policy.prompt_logps().detach().exp().numpy(),
-        "conditioned": policy.comparator_logps().detach().exp().numpy(),
-    }
+def _per_problem(hyperparameter: Any) -> Any:
+    """A number as it is, an (N,) array so that it meets the (N, K, K) pairs of its problem."""
+    return torch.as_tensor(hyperparameter)[:, None, None] if np.ndim(hyperparameter) else hyperparameter
 
 
 def kl_to_reference(policy: Floats, mu: Floats) -> Floats:

@@ -1,0 +1,181 @@
+"""The toy's twelve plots: every one computes, describes and draws itself, and shows the audited figures."""
+
+import json
+
+import numpy as np
+import pytest
+
+from inspo.preferences import PreferenceTable, rock_paper_scissors
+from toy import borda, flip_rates, flips, frontier, minimiser_range, pairs_needed, real_comparator, tables, valley
+from toy.config import ToyConfig
+from toy.plots import LONGEST_FIRST, PLOTS
+from toy.problems import NotApplicableError
+from toy.style import plt
+
+QUICK = ToyConfig(steps=20, replicates=3, problems=4, draws=50)
+OWN = PreferenceTable(
+    np.array([[0.5, 0.7, 0.2, 0.6], [0.3, 0.5, 0.6, 0.55], [0.8, 0.4, 0.5, 0.9], [0.4, 0.45, 0.1, 0.5]]),
+    ("a", "b", "c", "d"),
+    "own",
+    "mine",
+)
+
+
+def as_kept(results):
+    return json.loads(json.dumps(results, allow_nan=False))
+
+
+def test_there_are_twelve_and_the_order_of_work_has_them_all():
+    assert len(PLOTS) == 12
+    assert sorted(LONGEST_FIRST) == sorted(PLOTS)
+
+
+@pytest.mark.parametrize("user", [None, OWN], ids=["built-in", "own"])
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_plot_computes_describes_and_draws_itself(name, user):
+    plot = PLOTS[name]
+    results = as_kept(plot.compute(QUICK, user))
+    words = plot.describe(results)
+    assert all(words)
+    assert any(character.isdigit() for character in words.number)
+    figure = plot.draw(results)
+    figure.canvas.draw()
+    plt().close(figure)
+
+
+CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["realizability", "valley", "minimiser_range", "real_comparator", "borda", "frontier", "one_sided"]
+)
+def test_certain_preferences_have_no_log_odds_so_the_plot_says_why_it_is_skipped(name):
+    with pytest.raises(NotApplicableError, match=r"certain|below \.99"):
+        PLOTS[name].compute(QUICK, CERTAIN)
+
+
+def test_where_nothing_can_be_gained_without_a_comparator_no_number_is_made_up():
+    """Rock-paper-scissors with uniform mu: every prompt-only policy has V = 1/2, so shares of 0 gain are 0."""
+    results = as_kept(pairs_needed.compute(QUICK, CERTAIN))
+    plain = [curve["share"]["mean"] for curve in results["curves"] if curve["setting"] == "plain"]
+    assert plain == [[0.0] * len(shares) for shares in plain]
+    assert pairs_needed.needed(np.zeros(8)) == pairs_needed.SIZES[-1]
+
+
+def test_two_responses_skip_what_needs_three():
+    two = PreferenceTable(np.array([[0.5, 0.7], [0.3, 0.5]]), ("a", "b"), "two", "")
+    for plot in (flips, flip_rates):
+        with pytest.raises(NotApplicableError, match="two responses"):
+            plot.compute(QUICK, two)
+
+
+def test_the_reference_turns_pi_bar_where_the_audit_says():
+    """W (audit, row 1c): identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
+    .67895^2 of the simplex."""
+    first, second = flips.compute(QUICK, None)["simplex"]["panels"]
+    assert first["shares"]["y1"] == pytest.approx(0.36, abs=0.006)
+    assert second["shares"]["y1"] == pytest.approx(0.67895**2, abs=0.006)
+
+
+def test_flip_rates_are_the_audited_ones():
+    """Audit's table over K (20000 draws); here 6000, so within four standard errors of both together."""
+    audited = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}
+    audited |= {8: (0.211, 0.577, 0.230), 16: (0.289, 0.706, 0.312), 32: (0.325, 0.789, 0.364)}
+    rows = flip_rates.compute(ToyConfig(draws=6000), None)["sizes"]
+    for row in rows:
+        psi, mu, gap = audited[row["k"]]
+        for name, expected in (("psi_flip", psi), ("mu_flip", mu), ("gap", gap)):
+            assert row[name]["mean"] == pytest.approx(expected, abs=5 * row[name]["se"] + 1e-3), (row["k"], name)
+    # Row 4c: one response is best against all with probability 3/8 at K = 3, about .0106 at K = 5.
+    common = {row["k"]: row["common_best"] for row in rows}
+    assert common[3]["mean"] == pytest.approx(3 / 8, abs=5 * common[3]["se"])
+    assert common[5]["mean"] == pytest.approx(0.0106, abs=5 * common[5]["se"])
+
+
+def test_valley_optimisers_pick_different_policies_at_equal_loss():
+    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12; rates of
+    SGD in units of a loss averaged over pairs, a quarter of those for the sum over mu x mu and one logit."""
+    results = valley.compute(ToyConfig(steps=1500), None)
+    assert results["least_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
+    assert results["value_range"] == pytest.approx([0.5, 7 / 12])
+    ends = {}
+    for path in results["paths"]:
+        assert path["excess_loss"] < 1e-6
+        assert path["b2"][-1] == pytest.approx(path["b1"][-1] / 3, abs=1e-3)
+        assert path["value"] == pytest.approx(0.5 + path["b1"][-1] / 12, abs=1e-4)
+        ends[path["optimiser"]] = path["b1"][-1]
+    audited = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
+    audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
+    assert ends == pytest.approx(audited, abs=6e-4)
+    assert results["flow_limit"][0] < min(ends.values())
+
+
+def test_minimiser_range_holds_every_curve():
+    results = minimiser_range.compute(ToyConfig(steps=200), None)
+    for problem in results["problems"]:
+        supremum = np.array(problem["curves"]["supremum"]["value"])
+        flow = np.array(problem["curves"]["gradient_flow"]["value"])
+        assert (flow <= supremum + 1e-6).all()
+        assert (flow > 0.5).all()
+        assert (supremum <= problem["value_pi_star"] + 1e-9).all()
+
+
+def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
+    """Audit, row 6g: BT(4:2:1), beta = 1: .560228 < .566667; cyclic: DPO stays at 1/2."""
+    separable, cycle = real_comparator.compute(QUICK, None)["problems"]
+    at = real_comparator.BETAS.index(1.0)
+    assert separable["inspo_real"]["value"][at] == pytest.approx(0.560228, abs=2e-6)
+    assert separable["dpo"]["value"][at] == pytest.approx(0.566667, abs=1e-6)
+    assert cycle["dpo"]["value"] == pytest.approx([0.5] * len(real_comparator.BETAS))
+    assert min(cycle["inspo_real"]["value"]) > 0.5
+
+
+def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
+    """Audit, row 8; on W Borda's scores of y1 and y2 meet at nu_3 = 2/5 (row 1c)."""
+    results = borda.compute(ToyConfig(problems=60), None)
+    assert results["out_of_order"]["identity"]["count"] == 0
+    assert results["out_of_order"]["log_odds"]["count"] > 0
+    sampling = results["sampling"]
+    crossing = np.interp(0, sampling["dpo_lead"], sampling["share_of_y3"])
+    assert crossing == pytest.approx(0.4, abs=1e-3)
+
+
+def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
+    """Audit's table of deployed policies (claim 9), with its model A by gradient descent: the same numbers."""
+    results = frontier.compute(ToyConfig(problems=40, steps=1000), None)
+    rows = {(row["model"], row["deployment"], row["beta"]): row for row in results["policies"]}
+    audited = {
+        ("null", 1.0): -0.0027,
+        ("null", 0.1): -0.0102,
+        ("marginal", 1.0): 0.0012,
+        ("marginal", 0.1): -0.0310,
+        ("real", 1.0): 0.0469,
+        ("real", 0.1): 0.0950,
+    }
+    for (deployment, beta), expected in audited.items():
+        row = rows["additive, GD", deployment, beta]["over_dpo"]
+        assert row["mean"] == pytest.approx(expected, abs=4 * row["se"] + 0.002), (deployment, beta)
+    for model in ("low-rank", "attention"):
+        assert rows[model, "null", 0.1]["over_dpo"]["mean"] < 0 < rows[model, "real", 0.1]["over_dpo"]["mean"]
+    assert rows["attention", "null", 1.0]["over_dpo_kl"]["mean"] > 0
+    for row in results["policies"]:
+        if row["deployment"] != "real":
+            assert row["over_frontier_won"] == 0
+            assert row["over_frontier"]["mean"] < 1e-6
+
+
+def test_pairs_needed_interpolates_in_log_n():
+    """Population share .9, so the target is .81: reached from .78 to .84 half way between 100 and 300 pairs."""
+    share = np.array([0.2, 0.5, 0.78, 0.84, 0.85, 0.9, 0.9, 0.9])
+    assert pairs_needed.needed(share) == pytest.approx(np.sqrt(100 * 300))
+    assert pairs_needed.needed(np.full(8, 0.9)) == pairs_needed.SIZES[0]
+    assert pairs_needed.needed(np.append(np.zeros(7), 0.9)) == pairs_needed.SIZES[-1]
+
+
+def test_sampling_from_a_bradley_terry_truth_shows_gaps_too():
+    """Weights 1975 has no gap at all (audit's last table), yet counts drawn from its Bradley-Terry fit do."""
+    found = {table["name"]: table for table in tables.compute(QUICK, None)["tables"]}
+    weights = found["weights_1975"]
+    assert weights["gap"] == pytest.approx(0)
+    assert weights["gap_if_separable"]["mean"] > 0
+    assert found["celebrities_1971"]["gap"] > found["celebrities_1971"]["gap_if_separable"]["p95"]

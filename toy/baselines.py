@@ -1,0 +1,140 @@
+"""The policies that need no training: optima, equilibria and two-step RLHF, for batches of problems.
+
+Shapes: N problems (any leading batch), K responses. Every function takes preference matrices
+P (..., K, K) and a reference mu (..., K), positive everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from inspo.objectives import Psi, apply_psi, best_responses, gibbs_policy, restricted_optima, scores, value
+from toy.training import Floats, kl_to_reference
+
+
+def pi_bar(P: Floats, mu: Floats, psi: Psi = "identity") -> Floats:
+    """(..., K) the best prompt-only policy, uniform over ties. Eq. (4)."""
+    best = restricted_optima(P, mu, psi).astype(np.float64)
+    return np.asarray(best / best.sum(axis=-1, keepdims=True))
+
+
+def pi_star(P: Floats) -> Floats:
+    """(..., K, K) the best conditioned policy, uniform over ties; column j answers y_j. Eq. (5)."""
+    best = best_responses(P).astype(np.float64)
+    return np.asarray(best / best.sum(axis=-2, keepdims=True))
+
+
+def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
+    """The Bradley-Terry reward of maximum likelihood, RLHF's first step, by Newton's method.
+
+    It solves sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j] for every i: the likelihood sees
+    preferences through the Borda score alone (audit, row 8).
+
+    Args:
+        P: (..., K, K) preference matrices in (0, 1).
+        nu: (..., K) what the two responses of a pair are drawn from, positive.
+
+    Returns:
+        (..., K) rewards in nats, of mean zero.
+
+    Raises:
+        ValueError: no finite optimum, as where one response is always preferred.
+    """
+    k = P.shape[-1]
+    pairs = nu[..., :, None] * nu[..., None, :] * (1 - np.eye(k))
+    reward = np.zeros(np.broadcast_shapes(P.shape[:-1], nu.shape))
+    for _ in range(200):
+        modelled = expit(reward[..., :, None] - reward[..., None, :])
+        gradient = (pairs * (P - modelled)).sum(axis=-1)
+        curvature = pairs * modelled * (1 - modelled)
+        hessian = np.eye(k) * curvature.sum(axis=-1)[..., None] - curvature
+        # The all-ones direction is free; pinning the mean makes the system regular.
+        scale = np.trace(hessian, axis1=-2, axis2=-1)[..., None, None] / k
+        step = np.linalg.solve(hessian + scale / k, gradient[..., None])[..., 0]
+        # Damped where the fit is far off: a full step may overshoot into saturation.
+        reward = reward + step / np.maximum(1.0, np.abs(step).max(axis=-1, keepdims=True) / 2)
+        if np.abs(step).max() < 1e-12:
+            return np.asarray(reward - reward.mean(axis=-1, keepdims=True))
+    raise ValueError("no finite Bradley-Terry fit: is a response always preferred, or never?")
+
+
+def rlhf(P: Floats, mu: Floats, beta: float, nu: Floats | None = None) -> Floats:
+    """(..., K) RLHF in its two steps: the reward above, then the optimum of Eq. (2) at `beta`.
+
+    Also where DPO's population loss is least, since Eq. (3) reparametrises the same likelihood.
+    """
+    return np.asarray(gibbs_policy(bradley_terry_reward(P, mu if nu is None else nu), mu, beta))
+
+
+def ipo(P: Floats, mu: Floats, tau: float, psi: Psi = "identity") -> Floats:
+    """(..., K) IPO's closed form, pi proportional to mu exp(S_psi / tau) (Azar et al. 2024)."""
+    return np.asarray(gibbs_policy(scores(P, mu, psi).astype(np.float64), mu, tau))
+
+
+def at_kl(reward: Floats, mu: Floats, kl: Floats) -> Floats:
+    """The policy that maximises `reward` among those with this KL: mu exp(reward / tau) at the tau that spends it.
+
+    Args:
+        reward: (..., K) for a prompt-only policy, (..., K, K) for one that sees its comparator.
+        mu: (..., K) reference.
+        kl: (...) nats, >= 0; of a conditioned policy the mean over comparators.
+
+    Returns:
+        The shape of `reward`. Where `kl` is out of reach the limit is returned, as much of the best
+        response as float64 can tell.
+    """
+    axis = -1 if reward.ndim == mu.ndim else -2
+    start = np.log(mu if axis == -1 else mu[..., None])
+    low, high = np.full(mu.shape[:-1], -12.0), np.full(mu.shape[:-1], 12.0)
+
+    def policy(exponent: Floats) -> Floats:
+        sharpness = np.exp(exponent).reshape(exponent.shape + (1,) * (reward.ndim - exponent.ndim))
+        return np.asarray(softmax(start + reward * sharpness, axis=axis))
+
+    for _ in range(60):
+        middle = (low + high) / 2
+        too_far = kl_to_reference(policy(middle), mu) > kl
+        low, high = np.where(too_far, low, middle), np.where(too_far, middle, high)
+    return policy(high)
+
+
+def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity", *, conditioned: bool = False) -> Floats:
+    """(...) the most that a policy with this KL can be worth, in the unit of psi.
+
+    Without a comparator that is IPO's closed form at some tau, with one it is the Gibbs policy of
+    psi(P): both maximise V - tau KL.
+    """
+    reward = apply_psi(P, psi) if conditioned else scores(P, mu, psi)
+    return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), P, mu, psi))
+
+
+def nash(P: Floats) -> Floats:
+    """The Nash policy (maximal lottery): no response beats it with more than probability 1/2.
+
+    The linear program: least w with sum_i pi_i (P[j, i] - 1/2) <= w for every j; w is 0 at the optimum.
+
+    Args:
+        P: (..., K, K) preference matrices.
+
+    Returns:
+        (..., K); one equilibrium where there are several.
+    """
+    from scipy.optimize import linprog
+
+    k = P.shape[-1]
+    flat = P.reshape(-1, k, k)
+    policies = np.empty((len(flat), k))
+    for policy, table in zip(policies, flat, strict=True):
+        solved: Any = linprog(
+            np.append(np.zeros(k), 1.0),
+            A_ub=np.column_stack([table - 0.5, -np.ones(k)]),
+            b_ub=np.zeros(k),
+            A_eq=[[*np.ones(k), 0.0]],
+            b_eq=[1.0],
+            bounds=[(0, None)] * k + [(None, None)],
+        )
+        policy[:] = np.clip(solved.x[:k], 0, None)
+    return np.asarray(policies / policies.sum(axis=-1, keepdims=True)).reshape(P.shape[:-1])

@@ -1,0 +1,160 @@
+"""Plot (g): DPO orders responses by Borda's score, not by the log-odds that it is said to maximise.
+
+DPO's optimum solves sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j], and the left side increases with
+c_i: so its order is that of S_id under the pair sampling nu, whatever pi_ref is and whether or not a
+reward explains the preferences. Only under Bradley-Terry is that also the order of S_log-odds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspo.objectives import scores
+from inspo.preferences import PreferenceTable
+from toy.baselines import bradley_terry_reward, rlhf
+from toy.config import ToyConfig
+from toy.problems import random_problems, require_interior, witness
+from toy.style import BLACK, DPO, INS, Caption, caption, plt
+from toy.training import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+K = 5
+SCALE = 2.0
+PLOTTED = 150
+SHARES = tuple(np.linspace(0.1, 0.9, 41).round(4).tolist())
+
+
+def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+    """Differences of DPO's reward and of both scores for every pair, and the witness under other sampling."""
+    if user is not None:
+        require_interior(user)
+        P = user.P[None]
+    else:
+        P = random_problems(config.problems, K, np.random.default_rng([config.seed, 7]), SCALE)
+    k = P.shape[-1]
+    mu = np.full(P.shape[:2], 1 / k)
+    i, j = np.triu_indices(k, 1)
+    quantities = {
+        "reward": bradley_terry_reward(P, mu),
+        "identity": scores(P, mu),
+        "log_odds": scores(P, mu, "log_odds"),
+    }
+    differences = {name: (score[:, i] - score[:, j]) for name, score in quantities.items()}
+    wrong = {name: np.sign(differences[name]) * np.sign(differences["reward"]) < 0 for name in ("identity", "log_odds")}
+    top = {name: score.argmax(axis=-1) for name, score in quantities.items()}
+    return {
+        "problems": len(P),
+        "responses": k,
+        "pairs": int(wrong["identity"].size),
+        "out_of_order": {name: _share(flags) for name, flags in wrong.items()},
+        "other_pick": {name: _share(top[name] != top["reward"]) for name in ("identity", "log_odds")},
+        "differences": {name: table[:PLOTTED].ravel().round(6).tolist() for name, table in differences.items()},
+        "sampling": None if user is not None else _sampling(),
+    }
+
+
+def _share(flags: Any) -> dict[str, float | int]:
+    """Count, share, and its standard error over problems."""
+    per_problem = np.asarray(flags, dtype=np.float64).reshape(len(flags), -1).mean(axis=-1)
+    se = float(per_problem.std(ddof=1) / np.sqrt(len(flags))) if len(flags) > 1 else 0.0
+    return {"count": int(np.sum(flags)), "share": float(np.mean(flags)), "se": se}
+
+
+def _sampling() -> dict[str, Any]:
+    """The witness: lead of y1 over y2 as pairs are drawn with a growing share of y3."""
+    P = witness().P
+    nu = np.array([[(1 - share) / 2, (1 - share) / 2, share] for share in SHARES])
+    tables = np.broadcast_to(P, (len(nu), 3, 3))
+    reward, borda = bradley_terry_reward(tables, nu), scores(tables, nu)
+    uniform = np.full(3, 1 / 3)
+
+    def lead(score: Floats) -> list[float]:
+        return [float(x) for x in score[:, 0] - score[:, 1]]
+
+    return {
+        "share_of_y3": list(SHARES),
+        "dpo_lead": lead(reward),
+        "borda_lead": lead(borda),
+        "uniform_reward": bradley_terry_reward(P, uniform).tolist(),
+        "uniform_policy": rlhf(P, uniform, 1.0).tolist(),
+        "uniform_log_odds": scores(P, uniform, "log_odds").tolist(),
+    }
+
+
+def describe(results: dict[str, Any]) -> Caption:
+    """The finding, how to read it, and the number."""
+    borda, log_odds = (results["out_of_order"][name] for name in ("identity", "log_odds"))
+    other = results["other_pick"]["log_odds"]
+    kind = (
+        "your table"
+        if results["problems"] == 1
+        else f"{results['problems']} random problems, K = {results['responses']}"
+    )
+    sampling = (
+        " Right: the witness W, with pairs drawn ever more often against y3: DPO changes its favourite exactly where "
+        "Borda's score does, although preferences and log-odds stay as they are."
+        if results["sampling"]
+        else ""
+    )
+    return Caption(
+        f"DPO's order is Borda's, in {results['pairs'] - borda['count']} of {results['pairs']} pairs: "
+        "it maximises psi = identity, not log-odds",
+        f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference "
+        f"(left) and of the expected log-odds (middle); in the shaded half the two disagree.{sampling}",
+        f"{borda['share']:.0%} of pairs out of Borda's order, {log_odds['share']:.1%} out of log-odds' order"
+        + (
+            f"; pi_bar for log-odds picks another response than DPO in {other['share']:.1%} of problems."
+            if results["problems"] > 1
+            else "."
+        ),
+    )
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """Two scatters of score against reward, and the witness under other pair sampling."""
+    panels = 3 if results["sampling"] else 2
+    figure: Figure
+    figure, axes = plt().subplots(1, panels, figsize=(4.2 * panels, 4.4))
+    figure.subplots_adjust(left=0.2 / panels, right=0.985, top=0.92, bottom=0.12, wspace=0.28)
+    reward = np.array(results["differences"]["reward"])
+    for axis, name, title, label in zip(
+        axes,
+        ("identity", "log_odds"),
+        ("identity", "log-odds"),
+        ("Borda: S, probability", "S for log-odds, nats"),
+        strict=False,
+    ):
+        score = np.array(results["differences"][name])
+        # Orient every pair so that DPO prefers the first: the wrong ones are then below zero.
+        x, y = np.abs(reward), score * np.sign(reward)
+        wrong = y < 0
+        axis.axhspan(min(-0.08 * y.max(), 1.4 * y.min()), 0, color="0.9", zorder=0)
+        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4, alpha=0.5)
+        axis.plot(x[wrong], y[wrong], "x", color=INS, ms=5, mew=1.2)
+        axis.axhline(0, color=BLACK, lw=1)
+        axis.set_ylim(min(-0.08 * y.max(), 1.4 * y.min()), None)
+        axis.set(xlabel="DPO's reward: winner - loser, nats", ylabel=label + ": winner - loser")
+        out = results["out_of_order"][name]
+        axis.set_title(f"{title}: {out['share']:.1%} out of order", loc="left")
+    if results["sampling"]:
+        _draw_sampling(axes[-1], results["sampling"])
+    caption(figure, describe(results))
+    return figure
+
+
+def _draw_sampling(axis: Any, sampling: dict[str, Any]) -> None:
+    share = np.array(sampling["share_of_y3"])
+    dpo, borda = np.array(sampling["dpo_lead"]), np.array(sampling["borda_lead"])
+    axis.plot(share, dpo, color=DPO, lw=2.2, label="DPO's reward, nats")
+    axis.plot(share, borda, color=BLACK, lw=2, ls=(0, (5, 1.5)), label="Borda's score, probability")
+    axis.axhline(0, color=BLACK, lw=1)
+    crossing = float(np.interp(0, borda, share))
+    axis.axvline(crossing, color="0.5", lw=1, ls=":")
+    axis.annotate(f"both at {crossing:.2f}", (crossing, 0), xytext=(8, -16), textcoords="offset points", size=9)
+    axis.set(xlabel="share of y3 among sampled responses", ylabel="lead of y1 over y2")
+    axis.set_title("W: sampling decides", loc="left")
+    axis.legend(loc="lower right")

@@ -1,0 +1,128 @@
+"""Plot (e): what the minimisers of Eq. (9) are worth, against beta, and which one training finds.
+
+The supremum over all of them is a linear program, the infimum is 1/2 (copying the comparator), and
+both gradient flow and Adam, started at the reference, stop somewhere between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspo.conditioning import Conditioning
+from inspo.objectives import optimality_gap, scores, value
+from inspo.preferences import PreferenceTable
+from toy.baselines import pi_bar, rlhf
+from toy.config import ToyConfig
+from toy.minimisers import best_value, symmetric_flow
+from toy.problems import cyclic, require_interior, separable, witness
+from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, plt
+from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The last entries are those that the closed forms are checked at.
+BETAS = tuple(np.unique(np.append(np.logspace(-1.3, 1, 15).round(4), [0.1, 0.5, 1.0])).tolist())
+# Label of each curve, its colour and dash.
+CURVES = {
+    "gradient_flow": ("gradient flow", INS, "-"),
+    "adam": ("Adam", GREEN, (0, (5, 1.5))),
+    "dpo": ("DPO, no comparator", DPO, "-."),
+}
+
+
+def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+    """For each problem and beta: the LP's supremum, and (V, KL) of gradient flow, Adam and DPO."""
+    if user is not None:
+        require_interior(user)
+    tables = [user] if user is not None else [witness(), cyclic(2 / 3), separable()]
+    return {"betas": list(BETAS), "problems": [_compute_problem(table, config) for table in tables]}
+
+
+def _compute_problem(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
+    k = len(table.P)
+    mu = np.full(k, 1 / k)
+    best = [best_value(table.P, mu, beta) for beta in BETAS]
+    policies = {
+        "supremum": np.stack([policy for _, policy in best]),
+        "gradient_flow": np.stack([symmetric_flow(table.P, mu, beta) for beta in BETAS]),
+        "adam": _adam(table.P, mu, config),
+        "dpo": np.stack([rlhf(table.P, mu, beta) for beta in BETAS]),
+    }
+    star = float(scores(table.P, mu).max() + optimality_gap(table.P, mu))
+    measured = {
+        name: {
+            "value": [float(value(policy, table.P, mu)) for policy in stack],
+            "kl": [float(kl_to_reference(policy, mu)) for policy in stack],
+        }
+        for name, stack in policies.items()
+    }
+    measured["supremum"]["value"] = [v for v, _ in best]
+    return {
+        "problem": table.name,
+        "source": table.source,
+        "value_pi_star": star,
+        "value_pi_bar": float(value(pi_bar(table.P, mu), table.P, mu)),
+        "curves": measured,
+    }
+
+
+def _adam(P: Floats, mu: Floats, config: ToyConfig) -> Floats:
+    """(betas, K, K) free tables after the configured training, all betas in one batch."""
+    n = len(BETAS)
+    tables, references = np.broadcast_to(P, (n, *P.shape)), np.broadcast_to(mu, (n, len(mu)))
+    objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": np.array(BETAS)})
+    schedule = Schedule(config.steps, config.learning_rate)
+    data = pair_distribution(tables, references)
+    return train(objective, "free", data, tables, references, schedule).comparator_policy
+
+
+def describe(results: dict[str, Any]) -> Caption:
+    """The finding, how to read it, and the number."""
+    first = results["problems"][0]
+    at = results["betas"].index(1.0)
+    high = first["curves"]["supremum"]["value"][at]
+    flow = first["curves"]["gradient_flow"]["value"][at]
+    losing = [
+        problem["problem"]
+        for problem in results["problems"]
+        if problem["curves"]["gradient_flow"]["value"][at] < problem["curves"]["dpo"]["value"][at]
+    ]
+    worse = f" On {' and '.join(losing)} preferences it is then worth less than DPO." if losing else ""
+    return Caption(
+        "Minimising Eq. (9) does not say what V will be: all of the band has the same, least loss",
+        "Band: V over all minimisers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
+        "Curves: what gradient flow and Adam find from pi_ref (uniform), and DPO's optimum, which sees no comparator. "
+        "Only as beta -> 0 does the best minimiser reach pi*.",
+        f"on the {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
+        f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
+    )
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """One panel per problem: the band of values against beta, and where training ends in it."""
+    shown = results["problems"]
+    betas = np.array(results["betas"])
+    figure: Figure
+    figure, axes = plt().subplots(1, len(shown), figsize=(max(6.5, 4.1 * len(shown)), 4.4), squeeze=False, sharex=True)
+    figure.subplots_adjust(left=0.06 if len(shown) > 1 else 0.11, right=0.985, top=0.84, bottom=0.12, wspace=0.2)
+    for axis, problem in zip(axes[0], shown, strict=True):
+        curves = problem["curves"]
+        supremum = np.array(curves["supremum"]["value"])
+        axis.fill_between(betas, 0.5, supremum, color="0.88", lw=0, label="all minimisers of Eq. (9)")
+        axis.plot(betas, supremum, color="0.45", lw=1.2)
+        for name, (label, colour, dash) in CURVES.items():
+            axis.plot(betas, curves[name]["value"], color=colour, ls=dash, lw=2, label=label)
+        for name, dash in (("pi_star", "--"), ("pi_bar", ":")):
+            level = problem[f"value_{name}"]
+            axis.axhline(level, color=BLACK, lw=1, ls=dash, label={"pi_star": "pi*", "pi_bar": "pi_bar"}[name])
+        axis.set_xscale("log")
+        axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+        axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
+        axis.set_title(f"{problem['problem']}: {problem['source']}"[:60], loc="left")
+    axes[0, 0].set_ylabel("V against uniform comparators")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=6)
+    caption(figure, describe(results))
+    return figure

@@ -1,0 +1,67 @@
+"""The twelve plots, by name and in the order of the argument they make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from inspo.preferences import PreferenceTable
+from toy import (
+    borda,
+    dynamics,
+    flip_rates,
+    flips,
+    frontier,
+    minimiser_range,
+    one_sided,
+    pairs_needed,
+    real_comparator,
+    realizability,
+    tables,
+    valley,
+)
+from toy.config import ToyConfig
+from toy.style import Caption
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Plot(Protocol):
+    """What a module of one plot offers."""
+
+    def compute(self, config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+        """Every plotted number, for the built-in problems or the user's own.
+
+        Raises:
+            NotApplicableError: the plot has nothing to say about the user's table.
+        """
+        ...
+
+    def describe(self, results: dict[str, Any]) -> Caption:
+        """The finding in words, with its numbers."""
+        ...
+
+    def draw(self, results: dict[str, Any]) -> Figure:
+        """The picture of these numbers."""
+        ...
+
+
+PLOTS: dict[str, Plot] = {
+    "prop_3_1": flips,
+    "flip_rates": flip_rates,
+    "realizability": realizability,
+    "valley": valley,
+    "minimiser_range": minimiser_range,
+    "real_comparator": real_comparator,
+    "borda": borda,
+    "frontier": frontier,
+    "one_sided": one_sided,
+    "training_dynamics": dynamics,
+    "human_tables": tables,
+    "pairs_needed": pairs_needed,
+}
+
+# The long ones start first, so that two processes end together.
+LONGEST_FIRST = sorted(
+    PLOTS, key=["frontier", "pairs_needed", "training_dynamics", "human_tables", "valley"].__contains__, reverse=True
+)

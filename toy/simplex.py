@@ -1,0 +1,128 @@
+"""pi_bar's pick over the simplex of references, for the lower half of plot (a)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inspo.objectives import apply_psi, best_responses
+from inspo.preferences import PreferenceTable
+from toy.problems import NotApplicableError
+from toy.style import COLOURS
+from toy.training import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
+
+SIDE = 72
+DRAWS = 4000
+SHARE_DRAWS = 100_000
+
+
+def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
+    """Which response pi_bar picks for every reference over three responses, for both psi.
+
+    Three responses span the simplex: those that pi_bar picks most often over Dirichlet(1) references
+    on all of them. The pick may be any response of the table.
+
+    Raises:
+        NotApplicableError: fewer than three responses.
+    """
+    if len(table.P) < 3:
+        raise NotApplicableError("with two responses no reference and no psi changes pi_bar's pick (audit, row 1)")
+    corners = _corners(table.P, rng)
+    triangles = _triangles()
+    references = rng.dirichlet(np.ones(3), SHARE_DRAWS)
+    panels, everywhere = [], []
+    for psi in ("identity", "log_odds"):
+        if psi == "log_odds" and not ((table.P > 0) & (table.P < 1)).all():
+            continue
+        scores = np.stack([apply_psi(table.P, psi)[:, corner] for corner in corners], axis=1)
+        picks = (triangles.mean(axis=1) @ scores.T).argmax(axis=1)
+        drawn = (references @ scores.T).argmax(axis=1)
+        everywhere.append(drawn)
+        shares = {table.labels[i]: float((drawn == i).mean()) for i in np.unique(picks)}
+        panels.append({"psi": psi, "picks": picks.tolist(), "shares": shares})
+    best = best_responses(table.P)
+    answers = {table.labels[j]: [table.labels[i] for i in np.flatnonzero(best[:, j])] for j in range(len(table.labels))}
+    return {
+        "problem": table.name,
+        "source": table.source,
+        "labels": list(table.labels),
+        "corners": [table.labels[i] for i in corners],
+        "panels": panels,
+        "disagree": float((everywhere[0] != everywhere[1]).mean()) if len(panels) > 1 else None,
+        "pi_star": answers,
+    }
+
+
+def _corners(P: Floats, rng: np.random.Generator) -> list[int]:
+    if len(P) == 3:
+        return [0, 1, 2]
+    picks = (rng.dirichlet(np.ones(len(P)), DRAWS) @ P.T).argmax(axis=1)
+    often = np.bincount(picks, minlength=len(P)) + P.mean(axis=1) / len(P)
+    return sorted(np.argsort(-often)[:3].tolist())
+
+
+def _triangles() -> Floats:
+    """(SIDE^2, 3, 3) small triangles tiling the simplex, each with three corners of three coordinates."""
+    found = []
+    for a in range(SIDE):
+        for b in range(SIDE - a):
+            found.append([(a, b), (a + 1, b), (a, b + 1)])
+            if a + b < SIDE - 1:
+                found.append([(a + 1, b), (a + 1, b + 1), (a, b + 1)])
+    corners = np.array(found, dtype=np.float64) / SIDE
+    return np.concatenate([corners, 1 - corners.sum(axis=-1, keepdims=True)], axis=-1)
+
+
+def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
+    """A simplex for each psi, and beside them pi*, which no reference changes."""
+    axes = figure.subplots(1, len(results["panels"]) + 1)
+    figure.subplots_adjust(left=0.04, right=0.99, top=0.86, bottom=0.06, wspace=0.1)
+    place = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    flat = _triangles() @ place
+    picked = sorted({i for panel in results["panels"] for i in panel["picks"]})
+    colours = {i: COLOURS[position % len(COLOURS)] for position, i in enumerate(picked)}
+    for axis, panel in zip(axes, results["panels"], strict=False):
+        picks = np.array(panel["picks"])
+        for i in np.unique(picks):
+            chosen = flat[picks == i]
+            collection = _polygons(chosen, colours[int(i)])
+            axis.add_collection(collection)
+            label = results["labels"][int(i)]
+            axis.text(
+                *chosen.mean(axis=(0, 1)),
+                f"{label}\n{panel['shares'][label]:.0%}",
+                ha="center",
+                va="center",
+                color="white",
+                weight="bold",
+            )
+        for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
+            axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
+        axis.plot(*place.mean(axis=0), "o", color="white", mec="black", ms=6)
+        axis.set(xlim=(-0.12, 1.12), ylim=(-0.12, 0.98), aspect="equal")
+        axis.set_axis_off()
+        psi = panel["psi"].replace("_", "-")
+        axis.set_title(f"pi_bar over references, psi = {psi}")
+    _draw_pi_star(axes[-1], results)
+
+
+def _polygons(triangles: Floats, colour: str) -> Any:
+    """The small triangles as one collection, without seams."""
+    from matplotlib.collections import PolyCollection
+
+    # Thousands of them: pixels in the SVG, where shapes would make it megabytes.
+    return PolyCollection(list(triangles), facecolors=colour, edgecolors=colour, linewidths=0.6, rasterized=True)
+
+
+def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
+    axis.set_axis_off()
+    axis.set_title("pi*, for every psi and reference")
+    shown = list(results["pi_star"].items())[:8]
+    for line, (label, answers) in enumerate(shown):
+        height = 0.52 + (len(shown) / 2 - line - 0.5) * min(0.16, 0.8 / len(shown))
+        axis.text(0.46, height, f"best answer to {label}:", ha="right", va="center", transform=axis.transAxes)
+        axis.text(0.5, height, " or ".join(answers), va="center", weight="bold", transform=axis.transAxes)

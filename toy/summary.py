@@ -1,0 +1,91 @@
+"""What a finished run says in words: report.md and the closing table."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from toy import tables
+from toy.config import ToyConfig
+from toy.plots import PLOTS
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """report.md: for every plot its finding, how to read it, the number to remember, and the picture."""
+    command = reproduce(results)
+    origin = f"Preferences: {results['preferences']}; inspo {results['inspo']}, torch {results['torch']}."
+    lines = [
+        "# The toy: what preference optimization does when preferences are not separable",
+        "",
+        origin,
+        "Every number is in `results.json`. To make all of it again, to the last bit:",
+        "",
+        f"```bash\n{command}\n```",
+        "",
+        "and with `--redraw` instead of other options it is drawn again from the numbers alone.",
+    ]
+    for name, numbers in results["plots"].items():
+        words = PLOTS[name].describe(numbers)
+        lines += ["", f"## {words.headline}", "", f"![{name}]({name}.png)", "", words.text, ""]
+        lines += [f"**The number to remember:** {words.number}", "", f"Numbers: `results.json`, `plots.{name}`."]
+    if results["skipped"]:
+        lines += ["", "## Left out", ""]
+        lines += [f"- `{name}`: {reason}" for name, reason in results["skipped"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def reproduce(results: dict[str, Any]) -> str:
+    """The command that makes these results, with every option that is not at its default."""
+    arguments = ["python toy/run.py"]
+    if results["preferences"] != "built-in":
+        arguments.append(f"--preferences <{results['preferences']}>")
+    usual = ToyConfig(quick=results["config"]["quick"]).effective().record() | {"quick": False}
+    for option in fields(ToyConfig):
+        now = results["config"].get(option.name)
+        if option.name not in usual or now == usual[option.name]:
+            continue
+        flag = f"--{option.name.replace('_', '-')}"
+        values = [] if now is True else now if isinstance(now, list) else [now]
+        arguments.append(" ".join([flag, *map(str, values)]))
+    return " ".join(arguments)
+
+
+def print_closing(console: Any, results: dict[str, Any], out: Path) -> None:
+    """The closing table and what to remember, on the terminal."""
+    from rich.table import Table
+
+    unit = "probability" if results["config"]["psi"] == "identity" else "nats"
+    if "human_tables" in results["plots"]:
+        console.print(_policies(results["plots"]["human_tables"]["tables"], unit))
+    table = Table(title="What to remember", title_justify="left", show_lines=True)
+    table.add_column("plot")
+    table.add_column("number")
+    for name, numbers in results["plots"].items():
+        table.add_row(name, PLOTS[name].describe(numbers).number)
+    console.print(table, markup=False)
+    for name, reason in results["skipped"].items():
+        console.print(f"skipped {name}: {reason}", style="yellow", highlight=False, markup=False)
+    console.print(f"plots (PNG, SVG), report.md and results.json: {out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"Against comparators drawn from the reference (V: {unit}; KL: nats)", title_justify="left")
+    for column in ("table", "policy", "V", "KL"):
+        table.add_column(column, justify="left" if column in ("table", "policy") else "right")
+    for entry in entries:
+        table.add_section()
+        for i, (name, row) in enumerate(entry["policies"].items()):
+            table.add_row(
+                entry["name"].replace("_", " ") if i == 0 else "",
+                tables.POLICIES[name][0],
+                _number(row["value"], row["value_se"]),
+                _number(row["kl"], row["kl_se"]),
+            )
+    return table
+
+
+def _number(value: float, se: float | None) -> str:
+    return f"{value:.3f}" if se is None else f"{value:.3f} ± {se:.3f}"

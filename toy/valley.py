@@ -1,0 +1,159 @@
+"""Plot (d): the valley of equal-loss policies for two responses, and what picks a point in it.
+
+Eq. (9) compares pi(y1 | y2) with pi(y2 | y1) only. With P(y1 > y2) = 3/4, beta = 1 and a uniform
+reference it is least wherever the first is three times the second: on a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from inspo.conditioning import Conditioning
+from inspo.preferences import PreferenceTable
+from toy.config import ToyConfig
+from toy.minimisers import conserved, conserved_partner, two_response_limit
+from toy.problems import NotApplicableError
+from toy.style import BLACK, COLOURS, Caption, caption, plt
+from toy.training import Objective, Schedule, pair_distribution, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Label -> (schedule, marker). Steps are enough for every path to arrive at its default rate.
+OPTIMISERS = {
+    "SGD, lr 0.25": (Schedule(1000, 0.25, "sgd"), "o"),
+    "SGD, lr 1.25": (Schedule(400, 1.25, "sgd"), "s"),
+    "SGD, lr 0.05, momentum 0.9": (Schedule(800, 0.05, "momentum"), "^"),
+    "Adam, lr 0.001": (Schedule(3000, 0.001, "adam"), "v"),
+    "Adam, lr 0.1": (Schedule(400, 0.1, "adam"), "D"),
+}
+BETA = 1.0
+GRID = 61
+
+
+def _problem(user: PreferenceTable | None) -> tuple[float, tuple[str, str]]:
+    """P(y1 > y2) of the pair to draw: the built-in one, or the user's most decided one that is not certain."""
+    if user is None:
+        return 0.75, ("y1", "y2")
+    contested = np.where((user.P > 0.5) & (user.P < 0.99), user.P, 0)
+    i, j = np.unravel_index(int(contested.argmax()), contested.shape)
+    if not contested[i, j]:
+        raise NotApplicableError("it needs a pair preferred with a probability above 1/2 and below .99")
+    return float(user.P[i, j]), (user.labels[i], user.labels[j])
+
+
+def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
+    """Loss over the square, the valley, the conserved curve, and the optimisers' paths."""
+    p, labels = _problem(user)
+    mu = np.array([0.5, 0.5])
+    P = np.array([[[0.5, p], [1 - p, 0.5]]])
+    limit = two_response_limit(p, mu, BETA)
+    constant = float(conserved(logit(mu[1]), logit(mu[0])))
+    t2 = np.linspace(logit(mu[0]), logit(limit[0]), GRID)
+    b = np.linspace(0.002, 0.998, GRID)
+    ratio = (1 - p) / p
+    loss = p * np.logaddexp(0, -np.log(b[None] / b[:, None])) + (1 - p) * np.logaddexp(0, np.log(b[None] / b[:, None]))
+    least = -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    paths = []
+    for label, (schedule, _) in OPTIMISERS.items():
+        cut = replace(schedule, steps=min(schedule.steps, 2 * config.steps))
+        objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": BETA})
+        data = pair_distribution(P, mu)
+        trained = train(objective, "free", data, P, mu[None], cut, record_every=max(1, cut.steps // 200))
+        b1, b2 = trained.path[:, 0, 0, 1], trained.path[:, 0, 1, 0]
+        paths.append(
+            {
+                "optimiser": label,
+                "steps": cut.steps,
+                "b1": b1.tolist(),
+                "b2": b2.tolist(),
+                "value": float(trained.history["value_conditioned"][-1, 0]),
+                "excess_loss": float(trained.history["training_loss"][-1, 0] - least),
+            }
+        )
+    return {
+        "p": p,
+        "labels": list(labels),
+        "beta": BETA,
+        "b": b.tolist(),
+        "excess_loss": (loss - least).tolist(),
+        "least_loss": float(least),
+        "least_population_loss": float(mu[0] * mu[1] * least),
+        "valley_slope": ratio,
+        "value_range": [0.5, 0.5 + (1 - ratio) * (p - 0.5) / 2],
+        "value_pi_bar": float((0.5 + p) / 2),
+        "flow_curve": {"b1": expit(t2).tolist(), "b2": expit(conserved_partner(constant, t2)).tolist()},
+        "flow_limit": list(limit),
+        "flow_value": float(0.5 + (limit[0] - limit[1]) * (p - 0.5) / 2),
+        "paths": paths,
+    }
+
+
+def describe(results: dict[str, Any]) -> Caption:
+    """The finding, how to read it, and the number."""
+    ends = [path["b1"][-1] for path in results["paths"]]
+    low, high = results["value_range"]
+    a, b = results["labels"]
+    return Caption(
+        f"One loss, a whole valley of policies: the optimiser alone puts pi({a}|{b}) anywhere "
+        f"from {min(ends):.2f} to {max(ends):.2f}",
+        f"Two responses, P({a} > {b}) = {results['p']:.3g}, beta = {results['beta']:.3g}, uniform reference. Shade: "
+        f"population loss above its minimum, which the whole white line attains. Paths start at pi_ref; markers end "
+        "them. Black: gradient flow, on the curve that keeps t1 + e^t1 + t2 + e^t2. Right: V along the line.",
+        f"at the same loss, V may be anything from {low:.3g} to {high:.3f}; "
+        f"pi_bar, which sees no comparator, has {results['value_pi_bar']:.3f}.",
+    )
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """The square of the two free probabilities, and V along the valley."""
+    a, b = results["labels"]
+    figure: Figure
+    figure, (square, line) = plt().subplots(1, 2, figsize=(11, 5.2), gridspec_kw={"width_ratios": [5, 4]})
+    figure.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.13, wspace=0.2)
+    grid = np.array(results["b"])
+    levels = [1e-9, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10]
+    shades = plt().get_cmap("Greys")(np.linspace(0.06, 0.5, len(levels) - 1))
+    square.contourf(grid, grid, np.array(results["excess_loss"]), levels=levels, colors=shades)
+    valley = np.array([0, min(1, 1 / results["valley_slope"])])
+    square.plot(valley, valley * results["valley_slope"], color="white", lw=5)
+    square.plot(valley, valley * results["valley_slope"], color="0.3", lw=0.8, ls="--")
+    curve = results["flow_curve"]
+    square.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow (exact)")
+    for path, colour, (_, marker) in zip(results["paths"], COLOURS, OPTIMISERS.values(), strict=False):
+        square.plot(path["b1"], path["b2"], color=colour, lw=1.8)
+        end: dict[str, Any] = {"marker": marker, "color": colour, "ms": 9, "mec": "white", "ls": "none"}
+        square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimiser"])
+        line.plot(path["b1"][-1], path["value"], **end)
+    square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8)
+    square.annotate("pi_ref", (0.5, 0.5), xytext=(-8, 6), textcoords="offset points", ha="right")
+    square.annotate(
+        "every policy on this line\nhas the same, least loss",
+        (0.3, 0.3 * results["valley_slope"]),
+        xytext=(0.36, 0.02),
+        size=8.5,
+        arrowprops={"arrowstyle": "-", "color": "0.3"},
+    )
+    square.set(xlabel=f"pi({a} | {b})", ylabel=f"pi({b} | {a})", xlim=(0, 1), ylim=(0, 1))
+    square.set_title("where the optimisers go", loc="left")
+    square.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
+    low, high = results["value_range"]
+    line.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
+    line.plot(results["flow_limit"][0], results["flow_value"], "*", color=BLACK, ms=13, zorder=2)
+    line.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
+    line.text(0.01, results["value_pi_bar"] - 0.003, "pi_bar: best without a comparator", va="top", size=8.5)
+    line.set(xlabel=f"pi({a} | {b}) on the valley", ylabel="V, in view of the comparator", xlim=(0, 1))
+    line.set_title("what the policies there are worth", loc="left")
+    line.annotate(
+        "gradient flow",
+        (results["flow_limit"][0], results["flow_value"]),
+        xytext=(10, -12),
+        textcoords="offset points",
+        size=8.5,
+    )
+    caption(figure, describe(results))
+    return figure
