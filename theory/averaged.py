@@ -22,12 +22,10 @@ CLAIM = Claim(
     paper="Sec. 5.3 (iv)",
     statement="Averaging L_DPO and L_sym gives a deployed policy that balances the two objectives.",
     truth=(
-        "At every minimiser the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be "
-        "fitted whatever "
-        "pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO "
-        "alone does "
-        "move pi(. | x). Averaging then returns DPO at deployment; any difference comes from too little capacity, "
-        "few steps, or finite data."
+        "At every minimiser the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted "
+        "whatever pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO "
+        "alone does move pi(. | x). Averaging then returns DPO at deployment; what differs comes from too little "
+        "capacity or too few steps."
     ),
     missing="",
     witness="logits log mu + u_y + M[y, y']: any u leaves L_sym at its minimum, since M can make up for it",

@@ -26,9 +26,9 @@ CLAIM = Claim(
     statement="Self-reflection is distilled into the deployed pi_hat(. | x), which so improves on existing targets.",
     truth=(
         "V(pi_hat(. | x)) <= V(pi_bar) always. Without shared parameters it stays at the reference. Distilling pi* "
-        "itself, by averaging over comparators, can lose to pi_bar and to the reference, down to V = 0 in the limit of "
-        "many responses (1 / K is reached up to any e), although pi* itself beats them all. With an additive shared "
-        "score the first step of INS-DPO moves the deployed policy exactly as DPO's does."
+        "itself, by averaging over comparators, can lose to pi_bar and to the reference: for K responses down to V = "
+        "(1 + e) / K with any e > 0, although pi* sees its comparator and beats it. With an additive shared score the "
+        "first step of INS-DPO moves the deployed policy exactly as DPO's does."
     ),
     missing="",
     witness="K = 4: y1 beats y3 with 3/5, y2 beats y4 with 3/5, both lose to the rest for sure; mu = 1/2 on y3, y4",

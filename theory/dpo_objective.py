@@ -19,7 +19,7 @@ from theory.strategies import Array, Problem
 
 CLAIM = Claim(
     id="dpo-solves-4",
-    paper="Sec. 2, Eq. (4)",
+    paper="Sec. 2, Eq. (4); Sec. 5.3 (i)",
     statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
     truth=(
         "Under Bradley-Terry they solve (4), KL-regularised, with log-odds. For any other preferences DPO "

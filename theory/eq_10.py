@@ -22,15 +22,17 @@ from theory.flow import Floats
 
 CLAIM = Claim(
     id="eq-10",
-    paper="Eq. (10), Alg. 1",
+    paper="Eq. (10), Alg. 1, Sec. 5.3 (iii)",
     statement="InSPO estimates pi* by minimising (10), starting at the reference.",
     truth=(
-        "Gradient flow arrives at one minimiser of (9) that depends on mu and beta. For K = 2 it conserves "
-        "sum t + e^t over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W "
-        "function. For balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. "
-        "Real optimisers "
-        "end elsewhere at equal loss. V tends to V* as beta -> 0 in the cases computed; at beta = 1 it can "
-        "be below DPO's."
+        "Gradient flow arrives at one minimiser of (9), which depends on mu and beta. For K = 2 it conserves "
+        "sum t + e^t "
+        "over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W "
+        "function. For balanced "
+        "cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimisers end elsewhere at "
+        "equal loss. For K = 2, V falls short of V* by a share beta / L as beta -> 0, where the Gibbs policy "
+        "falls short "
+        "exponentially little; at beta = 1 V can be below DPO's."
     ),
     missing="",
     witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",
@@ -44,20 +46,20 @@ def lambert_limit(p: float, mu: tuple[float, float], beta: float) -> tuple[float
     mu1 / mu2 + mu2 / mu1. So e^t1 = W(exp(c - t2 - e^t2)), and the end is where the margin is log-odds.
     """
     from scipy.optimize import brentq
-    from scipy.special import expit, lambertw
+    from scipy.special import expit, lambertw, log_expit
 
     conserved = mu[0] / mu[1] + mu[1] / mu[0]
     target = math.log(p / (1 - p)) / beta + math.log(mu[0] / mu[1])
 
     def t1(t2: float) -> float:
         exponent = conserved - t2 - math.exp(t2)
-        # W(e^x) is ln-free where e^x overflows or vanishes: t + e^t = x is then solved by its asymptote.
+        # Where e^exponent would vanish, t + e^t = exponent is solved by t = exponent.
         return exponent if exponent < -700 else math.log(lambertw(math.exp(min(exponent, 700))).real)
 
     def surplus(t2: float) -> float:
-        return float(np.log(expit(t2)) - np.log(expit(t1(t2)))) - target
+        return float(log_expit(t2) - log_expit(t1(t2))) - target
 
-    root = float(brentq(surplus, -30, 6, xtol=1e-14))
+    root = float(brentq(surplus, -30, 30, xtol=1e-14))
     return float(expit(root)), float(expit(t1(root)))
 
 
@@ -110,6 +112,18 @@ def lambert_w_is_where_flow_ends() -> str:
         worst = max(worst, float(np.abs(np.array(lambert_limit(p, (m, 1 - m), beta)) - policy[[0, 1], [1, 0]]).max()))
     assert worst < 1e-6
     return "five problems agree to 1e-6"
+
+
+@CLAIM.check(Role.INSTEAD, "numeric")
+def shortfall_is_linear_in_beta() -> str:
+    """K = 2, beta -> 0: 1 - pi(y1 | y2) is beta / L to first order; that of Gibbs' policy e^(-L / (2 beta))."""
+    L, found = math.log(3), []
+    for beta in (0.1, 0.01, 0.001):
+        b, _ = lambert_limit(0.75, (0.5, 0.5), beta)
+        found.append((1 - b) * L / beta)
+    assert abs(found[2] - 1) < abs(found[1] - 1) < 0.06
+    assert 1 / (1 + math.exp(L / 0.02)) < 1e-20
+    return f"(1 - pi(y1 | y2)) L / beta = {', '.join(f'{ratio:.4f}' for ratio in found)} at beta = .1, .01, .001"
 
 
 @CLAIM.check(Role.INSTEAD, "ODE")

@@ -12,7 +12,7 @@ from theory.claims import Claim, Role
 
 CLAIM = Claim(
     id="tables-3-4",
-    paper="Sec. 5.3, Tables 3, 4",
+    paper="Sec. 5.3, Table 3, Table 4",
     statement=(
         "Table 3: 4096 tokens with a 40 % cap are best, 40.3 LC and 39.9 WR; Arena-Hard gains 2.6 WR from "
         "1024 to 4096; "

@@ -17,7 +17,7 @@ from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
     id="thm-3.2-i",
-    paper="Thm 3.2 (i)",
+    paper="Eq. (5), Thm 3.2 (i)",
     statement="The best policy that sees its comparator is invariant to psi (non-decreasing) and to the reference.",
     truth=(
         "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for "

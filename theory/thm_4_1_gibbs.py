@@ -14,7 +14,7 @@ from theory.strategies import Array
 
 CLAIM = Claim(
     id="thm-4.1-eq-8",
-    paper="Thm 4.1, Eq. (7), (8), (11)",
+    paper="Thm 4.1, Eq. (7), (8), (11), (*)",
     statement="Solving (7) gives r = beta [log(pi_r / pi_ref) + log Z], the Gibbs policy (11).",
     truth=(
         "True for every finite r, and the Gibbs policy is the only solution, where comparators and responses are in "

@@ -26,7 +26,7 @@ CLAIM = Claim(
     statement="pi_r, the solution of (7), can be obtained by solving (9).",
     truth=(
         "pi_r solves (9) if the preferences are those of the repaired choice model, but so does a whole open set of "
-        "dimension K (K - 1) / 2, convex in the joint probabilities mu_i mu_j e^s. All of it reaches the Bayes loss; "
+        "dimension K (K - 1) / 2, convex as a set of tables. All of it reaches the Bayes loss; "
         "V takes every value from 1/2 (excluded) to the optimum of a linear program. At the lower edge the policy "
         "repeats its comparator."
     ),
@@ -79,7 +79,7 @@ def three_responses() -> str:
             assert exact.conditioned_value(policy, P, mu) == Fraction(V)
     assert exact.best_value(cyclic, mu) == Fraction(2, 3)
     assert exact.best_value(strengths, mu) == Fraction(59, 90)
-    return "V* = 2/3 and 59/90; no two minimisers have the same V"
+    return "V* = 2/3 and 59/90; V differs from minimiser to minimiser"
 
 
 @CLAIM.check(Role.REFUTED, "property")
@@ -129,6 +129,22 @@ def dimension_of_the_set() -> str:
             fits = z3.And([z3.Sum([less[a, b] for a in range(k) if a != b]) < mu[b] for b in range(k)])
             solver.prove([*positive, *distribution, *room, smaller > 0, smaller < 1], fits)
     return "proved: dimension 1 and 3"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def the_set_is_convex() -> str:
+    """Mixing two minimisers gives a minimiser: pi(i | j) / mu_i = ratio pi(j | i) / mu_j is linear in pi; so is V."""
+    P, mu = exact.preferences("2/3 1/3 2/3"), exact.uniform(3)
+    one, other = minimiser(P, Fraction(1, 10)), minimiser(P, Fraction(1))
+    for share in exact.fractions("1/4 1/2 9/10"):
+        mixed = tuple(
+            tuple(share * a + (1 - share) * b for a, b in zip(row, row2, strict=True))
+            for row, row2 in zip(one, other, strict=True)
+        )
+        assert ratios(mixed, mu) == ratios(one, mu) == ratios(other, mu)
+        ends = [exact.conditioned_value(policy, P, mu) for policy in (one, other)]
+        assert exact.conditioned_value(mixed, P, mu) == share * ends[0] + (1 - share) * ends[1]
+    return "V is linear along the way"
 
 
 @CLAIM.check(Role.INSTEAD, "linear program")
