@@ -1,19 +1,24 @@
 # Each target sets up all it needs on a fresh machine and is quick when repeated.
 #   make toy    draw the intuition plots        make test   everything CI checks
 #   make quick  the same within seconds         make bench  speed, measured side by side
+#   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick test lint bench clean
+.PHONY: toy quick train-tiny test lint bench clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
 
 quick: $(VENV)/.toy-ready
 	$(PY) toy/run.py --quick
+
+# The launcher calls `python3`, so the environment's own must come first.
+train-tiny: $(VENV)/.train-ready
+	PATH="$(abspath $(VENV))/bin:$$PATH" deepspeed --num_gpus 1 scaled/train.py --config scaled/configs/tiny.yaml
 
 test: lint
 	$(PY) -m pytest -n auto
@@ -37,9 +42,13 @@ $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[toy]'
 	touch $@
 
+$(VENV)/.train-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[train]'
+	touch $@
+
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[toy,scaled,peers,dev]'
-	touch $@ $(VENV)/.toy-ready
+	$(PY) -m pip install --quiet --editable '.[toy,scaled,train,peers,dev]'
+	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready
 
 clean:
 	rm -rf $(VENV) results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
