@@ -46,11 +46,18 @@ class StopWatch:
     def __init__(self) -> None:
         self.reason: str | None = None
         self._launchers = _launchers()
+        self._before: dict[signal.Signals, Any] = {}
 
-    def install(self) -> None:
+    def __enter__(self) -> StopWatch:
         """Take note of SIGTERM and SIGINT from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave signals as they were."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # signal's signature
         self.reason = signal.Signals(number).name

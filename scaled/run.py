@@ -81,8 +81,11 @@ def run(config: TrainConfig) -> str:
         ConfigError: a mistake of the user's; nothing was trained.
         NonFiniteError, SaveError: see :mod:`scaled.lifecycle`.
     """
-    stop = StopWatch()
-    stop.install()
+    with StopWatch() as stop:
+        return _run(config, stop)
+
+
+def _run(config: TrainConfig, stop: StopWatch) -> str:
     out = Path(config.out)
     if (out / "run.json").is_file():
         claim_folder(config)
@@ -97,8 +100,8 @@ def run(config: TrainConfig) -> str:
     if rank() == 0:
         checkpoints.write_atomically(out / "config.json", json.dumps(_record(config), indent=1) + "\n")
     resume = _resumption(config)
-    train, held_out = _with_reference(config, ready)
-    trainer = _build(config, ready, train, held_out, stop, checkpoints.update_of(resume) if resume else 0)
+    train, held_out = with_reference(config, ready)
+    trainer = build_trainer(config, ready, train, held_out, stop, checkpoints.update_of(resume) if resume else 0)
     if resume is not None and checkpoints.update_of(resume) == len(ready.plan.updates):
         best = json.loads((resume / "trainer_state.json").read_text()).get("best_model_checkpoint")
     else:
@@ -176,15 +179,14 @@ def claim_folder(config: TrainConfig) -> None:
 
 def join_ranks(config: TrainConfig) -> None:
     """Connect the launcher's processes; without a launcher, be a world of one."""
-    alone = "RANK" not in os.environ
-    if alone:
+    if "RANK" not in os.environ and config.zero_stage:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     use_cuda = torch.cuda.is_available() and config.device != "cpu"
     if use_cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     else:
         cores = os.cpu_count() or 1
         local = int(os.environ.get("LOCAL_SIZE", "1"))
@@ -394,7 +396,7 @@ def _resumption(config: TrainConfig) -> Path | None:
 # --- reference, model, trainer
 
 
-def _with_reference(config: TrainConfig, ready: Prepared) -> tuple[PairSet, PairSet | None]:
+def with_reference(config: TrainConfig, ready: Prepared) -> tuple[PairSet, PairSet | None]:
     """The data with the reference's log-probs, which are computed before the policy is wrapped."""
     method = METHODS[config.method]
     train, held_out = PairSet(ready.train), PairSet(ready.held_out) if ready.held_out else None
@@ -450,9 +452,15 @@ def mismatched(pairs: Sequence[PreferencePair], limits: Limits) -> tuple[Prefere
     return fit(made, PLAIN, cut).pairs
 
 
-def _build(
-    config: TrainConfig, ready: Prepared, train: PairSet, held_out: PairSet | None, stop: StopWatch, update: int
+def build_trainer(
+    config: TrainConfig,
+    ready: Prepared,
+    train: PairSet,
+    held_out: PairSet | None = None,
+    stop: StopWatch | None = None,
+    update: int = 0,
 ) -> PairTrainer:
+    """The trainer, with the policy loaded; `update` is the one it goes on after."""
     use_cpu = not torch.cuda.is_available() or config.device == "cpu"
     arguments = training_arguments(config, ready.plan.accumulation, use_cpu=use_cpu)  # before the model, for ZeRO-3
     slots = []
