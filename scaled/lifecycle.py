@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -48,7 +48,7 @@ class StopWatch:
         self._launchers = _launchers()
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> StopWatch:
+    def __enter__(self) -> Self:
         """Take note of SIGTERM and SIGINT from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._note)

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -19,6 +20,7 @@ from scaled.config import TrainConfig
 from scaled.lifecycle import ranks
 from scaled.plan import Plan
 from scaled.templates import Template
+from scaled.throughput import device_name
 
 _WEIGHTS = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json")
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -35,6 +37,7 @@ class Provenance:
         held_out: fingerprint of the held-out pairs.
         counts: what cutting to the limits did to the training pairs.
         checkpoint: whose weights are the result.
+        parameters: weights of the policy, without adapter.
     """
 
     source: str
@@ -42,6 +45,7 @@ class Provenance:
     held_out: str
     counts: dict[str, int]
     checkpoint: Path
+    parameters: int
 
 
 def write_results(
@@ -100,6 +104,9 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "best_update": best,
         "validation": next((line for line in lines if line["kind"] == "validation" and line["update"] == best), None),
         "training_seconds": sum(line["seconds"] for line in updates),
+        "tokens_per_second": median(line["tokens_per_second"] for line in updates),
+        "parameters": facts.parameters,
+        "device": device_name(),
     }
 
 

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from inspo.conditioning import Conditioning, ReferenceContext
 from inspo.losses import METHODS
@@ -38,6 +39,7 @@ from scaled import checkpoints
 from scaled.base import make_base
 from scaled.config import NOT_DECISIVE, RANDOM, ConfigError, TrainConfig
 from scaled.data import fingerprint, tokenize
+from scaled.estimate import checkpoint_bytes, count_weights
 from scaled.journal import Journal
 from scaled.lifecycle import StopWatch, barrier, from_first, rank, ranks
 from scaled.models import load_policy
@@ -113,8 +115,17 @@ def _run(config: TrainConfig, stop: StopWatch) -> str:
         done, last = trainer.state.global_step, checkpoints.last_complete(out)
         return f"stopped ({trainer.stopped}) after update {done}, saved as {last}: start again to go on"
     barrier()
+    if config.zero_stage == 3:
+        unset_hf_deepspeed_config()  # or transformers would partition every model that is made from here on
     chosen = Path(best) if best else checkpoints.checkpoint(out, len(ready.plan.updates))
-    facts = Provenance(ready.source, fingerprint(ready.train), fingerprint(ready.held_out), ready.counts, chosen)
+    facts = Provenance(
+        ready.source,
+        fingerprint(ready.train),
+        fingerprint(ready.held_out),
+        ready.counts,
+        chosen,
+        count_weights(config, ready.architecture).total,
+    )
     if rank() == 0:
         write_results(config, facts, ready.tokenizer, ready.template, ready.plan)
     barrier()
@@ -142,8 +153,6 @@ def check_machine(config: TrainConfig) -> None:
 
 def check_disk(config: TrainConfig, architecture: PreTrainedConfig) -> None:
     """Raise where the disk cannot hold one checkpoint more and the result."""
-    from scaled.estimate import checkpoint_bytes
-
     needed = checkpoint_bytes(config, architecture)
     free = shutil.disk_usage(config.out).free
     if free < needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from typing import Any
 
@@ -27,6 +28,11 @@ def device_peak() -> float | None:
         return None
     name = torch.cuda.get_device_name()
     return next((peak * 1e12 for part, peak in PEAK_TERAFLOPS.items() if part in name), None)
+
+
+def device_name() -> str:
+    """The GPU's name, or the processor's architecture."""
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else f"{platform.machine()} CPU"
 
 
 def flops_per_token(model: nn.Module) -> float:

@@ -43,7 +43,7 @@ def _failed(error: RuntimeError) -> int:
         message = str(error)
     else:
         raise error
-    print(f"error: rank {rank()}: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"\nerror: rank {rank()}: {message}", file=sys.stderr, flush=True)  # noqa: T201  # below the progress bar
     # The process group is broken: tearing it down would wait for ranks that are gone.
     os._exit(1)
 

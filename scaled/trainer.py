@@ -29,7 +29,17 @@ from inspo.prefix_tree import PackedRow
 from scaled import checkpoints
 from scaled.config import TrainConfig
 from scaled.journal import Journal
-from scaled.lifecycle import NonFiniteError, SaveError, StopWatch, barrier, gathered, rank, ranks, save_offenders
+from scaled.lifecycle import (
+    NonFiniteError,
+    SaveError,
+    StopWatch,
+    barrier,
+    gathered,
+    is_lost_rank,
+    rank,
+    ranks,
+    save_offenders,
+)
 from scaled.objective import PLAIN, Objective, Outcome, describe, join, pair_losses, score
 from scaled.plan import Plan, Slot
 from scaled.throughput import memory_gib, peak_share
@@ -326,7 +336,9 @@ class PairTrainer(Trainer):
             if rank() == 0:
                 files = {name: value for part in parts for name, value in part.items()}
                 checkpoints.complete(folder, files, **self._facts())
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # OSError, torch's RuntimeError, safetensors' own: each library has another
+            if is_lost_rank(error):
+                raise
             shutil.rmtree(folder, ignore_errors=True)
             raise SaveError(
                 f"{folder.name} could not be written ({str(error).splitlines()[0]}): free space on the disk of {out} "

@@ -25,8 +25,8 @@ def train(values: dict) -> None:
 
     torch.manual_seed(0)
     unset_hf_deepspeed_config()
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # as its own tests do
+    GradientState._reset_state()  # noqa: SLF001
     os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     run(TrainConfig(**values))
@@ -37,4 +37,4 @@ if __name__ == "__main__":
     for cell in cells:
         with contextlib.redirect_stderr(sys.stdout):
             train(cell)
-        print(f"done {cell['out']}", flush=True)
+        print(f"done {cell['out']}", flush=True)  # noqa: T201  # shown where the launch fails

@@ -53,7 +53,6 @@ def test_the_held_out_margin_rises(method, conditioning, base, tmp_path):
     after = margins(trainer.objective, trainer.score_held_out())
     rise = (after - before).double()
     error = rise.std() / len(rise) ** 0.5
-    print(f"{method} {conditioning}: {rise.mean():.3f} +- {error:.3f}")
     assert len(rise) == 32
     assert torch.isfinite(rise).all()
     assert rise.mean() > 3 * error
