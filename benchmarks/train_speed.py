@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"
@@ -35,8 +36,15 @@ ARCHITECTURE = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 4096,
 }
-OURS = {"method": "dpo", "beta": 0.1, "max_length": None, "draft_cap": None, "batch_size": 8, "row_tokens": 8192}
-CONTENDERS: dict[str, dict[str, dict[str, object]]] = {
+OURS: dict[str, Any] = {
+    "method": "dpo",
+    "beta": 0.1,
+    "max_length": None,
+    "draft_cap": None,
+    "batch_size": 8,
+    "row_tokens": 8192,
+}
+CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
     "TRL DPO, defaults": {"trl": {"per_device_train_batch_size": 8}},
     "TRL DPO, at its best": {
         "trl": {
@@ -74,12 +82,12 @@ def prepare(folder: Path, count: int) -> None:
     base.make_base(folder / "base", "bench", load_records(file), seed=0)
 
 
-def train_ours(folder: Path, options: dict[str, object]) -> None:
+def train_ours(folder: Path, options: dict[str, Any]) -> None:
     """One run of ours, from reading the data to the saved folder."""
     from scaled.config import TrainConfig
     from scaled.run import run
 
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "model": str(folder / "base"),
         "data": str(folder / "pairs.jsonl"),
         "out": str(folder / "out"),
@@ -92,10 +100,10 @@ def train_ours(folder: Path, options: dict[str, object]) -> None:
         "threads": 2,
         "tensorboard": False,
     }
-    run(TrainConfig(**(values | OURS | options)))  # type: ignore[arg-type]  # checked by TrainConfig
+    run(TrainConfig(**(values | OURS | options)))
 
 
-def train_trl(folder: Path, options: dict[str, object]) -> None:
+def train_trl(folder: Path, options: dict[str, Any]) -> None:
     """The same with TRL: read, train, save."""
     import torch
     from datasets import Dataset

@@ -116,7 +116,8 @@ def _run(config: TrainConfig, stop: StopWatch) -> str:
         return f"stopped ({trainer.stopped}) after update {done}, saved as {last}: start again to go on"
     barrier()
     if config.zero_stage == 3:
-        unset_hf_deepspeed_config()  # or transformers would partition every model that is made from here on
+        # Or transformers would partition every model that is made from here on.
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     chosen = Path(best) if best else checkpoints.checkpoint(out, len(ready.plan.updates))
     facts = Provenance(
         ready.source,

@@ -44,26 +44,27 @@ def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, t
         "data": str(shared_data / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"),
         "limit": 500,
         "validation_size": 20,
-        "max_length": 512,
-        "over_length": "cut_prompt,cut_responses",
+        "max_length": 256,
+        "over_length": "cut_prompt,cut_responses,drop",
         "out": str(tmp_path / "run"),
         "batch_size": 32,
         "row_tokens": 4096,
-        "max_updates": 2,
+        "max_updates": 1,
         "learning_rate": 1e-3,
         "warmup_ratio": 0,
         "precision": "float32",
         "gradient_checkpointing": False,
         "zero_stage": 0,
-        "threads": 2,
+        "threads": 1,
         "tensorboard": False,
     }
     run(TrainConfig(**values))
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert record["pairs"] == 480
+    assert record["pairs"] + record["pairs_cut_or_dropped"]["dropped_over_length"] == 480
+    assert record["pairs"] > 440
     assert record["pairs_cut_or_dropped"]["responses_cut"] > 100
-    assert [line["kind"] for line in lines] == ["update", "update", "validation"]
+    assert [line["kind"] for line in lines] == ["update", "validation"]
     assert lines[0]["plain_chosen_logratio"] == 0 or abs(lines[0]["plain_chosen_logratio"]) < 1e-3
     assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines)
     assert list((tmp_path / "run" / "reference").glob("*.safetensors"))

@@ -117,7 +117,6 @@ def test_ranks_zero_packing_and_checkpointing_do_not_change_the_trajectory(traje
             assert ours[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-4)
     difference = weights(other) - weights(reference)
     assert difference.norm() <= 1e-5 * weights(reference).norm()
-    print(f"{variant} on {ranks}: weights {difference.norm() / weights(reference).norm():.1e}")
 
 
 @pytest.mark.parametrize("name", ["kto", "lora"])
@@ -166,7 +165,7 @@ def test_a_lora_adapter_merges(trajectories):
 # --- one rank, disturbed at every kind of moment
 
 
-MOMENTS = random.Random(7)
+MOMENTS = random.Random(7)  # noqa: S311  # moments, not secrets
 CASES: list[dict[str, Any]] = [
     {"name": "whole", "at": "nothing", "when": 0},
     *({"name": f"micro-step-{n}", "at": "micro-step", "when": n} for n in sorted(MOMENTS.sample(range(1, 18), 3))),
