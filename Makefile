@@ -3,13 +3,14 @@
 #   make quick  the same within seconds         make bench  speed, measured side by side
 #   make theory every claim's verdict           make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
+#   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures test lint bench theory thorough mutation clean
+.PHONY: toy quick figures train-tiny test lint bench theory thorough mutation clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -19,6 +20,10 @@ quick: $(VENV)/.toy-ready
 
 figures: $(VENV)/.toy-ready
 	$(PY) -m paper_figures
+
+# The launcher calls `python3`, so the environment's own must come first.
+train-tiny: $(VENV)/.train-ready
+	PATH="$(abspath $(VENV))/bin:$$PATH" deepspeed --num_gpus 1 scaled/train.py --config scaled/configs/tiny.yaml
 
 test: lint
 	$(PY) -m pytest -n auto
@@ -52,9 +57,13 @@ $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[toy]'
 	touch $@
 
+$(VENV)/.train-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[train]'
+	touch $@
+
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[toy,scaled,theory,peers,dev]'
-	touch $@ $(VENV)/.toy-ready
+	$(PY) -m pip install --quiet --editable '.[toy,train,theory,peers,dev]'
+	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready
 
 clean:
 	rm -rf $(VENV) results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

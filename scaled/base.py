@@ -1,0 +1,87 @@
+"""A small base of our own: random weights of an architecture, and a tokenizer trained on the data. All offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
+
+from scaled.config import ConfigError
+from scaled.records import Record
+from scaled.templates import NAMED
+
+ARCHITECTURES = Path(__file__).parent / "configs" / "architectures"
+
+_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_VOCABULARY = 1024
+
+
+def architecture(name: str, **changes: Any) -> PreTrainedConfig:
+    """The numbers of a shipped architecture.
+
+    Raises:
+        ConfigError: no such architecture.
+    """
+    path = ARCHITECTURES / f"{name}.json"
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in ARCHITECTURES.glob("*.json")))
+        raise ConfigError(f"architecture = {name!r} must be one of {shipped}")
+    numbers = json.loads(path.read_text()) | changes
+    return AutoConfig.for_model(numbers.pop("model_type"), **numbers)
+
+
+def train_tokenizer(texts: Iterable[str], size: int = _VOCABULARY) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with ChatML turns; the same for the same texts in the same order."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(_SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        tokenizer_object=tokenizer,
+        eos_token=_SPECIAL[2],
+        pad_token=_SPECIAL[0],
+    )
+    made.chat_template = NAMED["chatml"]
+    return made
+
+
+def make_base(folder: Path, name: str, records: Iterable[Record], seed: int) -> None:
+    """Write tokenizer and random weights as a Hugging Face folder.
+
+    Args:
+        folder: made anew.
+        name: of the shipped architecture.
+        records: what the tokenizer is trained on.
+        seed: of the weights.
+    """
+    texts = [
+        text
+        for record in records
+        for text in (*(turn["content"] for turn in record["prompt"]), record["chosen"], record["rejected"])
+    ]
+    tokenizer = train_tokenizer(texts)
+    config = architecture(
+        name,
+        vocab_size=len(tokenizer),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    torch.set_rng_state(state)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,126 @@
+"""What one launch of tests runs on its one rank: trainings that are killed or disturbed, then started again.
+
+    deepspeed tests/launched_kills.py CASES.json
+
+The imports are done once; each training is a fork. CASES.json is
+``{"config": {...}, "root": folder, "cases": [{"name", "at", "when"}]}``: in case `name` the first
+process is disturbed at the `when`-th call of the point `at`, and a second one goes on undisturbed.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import deepspeed  # noqa: E402, F401  # imported once, before the forks
+import torch  # noqa: E402
+
+from scaled import checkpoints, trainer  # noqa: E402
+from scaled.config import TrainConfig  # noqa: E402
+from scaled.journal import Journal  # noqa: E402
+from scaled.run import run  # noqa: E402
+
+
+def kill(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminate(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def before(owner: object, name: str, when: int, action: Callable[..., None]) -> None:
+    """Run `action` before the `when`-th call of a method."""
+    method = getattr(owner, name)
+    calls = 0
+
+    def replaced(*arguments: object, **keywords: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == when:
+            action(*arguments)
+        return method(*arguments, **keywords)
+
+    setattr(owner, name, replaced)
+
+
+def half_a_line(journal: Journal, *_: object) -> None:
+    file = journal._file  # noqa: SLF001  # the line must be cut within
+    file.write('{"update": 3, "ki')
+    file.flush()
+    kill()
+
+
+def poison(model: torch.nn.Module, *_: object) -> None:
+    model.get_output_embeddings().weight.data.fill_(float("nan"))
+
+
+def fill_disk(*_: object) -> None:
+    """Files cannot grow beyond 1 MB from now on, as on a disk that is full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+
+
+POINTS = {
+    "micro-step": lambda when: before(trainer.PairTrainer, "compute_loss", when, kill),
+    "weights saved": lambda when: before(trainer.PairTrainer, "_save_optimizer_and_scheduler", when, kill),
+    "optimizer saved": lambda when: before(trainer.PairTrainer, "_save_rng_state", when, kill),
+    "manifest": lambda when: before(checkpoints, "complete", when, kill),
+    "pruning": lambda when: before(checkpoints, "discard", when, kill),
+    "journal": lambda when: before(Journal, "write", when, half_a_line),
+    "SIGTERM": lambda when: before(trainer.PairTrainer, "compute_loss", when, terminate),
+    "not a number": lambda when: before(trainer, "pair_losses", when, poison),
+    "full disk": lambda when: before(trainer.PairTrainer, "_save_checkpoint", when, fill_disk),
+    "nothing": lambda _: None,
+}
+
+
+def forked(values: dict, log: Path, at: str = "nothing", when: int = 0) -> int:
+    """Train in a process of its own; its exit code, or minus the signal that ended it."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    with log.open("a") as file, contextlib.suppress(BaseException):
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            POINTS[at](when)
+            print(run(TrainConfig(**values)), flush=True)  # noqa: T201  # the test reads the log
+            code = 0
+        except BaseException:  # noqa: BLE001  # the test reads the log
+            traceback.print_exc()
+    os._exit(code)
+
+
+def damage(out: Path, how: str) -> None:
+    """Cut off or corrupt the last checkpoint."""
+    last = checkpoints.existing(out)[0]
+    file = next(last.glob("global_step*/*optim_states.pt"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content[:-100] if how == "cut" else content)
+
+
+if __name__ == "__main__":
+    plan = json.loads(Path(sys.argv[-1]).read_text())
+    root = Path(plan["root"])
+    codes = {}
+    for case in plan["cases"]:
+        out = root / case["name"]
+        values = plan["config"] | case.get("set", {}) | {"out": str(out)}
+        log = root / f"{case['name']}.log"
+        first = forked(values, log, case["at"], case["when"])
+        left = [folder.name for folder in checkpoints.existing(out) if checkpoints.problem(folder) is None]
+        if "damage" in case:
+            damage(out, case["damage"])
+        second = forked(values, log) if case["at"] != "nothing" else None
+        codes[case["name"]] = {"first": first, "second": second, "left": left}
+    (root / "codes.json").write_text(json.dumps(codes))

@@ -1,0 +1,71 @@
+"""The page for TRL's users: its loop runs, its keys exist; and the trainer on real pairs."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from scaled.base import make_base
+from scaled.config import TrainConfig
+from scaled.records import load_records
+from scaled.run import run
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "from_trl.md").read_text()
+TINY = ROOT / "scaled" / "examples" / "tiny.jsonl"
+
+
+def test_the_loop_on_the_page_learns(tmp_path, capsys):
+    make_base(tmp_path / "base", "tiny-llama", load_records(TINY), seed=1)
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(TINY.read_text().splitlines(keepends=True)[:48]))
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(code, {"name": str(tmp_path / "base"), "data": str(data)})  # noqa: S102  # our own page
+    first, *_, last = (eval(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{"))  # noqa: S307
+    assert first["plain_chosen_logratio"] == 0
+    assert last["margin"] > first["margin"] + 1
+    assert last["loss"] < first["loss"]
+
+
+def test_every_key_on_the_page_exists():
+    known = {option.name for option in fields(TrainConfig)}
+    rows = [row.split("|")[2] for row in PAGE.splitlines() if row.startswith("| `") and "logps" not in row]
+    configuration = "\n".join(rows[: next(i for i, row in enumerate(rows) if "chosen_reward" in row)])
+    for key in re.findall(r"`([a-z_]+)(?::[^`]*)?`", configuration):
+        assert key in known or key in {"symmetric", "cut_responses"}, key
+
+
+def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, tmp_path):
+    values = {
+        "model": "random",
+        "architecture": "tiny-llama",
+        "data": str(shared_data / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"),
+        "limit": 500,
+        "validation_size": 20,
+        "max_length": 256,
+        "over_length": "cut_prompt,cut_responses,drop",
+        "out": str(tmp_path / "run"),
+        "batch_size": 32,
+        "row_tokens": 4096,
+        "max_updates": 1,
+        "learning_rate": 1e-3,
+        "warmup_ratio": 0,
+        "precision": "float32",
+        "gradient_checkpointing": False,
+        "zero_stage": 0,
+        "threads": 1,
+        "tensorboard": False,
+    }
+    run(TrainConfig(**values))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert record["pairs"] + record["pairs_cut_or_dropped"]["dropped_over_length"] == 480
+    assert record["pairs"] > 440
+    assert record["pairs_cut_or_dropped"]["responses_cut"] > 100
+    assert [line["kind"] for line in lines] == ["update", "validation"]
+    assert lines[0]["plain_chosen_logratio"] == 0 or abs(lines[0]["plain_chosen_logratio"]) < 1e-3
+    assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines)
+    assert list((tmp_path / "run" / "reference").glob("*.safetensors"))
+    assert (tmp_path / "run" / "model" / "chat_template.jinja").exists()

@@ -1,0 +1,115 @@
+"""Twenty updates of plain DPO against TRL's DPOTrainer: losses and weights, on the same data in the same order."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scaled.base import make_base
+from scaled.config import TrainConfig
+from scaled.records import load_records
+from scaled.run import run
+from scaled.templates import NAMED
+
+pytestmark = pytest.mark.trl
+
+TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
+UPDATES, BATCH = 20, 8
+
+
+@pytest.fixture
+def base(tmp_path) -> Path:
+    """A small random model; its template ends a reply with its end-of-turn token and nothing after it."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "base"
+    make_base(folder, "tiny-llama", load_records(TINY), seed=3)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = NAMED["plain"]
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def our_run(base: Path, out: Path) -> tuple[list[float], dict]:
+    run(
+        TrainConfig(
+            model=str(base),
+            data=str(TINY),
+            limit=UPDATES * BATCH,
+            validation_size=0,
+            out=str(out),
+            method="dpo",
+            conditioning="none",
+            beta=0.2,
+            max_length=512,
+            draft_cap=None,
+            batch_size=BATCH,
+            row_tokens=300,
+            epochs=1,
+            shuffle=False,
+            learning_rate=1e-3,
+            warmup_ratio=0,
+            final_lr_ratio=1,
+            precision="float32",
+            gradient_checkpointing=False,
+            zero_stage=0,
+            threads=1,
+            tensorboard=False,
+        )
+    )
+    losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return losses, load_file(out / "model" / "model.safetensors")
+
+
+def trl_run(base: Path, out: Path) -> tuple[list[float], dict]:
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    records = load_records(TINY)[: UPDATES * BATCH]
+    rows = [
+        {
+            "prompt": record["prompt"],
+            "chosen": [{"role": "assistant", "content": record["chosen"]}],
+            "rejected": [{"role": "assistant", "content": record["rejected"]}],
+        }
+        for record in records
+    ]
+    trainer = DPOTrainer(
+        AutoModelForCausalLM.from_pretrained(base),
+        args=DPOConfig(
+            output_dir=str(out),
+            beta=0.2,
+            learning_rate=1e-3,
+            lr_scheduler_type="constant",
+            weight_decay=0.01,
+            per_device_train_batch_size=BATCH,
+            num_train_epochs=1,
+            train_sampling_strategy="sequential",
+            logging_steps=1,
+            save_strategy="no",
+            bf16=False,
+            use_cpu=True,
+            gradient_checkpointing=False,
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=AutoTokenizer.from_pretrained(base),
+    )
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return losses, {name: value.detach() for name, value in trainer.model.state_dict().items()}
+
+
+def test_twenty_updates_of_plain_dpo_are_trls(base, tmp_path):
+    ours, our_weights = our_run(base, tmp_path / "ours")
+    theirs, their_weights = trl_run(base, tmp_path / "theirs")
+    assert len(ours) == len(theirs) == UPDATES
+    assert ours[0] == pytest.approx(0.6931, abs=1e-4)
+    assert ours[-1] < 0.5
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-5, atol=1e-5)
+    for name, weight in our_weights.items():
+        torch.testing.assert_close(weight, their_weights[name], rtol=1e-5, atol=1e-5)
