@@ -15,7 +15,12 @@ from one_pass_pairs import SPECIAL_TOKENS
 
 
 def make_trainer(
-    model: PreTrainedModel, pairs: Sequence[PreferencePair], *, max_length: int | None, checkpointing: bool, folder: Path
+    model: PreTrainedModel,
+    pairs: Sequence[PreferencePair],
+    *,
+    max_length: int | None,
+    checkpointing: bool,
+    folder: Path,
 ) -> Any:
     """TRL 1.16's trainer with its defaults but for those that both sides share.
 
