@@ -1,19 +1,23 @@
 # Each target sets up all it needs on a fresh machine and is quick when repeated.
 #   make toy    draw the intuition plots        make test   everything CI checks
 #   make quick  the same within seconds         make bench  speed, measured side by side
+#   make figures  the paper's figures and tables, from what results/ holds
 VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick test lint bench clean
+.PHONY: toy quick figures test lint bench clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
 
 quick: $(VENV)/.toy-ready
 	$(PY) toy/run.py --quick
+
+figures: $(VENV)/.toy-ready
+	$(PY) -m paper_figures
 
 test: lint
 	$(PY) -m pytest -n auto

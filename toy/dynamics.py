@@ -151,8 +151,8 @@ def draw(results: dict[str, Any]) -> Figure:
         figure,
         "Training dynamics in Figure 2's form: INS' accuracy and margin do not tell what the deployed policy is worth",
         f"Mean and standard error over {results['datasets']} datasets ({sample}). Accuracy and margin let an INS "
-        "policy see the other response; the right column is the policy without it. R-DPO is DPO where, as here, "
-        "lengths are equal.",
+        "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
+        "where, as here, lengths are equal.",
     )
     return figure
 

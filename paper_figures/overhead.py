@@ -1,0 +1,48 @@
+"""What INS-DPO costs over DPO: the ratios of our result files that Tables 5 and 7 show."""
+
+from __future__ import annotations
+
+from math import hypot
+
+from paper_figures.measured import Results
+from paper_figures.table import Cell
+
+MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
+HOW = (
+    "Ours: not run here. A ratio is taken of two files, `results/cost/MODEL/dpo.json` and"
+    " `results/cost/MODEL/ins-dpo.json`, measured side by side; the benchmark that writes them is not built yet."
+)
+
+
+def ratio(results: Results, model: str, metric: str) -> tuple[float, float | None] | None:
+    """INS-DPO's cost over DPO's, and its standard error where both have one; None where either is missing.
+
+    The error is the first-order one of a quotient of independent numbers.
+    """
+    ins, dpo = results.get((model, "ins-dpo", metric)), results.get((model, "dpo", metric))
+    if ins is None or dpo is None or dpo.value <= 0:
+        return None
+    quotient = ins.value / dpo.value
+    if ins.se is None or dpo.se is None:
+        return quotient, None
+    return quotient, hypot(ins.se / dpo.value, quotient * dpo.se / dpo.value)
+
+
+def ratio_cell(results: Results, model: str, metric: str) -> Cell:
+    """``1.18×`` and its standard error, or that it was not run."""
+    found = ratio(results, model, metric)
+    if found is None:
+        return Cell("not run here", quiet=True)
+    return Cell(f"{found[0]:.2f}×", small="" if found[1] is None else f"±{found[1]:.2f}")
+
+
+def prompt_share(overhead: float) -> float:
+    """How many times as long as a response a prompt must be for an overhead to be that of the tokens alone.
+
+    Two plain rows have 2x + w + l tokens and two cross-conditioned ones 2x + 2w + 2l; with w = l the
+    ratio is (x + 2w) / (x + w), so that x / w = (2 - ratio) / (ratio - 1).
+
+    >>> prompt_share(1.25)
+    3.0
+    """
+    return (2 - overhead) / (overhead - 1)

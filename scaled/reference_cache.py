@@ -1,0 +1,287 @@
+"""Files of reference log-probs, under a key of everything that the numbers depend on.
+
+A file carries its key and a checksum of its numbers, so what is read is either what was asked for,
+whole, or nothing. Files appear under their name only when they are complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from inspo.conditioning import LogpRequest, Role
+from inspo.pairs import PreferencePair
+from inspo.sequences import Separator
+from scaled.data import fingerprint
+from scaled.models import causal_lm
+
+logger = logging.getLogger(__name__)
+
+Key = dict[str, str]
+"""What the numbers depend on: the name of each part, and its value or a hash of it, in readable order."""
+
+Span = tuple[int, int]
+
+FORMAT = "1"
+"""Counted up whenever the same key would mean other numbers or another layout."""
+
+_NOT_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+
+
+def reference_key(
+    model: nn.Module,
+    pairs: Iterable[PreferencePair],
+    requests: Sequence[LogpRequest],
+    *,
+    separator: Separator,
+    draft_cap: int | None,
+    eos_ids: Sequence[int],
+    template: str,
+    weights: str | None = None,
+) -> Key:
+    """Everything that the log-probs of a data set depend on.
+
+    Truncation is in the tokens, which are hashed as they are scored. Where no request has a context,
+    separator and draft cap touch nothing, so objectives that differ in them alone share a file.
+
+    Args:
+        model: the reference policy, not wrapped.
+        pairs: the data, after cutting to its limits.
+        requests: the log-probs.
+        separator: tokens around a context.
+        draft_cap: longest context in tokens, or None.
+        eos_ids: end-of-turn tokens that are left out of the sums; empty where all tokens count.
+        template: identity of the chat template.
+        weights: :func:`weights_digest` where it is known; None computes it.
+
+    Raises:
+        ValueError: weights that are not all here (ZeRO-3).
+    """
+    context = any(request.context is not None for request in requests)
+    return {
+        "format": FORMAT,
+        "weights": weights_digest(model) if weights is None else weights,
+        "configuration": _configuration_digest(model),
+        "adapters": _adapters(model),
+        "dtype": _dtype(model),
+        "data": fingerprint(pairs),
+        "template": template,
+        "separator": f"{list(separator.before_context)} {list(separator.before_target)}" if context else "no context",
+        "draft_cap": str(draft_cap) if context else "no context",
+        "left_out_at_end": str(sorted(eos_ids)),
+        "requests": ", ".join(map(request_name, requests)),
+    }
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Sha256 of every parameter and buffer: name, dtype, shape and bytes, one tensor at a time.
+
+    Raises:
+        ValueError: weights that are partitioned over ranks (ZeRO-3) or without data.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict(keep_vars=True).items():  # ZeRO-3 marks its parameters
+        if not isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor!r}".encode())
+            continue
+        if tensor.is_meta or hasattr(tensor, "ds_id"):
+            raise ValueError(
+                f"the weights of {name} are not on this rank: take weights_digest(model) before DeepSpeed wraps the "
+                "model, and pass it as weights="
+            )
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _configuration_digest(model: nn.Module) -> str:
+    config = causal_lm(model).config
+    parts = {name: value for name, value in config.to_dict().items() if name not in _NOT_ARCHITECTURE}
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return f"{config.model_type} {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _adapters(model: nn.Module) -> str:
+    """Which PEFT adapters are at work; the weights alone do not tell whether they are switched off."""
+    states = {
+        "off" if module.disable_adapters else f"{module.active_adapters} {module.merged}"
+        for module in model.modules()
+        if hasattr(module, "disable_adapters") and hasattr(module, "active_adapters") and hasattr(module, "merged")
+    }
+    return ", ".join(sorted(states)) or "none"
+
+
+def _dtype(model: nn.Module) -> str:
+    policy = causal_lm(model)
+    device = policy.device.type
+    under = f" under autocast to {torch.get_autocast_dtype(device)}" if torch.is_autocast_enabled(device) else ""
+    return f"{policy.dtype}{under}".replace("torch.", "")
+
+
+def request_name(request: LogpRequest) -> str:
+    """``chosen``, or ``chosen given rejected``: names in keys and files."""
+    return request.target.value + ("" if request.context is None else f" given {request.context.value}")
+
+
+def _request(name: str) -> LogpRequest:
+    target, _, context = name.partition(" given ")
+    return LogpRequest(Role(target), Role(context) if context else None)
+
+
+def key_digest(key: Key) -> str:
+    """Sha256 of a key, in hexadecimal."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Numbers of consecutive pairs.
+
+    Attributes:
+        sums: for each request, (N,) log-probs in nats, summed over the counted tokens.
+        lengths: for each request, (N,) int64, counted tokens.
+    """
+
+    sums: Mapping[LogpRequest, Tensor]
+    lengths: Mapping[LogpRequest, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.sums.values())))
+
+    @classmethod
+    def join(cls, parts: Sequence[Columns]) -> Columns:
+        """The numbers of several runs of pairs, one after another."""
+        requests = list(parts[0].sums)
+        return cls(
+            {request: torch.cat([part.sums[request] for part in parts]) for request in requests},
+            {request: torch.cat([part.lengths[request] for part in parts]) for request in requests},
+        )
+
+
+class Damaged(ValueError):  # noqa: N818  # a state of a file that callers deal with
+    """A cache file that cannot be used: unreadable, cut short, changed, or made for something else."""
+
+
+def write_columns(path: Path, key: Key, columns: Columns, span: Span) -> None:
+    """Write numbers of the pairs ``span[0]:span[1]``. The file appears whole or not at all."""
+    tensors = {f"sums: {request_name(request)}": tensor for request, tensor in columns.sums.items()}
+    tensors |= {f"lengths: {request_name(request)}": tensor for request, tensor in columns.lengths.items()}
+    metadata = {"key": json.dumps(key), "span": json.dumps(span), "checksum": _checksum(tensors)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    save_file(tensors, unfinished, metadata)
+    unfinished.replace(path)
+
+
+def read_columns(path: Path, key: Key, span: Span) -> Columns:
+    """Read what :func:`write_columns` wrote.
+
+    Raises:
+        Damaged: anything but the whole numbers of this key and span, saying what is wrong.
+    """
+    tensors: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118  # not a dictionary
+                # A copy: the file is mapped, and training must not read what becomes of it later.
+                tensors[name] = file.get_tensor(name).clone()
+        found, found_span = json.loads(metadata["key"]), tuple(json.loads(metadata["span"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise Damaged(f"{path}: not a whole reference cache: {error}") from error
+    if metadata.get("checksum") != _checksum(tensors):
+        raise Damaged(f"{path}: the numbers differ from their checksum")
+    if different := [part for part in {**key, **found} if key.get(part) != found.get(part)]:
+        part = different[0]
+        raise Damaged(
+            f"{path}: made for other {' and '.join(different)}: "
+            f"{part} is {_short(found.get(part))} there and {_short(key.get(part))} here"
+        )
+    if found_span != span:
+        raise Damaged(f"{path}: holds the pairs {found_span}, not {span}")
+    names = [name.removeprefix("sums: ") for name in tensors if name.startswith("sums: ")]
+    return Columns(
+        {_request(name): tensors[f"sums: {name}"] for name in names},
+        {_request(name): tensors[f"lengths: {name}"] for name in names},
+    )
+
+
+def _short(value: str | None) -> str:
+    return "not given" if value is None else value if len(value) <= 80 else f"{value[:24]}..."
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class CacheFolder:
+    """The cache of one key in a folder: one finished file, and shards until it is there.
+
+    Attributes:
+        file: where the finished numbers are.
+    """
+
+    def __init__(self, folder: Path, key: Key, pairs: int) -> None:
+        name = f"reference-{key_digest(key)[:20]}"
+        self.file = folder / f"{name}.safetensors"
+        self._key, self._span = key, (0, pairs)
+        self._shards = folder / f"{name}.shards"
+
+    def read(self) -> Columns | None:
+        """The finished numbers, or None where there are none that can be used."""
+        return self._usable(self.file, self._span)
+
+    def read_shard(self, span: Span) -> Columns | None:
+        """The numbers of some pairs from an unfinished pass, or None."""
+        return self._usable(self._shard(span), span)
+
+    def write_shard(self, span: Span, columns: Columns) -> None:
+        """Keep the numbers of some pairs."""
+        write_columns(self._shard(span), self._key, columns, span)
+
+    def finish(self, spans: Sequence[Span], about: Mapping[str, str]) -> None:
+        """Join the shards into the finished file, with the key beside it in JSON, and delete them.
+
+        Raises:
+            ValueError: a shard that another rank should have written.
+        """
+        parts = []
+        for span in spans:
+            part = self.read_shard(span)
+            if part is None:
+                raise ValueError(f"{self._shard(span)} is missing: the cache's folder must be shared by all ranks")
+            parts.append(part)
+        write_columns(self.file, self._key, Columns.join(parts), self._span)
+        sidecar = {"key": self._key, "pairs": self._span[1], **about}
+        self.file.with_suffix(".json").write_text(json.dumps(sidecar, indent=2) + "\n", encoding="utf-8")
+        for leftover in self._shards.iterdir():
+            leftover.unlink()
+        self._shards.rmdir()
+
+    def _shard(self, span: Span) -> Path:
+        return self._shards / f"{span[0]:08d}-{span[1]:08d}.safetensors"
+
+    def _usable(self, path: Path, span: Span) -> Columns | None:
+        if not path.exists():
+            return None
+        try:
+            return read_columns(path, self._key, span)
+        except Damaged as error:
+            logger.warning("computing again: %s", error)
+            return None

@@ -1,0 +1,99 @@
+"""D.2's filters: what each one drops, and what it counts."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from tiny_tokenizers import tiny_tokenizer
+
+from scaled.filters import CachedVerdicts, Filters, filter_records
+from scaled.records import load_records
+
+ONLY_CLEAN = Filters(duplicates=False, most_tokens=None, least_tokens=0, least_margin=None)
+
+
+def rows(*replies, **columns):
+    return load_records([{"prompt": "Q", "chosen": c, "rejected": r, **columns} for c, r in replies])
+
+
+def names(records):
+    return [record["record"] for record in records]
+
+
+def test_each_step_is_counted_in_order_and_logged(caplog):
+    """Six of seven records each fall to one step; tokens are bytes here, so lengths are characters."""
+    tokenizer = tiny_tokenizer(["a"], vocab_size=1)
+    data = rows(("a" * 9, ""), ("b" * 9, "b" * 9 + " "), ("c" * 9, "d"), ("c" * 9, "d"), ("e" * 99, "f"), ("g", "h"))
+    data += rows(("bad" * 3, "i"), ("j" * 9, "k"), ("l" * 9, "m"))
+    for number, record in enumerate(data):
+        record["record"] = str(number)
+        record["score_chosen"], record["score_rejected"] = (0.4 if number == 7 else 0.5), 0.0
+    filters = Filters(most_tokens=50, least_tokens=5, is_safe=lambda _turns, reply: "bad" not in reply)
+    with caplog.at_level(logging.INFO):
+        kept, dropped = filter_records(data, filters, tokenizer)
+    assert names(kept) == ["2", "8"]  # sigma(.4) = .599 < .6 < sigma(.5) = .622
+    assert dropped == {"empty": 1, "equal": 1, "duplicate": 1, "length": 2, "unsafe": 1, "margin": 1}
+    assert list(dropped) == ["empty", "equal", "duplicate", "length", "unsafe", "margin"]
+    assert "filter length: 2 dropped, 4 kept" in caplog.text
+
+
+def test_length_drops_either_too_long_and_both_too_short():
+    """D.2: drop if either > most or both < least; the limits themselves stay."""
+    tokenizer = tiny_tokenizer(["a"], vocab_size=1)
+    data = rows(("a" * 6, "b"), ("a", "b" * 6), ("a" * 2, "b" * 3), ("a" * 5, "b"), ("a", "b" * 2))
+    kept, _ = filter_records(data, Filters(most_tokens=5, least_tokens=3, least_margin=None), tokenizer)
+    assert names(kept) == ["3", "4"]
+
+
+def test_filters_that_are_off_do_nothing():
+    data = rows(("a", "b"), ("a", "b"))
+    kept, dropped = filter_records(data, ONLY_CLEAN)
+    assert kept == data
+    assert dropped == {"empty": 0, "equal": 0}
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (Filters(least_margin=None), "give the policy's tokenizer"),
+        (Filters(most_tokens=None, least_tokens=0), "^record 1: the margin filter needs score_chosen"),
+    ],
+)
+def test_what_a_filter_needs(filters, message):
+    with pytest.raises(ValueError, match=message):
+        filter_records(rows(("a", "b")), filters)
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match=r"no record passes the filters; dropped: {'empty': 1, 'equal': 0}"):
+        filter_records(rows(("a", "")), ONLY_CLEAN)
+    with pytest.raises(ValueError, match="least_margin = 60"):
+        Filters(least_margin=60)
+    with pytest.raises(ValueError, match="least_tokens = 4096"):
+        Filters(least_tokens=4096)
+
+
+def test_verdicts_are_asked_for_once_and_survive_an_interruption(tmp_path):
+    asked = []
+
+    def is_safe(_turns, reply):
+        asked.append(reply)
+        return reply != "bad"
+
+    data, path = rows(("a", "bad"), ("a", "b")), tmp_path / "verdicts" / "guard.jsonl"
+    filters = Filters(False, None, 0, CachedVerdicts(is_safe, path, "guard-1"), None)
+    assert names(filter_records(data, filters)[0]) == ["2"]
+    assert asked == ["a", "bad", "b"]
+    with path.open("a") as file:
+        file.write('{"reply": "cut sho')
+    again = CachedVerdicts(is_safe, path, "guard-1")
+    assert [again(data[0]["prompt"], reply) for reply in ("a", "bad", "b")] == [True, False, True]
+    assert len(asked) == 3
+    CachedVerdicts(is_safe, path, "guard-2")(data[0]["prompt"], "a")
+    assert len(asked) == 4
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 4
+    path.write_text("{}\n")
+    with pytest.raises(ValueError, match=r"guard.jsonl: line 1 is not a verdict"):
+        CachedVerdicts(is_safe, path, "guard-1")

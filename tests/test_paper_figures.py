@@ -1,0 +1,503 @@
+"""``python -m paper_figures``: the paper's numbers, what they contradict, ours beside them, and the files."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspo.conditioning import Conditioning
+from inspo.losses import METHODS
+from paper_figures import claims, commands, figure_1, figure_2, overhead, table_1, table_2
+from paper_figures.__main__ import main
+from paper_figures.as_text import latex, markdown
+from paper_figures.beside import noise_note, our_cells, within
+from paper_figures.measured import Measured, load
+from paper_figures.printed import arrows, parse, read
+from paper_figures.report import ITEMS
+from paper_figures.table import Cell, Row, Table
+from paper_figures.transcribed import Terms, dpo, orpo
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES = [name for name in ITEMS if name.startswith("table")]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Everything, from an empty folder of results."""
+    out = tmp_path_factory.mktemp("paper")
+    assert main(["--out", str(out), "--results", str(out / "nothing")]) == 0
+    return out
+
+
+def result(folder, model="llama-3-8b", run="ins-dpo", kind="eval", **changes):
+    """Write one result file; `changes` replace its facts, or those of its only metric."""
+    metric = {"metric": "alpaca_eval_lc", "value": 41.26, "se": 1.4, "n": 805, "judge": "gpt-4-1106-preview"}
+    metric |= {name: value for name, value in changes.items() if name in metric}
+    facts = {"model": model, "run": run, "seed": 0, "config_hash": "5f0c", "metrics": [metric]}
+    facts |= {name: value for name, value in changes.items() if name in facts}
+    path = folder / kind / model / f"{run}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts))
+    return path
+
+
+def lines(text, start):
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+# The paper's numbers
+
+
+def test_every_cell_is_the_papers(shared_data):
+    """Each table's values and arrows, row by row, in the order in which the paper's text has them."""
+    text = (shared_data.parent / "paper" / "inspo_paper.md").read_text()
+    printed = [
+        re.sub(r"<[^>]+>", " ", html.unescape(table)).split() for table in re.findall(r"<table>.*?</table>", text)
+    ]
+    words = dict(zip((1, 2, 3, 4, 5, 6, 7), printed, strict=True))
+    for number in (2, 3, 4, 7):
+        theirs = [word for word in words[number] if re.fullmatch(r"[↑↓-]?\d+\.\d+×?", word)]
+        rows = read(number).rows
+        if number == 2:  # there the two models stand side by side
+            half = len(rows) // 2
+            rows = [row for pair in zip(rows[:half], rows[half:], strict=True) for row in pair]
+        assert [word for row in rows for cell in row["cells"].values() for word in cell.split()] == theirs
+    five = [cell for pair in zip(*(row["cells"].values() for row in read(5).rows), strict=True) for cell in pair]
+    assert five == [word for word in words[5] if re.fullmatch(r"\+\d+%|\d+|No", word)]
+
+
+def test_single_cells_read_by_eye():
+    """Copied by hand from the paper's pages."""
+    expected = {
+        (2, "mistral-7b", "ins-ipo", "alpaca_eval_lc"): ("28.8", "↑8.5"),
+        (2, "mistral-7b", "rrhf", "alpaca_eval_lc"): ("25.3", ""),
+        (2, "mistral-7b", "ins-simpo", "alpaca_eval_wr"): ("34.5", "↓0.1"),
+        (2, "llama-3-8b", "ins-orpo", "alpaca_eval_wr"): ("40.3", "↑12.9"),
+        (2, "llama-3-8b", "ins-orpo", "mt_bench_gpt_4"): ("8.0", "-0.0"),
+        (3, "llama-3-8b", "ins-dpo-2048-50", "arena_hard_sc"): ("33.1", ""),
+        (3, "llama-3-8b", "ins-dpo", "alpaca_eval_lc"): ("40.5", ""),
+        (4, "mistral-7b", "averaged-dpo", "arena_hard_wr"): ("25.7", "↑9.4"),
+        (5, "unstated", "ins-dpo", "training_overhead"): ("+21%", ""),
+        (7, "gemma-2-9b", "ins-dpo", "memory"): ("1.20×", ""),
+    }
+    for (number, *key), (text, arrow) in expected.items():
+        cell = read(number).cells[tuple(key)]
+        assert (cell.text, cell.arrow) == (text, arrow)
+
+
+def test_cells_are_read_exactly():
+    row = {"model": "m", "run": "r", "base": "b"}
+    assert parse(2, row, "x", "29.9 ↑3.1").delta == Decimal("3.1")
+    assert parse(2, row, "x", "24.7 ↓0.2").delta == Decimal("-0.2")
+    assert parse(2, row, "x", "44.5 -0.0").delta == 0
+    assert parse(7, row, "x", "1.18×").value == Decimal("1.18")
+    assert parse(5, row, "x", "No").value is None
+
+
+# What the paper's numbers say about each other
+
+
+def test_all_printed_arrows_are_differences_of_printed_cells():
+    """10 metrics times 5 methods in Table 2, 3 metrics times 6 strategies in Table 4."""
+    assert [len(arrows([read(number)])) for number in (2, 4)] == [50, 18]
+    assert claims.wrong_arrows(read(2)) == claims.wrong_arrows(read(4)) == []
+
+
+def test_a_wrong_arrow_would_be_found():
+    table = read(4)
+    key = ("mistral-7b", "ins-dpo", "arena_hard_wr")
+    table.cells[key] = parse(4, {"model": key[0], "run": key[1], "base": "dpo"}, key[2], "23.9 ↑7.5")
+    (sentence,) = claims.wrong_arrows(table)
+    assert sentence == "INS-DPO on Mistral-7B, Arena-Hard WR: 23.9 against 16.3 is printed as ↑7.5."
+
+
+def test_the_same_setting_has_other_numbers_in_table_3():
+    tables = {number: read(number) for number in claims.TABLES}
+    (against_3,) = claims.elsewhere(tables, 2)
+    assert "LC 40.3 here and 40.5 there" in against_3
+    assert "WR 41.1 here and 39.9 there" in against_3
+    assert "Arena-Hard WR 35.3 here and 35.9 there" in against_3
+    (against_both,) = claims.elsewhere(tables, 3)
+    assert "Table 2 and Table 4" in against_both
+
+
+# A piece of each sentence expected, worked out by hand from the tables.
+CONTRADICTIONS = {
+    1: ["announce 6 methods; the table has 5"],
+    2: [
+        "0.6 to 8.5; outside are 4 of 10: +0.1 (INS-ORPO on Mistral-7B), -0.1 (INS-R-DPO",
+        "0.7 to 7.6; outside are 1 of 10: -0.3 (INS-ORPO on Llama-3-8B)",
+        "AlpacaEval 2 WR at 3 to 6; outside are 1 of 4: -0.1 (INS-SimPO on Mistral-7B)",  # +6.1 rounds to 6
+        "Arena-Hard WR at 2 to 3; outside are 1 of 4: +7.6 (INS-DPO on Mistral-7B)",  # +3.4 rounds to 3
+        "0.1 to 0.2; outside are 4 of 20: -0.1",
+        "ahead in 2 of 10 columns: Mistral-7B MT-Bench, GPT-4 (INS-IPO 7.9, 7.7)",
+        "announces Arena-Hard SC",
+        "differs from Table 3",
+    ],
+    3: [
+        "best AlpacaEval 2 LC as 40.3; the table's is 40.5",
+        "not in 3 of 12 cases: AlpacaEval 2 LC at 1024 (best at 50%)",
+        "by 2.6 in Arena-Hard WR; the rows differ by 3.3 (30%), 3.1 (40%), 2.5 (50%), 3.7 (no cap)",
+        "differs from Table 2 and Table 4",
+    ],
+    4: ["raw quality; another is ahead in 4 of 4 columns: Mistral-7B AlpacaEval 2 WR (Averaged 29.7, 29.4)", "Table 3"],
+    5: ["2048 for DPO", "(+18%, +22%, +25%), nor their mean, +21.7%, rounded"],
+    7: [],
+}
+
+
+@pytest.mark.parametrize("number", CONTRADICTIONS)
+def test_contradictions(number):
+    found = claims.contradictions(number)
+    assert len(found) == len(CONTRADICTIONS[number])
+    for sentence, expected in zip(found, CONTRADICTIONS[number], strict=True):
+        assert expected in sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("quoted", {"value": "7.5"}),
+        ("best", {"value": "1.0"}),
+        ("overhead", {"low": "17"}),
+        ("difference", {"value": "2.7"}),
+        ("constant", {"value": "1024"}),
+        ("reported", {"metric": "memory"}),
+    ],
+)
+def test_each_check_notices_a_claim_that_does_not_hold(kind, changes):
+    entries = json.loads((claims.FOLDER / "claims.json").read_text())
+    claim = next(entry for entry in entries if entry["kind"] == kind) | changes
+    assert claims.CHECKS[kind](claim, {number: read(number) for number in claims.TABLES})
+
+
+@pytest.mark.parametrize("value", ["2.5", "3.7"])
+def test_a_difference_that_some_row_has_is_no_contradiction(value):
+    entries = json.loads((claims.FOLDER / "claims.json").read_text())
+    claim = next(entry for entry in entries if entry["kind"] == "difference") | {"value": value}
+    assert claims.CHECKS["difference"](claim, {3: read(3)}) is None
+
+
+def test_arrows_within_two_standard_errors():
+    """Table 2, AlpacaEval: |arrows| sorted are 0, 0, .1, .1, .1, .2, .6, 1.8, 2.1 | 3.1, ...: 9 up to 2 x 1.3 = 2.6;
+    3.1, 3.1, 3.2 more up to 2 sqrt(2) 1.3 = 3.68. Arena-Hard: .3, .7, 1.9 up to 2 x 2 / 1.96 = 2.04;
+    2.1, 2.3, 2.3, 2.7 more up to sqrt(2) 2.04 = 2.89."""
+    cells = [cell for cell in arrows([read(2)]) if cell.metric.startswith("alpaca")]
+    for error in (1.14, 1.3, 1.54):
+        assert (within(cells, 2 * error), within(cells, 2 * 2**0.5 * error)) == (9, 12)
+    note = noise_note(read(2))
+    assert "9 of 20 arrows within two standard errors of one score, 12 within two" in note
+    assert "3 of 10 arrows within two standard errors of one score, 7 within two" in note
+    assert "15 of 20 arrows are at most 0.1" in note
+
+
+def test_raw_gains_without_length_controlled_ones():
+    """Llama-3-8B: DPO 0.0 and +3.2, R-DPO -0.1 and +6.0, SimPO 0.0 and +6.1; on Mistral none."""
+    note = table_2.length_note(read(2))
+    assert re.findall(r"(\S+) on (\S+) \(LC (\S+), WR (\S+)\)", note) == [
+        ("R-DPO", "Llama-3-8B", "-0.1", "+6.0"),
+        ("DPO", "Llama-3-8B", "0.0", "+3.2"),
+        ("SimPO", "Llama-3-8B", "0.0", "+6.1"),
+    ]
+
+
+def test_tokens_alone_explain_the_overhead_only_with_long_prompts():
+    """x = 3, w = l = 1: plain rows 2x + w + l = 8, crossed ones 2x + 2w + 2l = 10, a ratio of 1.25."""
+    assert overhead.prompt_share(10 / 8) == pytest.approx(3)
+
+
+# Table 1 against the code
+
+
+@pytest.mark.parametrize("method", table_1.PRINTED)
+@pytest.mark.parametrize("conditioning", [Conditioning.NONE, Conditioning.SYMMETRIC])
+def test_table_1_is_what_the_code_computes(method, conditioning):
+    distance, agrees = table_1.difference(method, conditioning)
+    assert agrees
+    assert distance < 1e-9
+
+
+def test_table_1_would_show_a_reversed_sign(monkeypatch):
+    original = METHODS["dpo"]
+    reversed_sign = type(original)(
+        lambda pairs, **options: original.loss(pairs.swapped(), **options),
+        original.score,
+        needs_reference=True,
+        needs_length=False,
+    )
+    monkeypatch.setitem(METHODS, "dpo", reversed_sign)
+    assert not table_1.difference("dpo", Conditioning.SYMMETRIC)[1]
+    assert r"$\times$" in table_1.make().files["table_1.md"].decode()
+
+
+def test_the_transcription_by_hand():
+    """DPO: rho_w - rho_l = (-2 + 3) - (-4 + 4) = 1, so log(1 + e^-0.5). ORPO with p = 1/2 each: log 2 + lam log 2."""
+    terms = Terms(*(np.array([value]) for value in (-2.0, -4.0, -3.0, -4.0, 1.0, 1.0)))
+    assert dpo(terms, beta=0.5) == pytest.approx(np.log1p(np.exp(-0.5)))
+    half = Terms(*(np.array([value]) for value in (3 * np.log(0.5), 5 * np.log(0.5), 0.0, 0.0, 3.0, 5.0)))
+    assert orpo(half, lam=0.7) == pytest.approx(1.7 * np.log(2))
+
+
+def test_formulas_name_the_context_on_the_policys_side_only():
+    for method in table_1.PRINTED:
+        assert r"\mathbf" not in table_1.formula(method, ins=False)
+        formula = table_1.formula(method, ins=True)
+        assert formula.count(r"x,\mathbf{y}_\mathbf{\ell}") == formula.count(r"_w\mid x,")
+        assert r"\pi_{\mathrm{ref}}(y_w\mid x," not in formula
+
+
+# Figures
+
+
+def test_figure_1s_token_counts():
+    """x 100, w 200, l 150. Plain: 2 (100 + 200). Crossed: 2 (100 + 350). Tree: 100 + 2 (200 + 150), less
+    the last token of each of two leaves. Averaged as rows: 4 (100 + 350)."""
+    assert figure_1.padded_tokens(Conditioning.NONE) == 600
+    assert figure_1.padded_tokens(Conditioning.SYMMETRIC) == 900
+    assert figure_1.tree_tokens(Conditioning.SYMMETRIC) == 798
+    assert figure_1.tree_tokens(Conditioning.AVERAGED) == 798
+    assert figure_1.padded_tokens(Conditioning.AVERAGED) == 1800
+
+
+def test_figure_2_without_results_names_the_commands(tmp_path):
+    (toy,) = figure_2.toy_rows(tmp_path / "results.json")
+    assert toy.missing == ("not run here: `make toy`",)
+    tiny = figure_2.tiny_row(tmp_path)
+    assert "make train-tiny" in tiny.missing[0]
+    assert "--set conditioning=none" in tiny.missing[1]
+
+
+def toy_results(path):
+    curve = {"mean": [0.5, 0.7], "se": [0.0, 0.1]}
+    runs = [
+        {"method": "dpo", "conditioning": kind, "steps": [0, 10], **dict.fromkeys(figure_2.TOY_KEYS, curve)}
+        for kind in ("none", "symmetric")
+    ]
+    problem = {"problem": "cyclic", "source": "p = 3/4", "runs": runs}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"config": {"psi": "identity"}, "plots": {"training_dynamics": {"problems": [problem]}}}
+    path.write_text(json.dumps(facts))
+
+
+def test_figure_2_reads_the_toy_and_a_run(tmp_path):
+    toy_results(tmp_path / "toy" / "results.json")
+    run = tmp_path / "train-tiny" / "metrics.jsonl"
+    run.parent.mkdir()
+    updates = [
+        {
+            "update": step,
+            "kind": "update",
+            "loss": 0.7 / step,
+            "accuracy": 0.5,
+            "margin": 0.1 * step,
+            "plain_margin": 0.0,
+        }
+        for step in (1, 2)
+    ]
+    validation = {"update": 2, "kind": "validation", "loss": 9.0}
+    run.write_text("\n".join(map(json.dumps, [*updates, validation])) + '\n{"update": 3, "lo')  # killed while writing
+    tiny = figure_2.tiny_row(tmp_path)
+    assert [panel[0].values for panel in tiny.lines] == [[0.5, 0.5], [0.1, 0.2], [0.7, 0.35], [0.0, 0.0]]
+    assert tiny.lines[0][0].ins
+    assert len(tiny.missing) == 1  # the baseline
+    (toy,) = figure_2.toy_rows(tmp_path / "toy" / "results.json")
+    assert [line.ins for line in toy.lines[0]] == [False, True]
+    assert figure_2.make(tmp_path).ours == "8 of 8 panels"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [('{"update": 1}\nnonsense\n{"update": 2}\n', "line 2 is not JSON"), ("[1]\n", "line 1"), ("", "no update")],
+)
+def test_a_bad_journal_is_named(tmp_path, text, complaint):
+    path = tmp_path / "train-tiny" / "metrics.jsonl"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        figure_2.tiny_row(tmp_path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_toy_file_that_is_something_else_is_named(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"results\.json: not a results\.json of the toy"):
+        figure_2.toy_rows(tmp_path / "results.json")
+
+
+# Ours
+
+
+def test_a_result_fills_its_cell_in_every_table_and_no_other(tmp_path):
+    result(tmp_path)
+    out = tmp_path / "out"
+    assert main(["--out", str(out), "--results", str(tmp_path), "--only", "table_2", "table_3", "table_4"]) == 0
+    two, three, four = ((out / f"table_{number}.md").read_text() for number in (2, 3, 4))
+    ours = two.splitlines()[two.splitlines().index(lines(two, "| + INS | 29.9")[0]) + 1]
+    assert [cell.strip() for cell in ours.split("|")[7:12]] == ["41.3 ±1.4", *["*not run*"] * 4]
+    assert "not run here" in ours.split("|")[2]  # Mistral is still missing
+    assert "41.3 ±1.4" in lines(three, "|  | 40% | **40.5**")[0]
+    assert "41.3 ±1.4" in lines(four, "|  | symmetric | 40.3 ↑0.0")[0]
+    assert [text.count("41.3 ±1.4") for text in (two, three, four)] == [1, 1, 1]
+
+
+def test_ours_have_their_own_precision_and_errors():
+    number = Measured(41.26, None, 805, "j", 0, "h")
+    (cell, empty) = our_cells(
+        {("m", "dpo", "alpaca_eval_lc"): number}, "m", "dpo", ("alpaca_eval_lc", "alpaca_eval_wr")
+    )
+    assert (cell.text, cell.small) == ("41.3", "")
+    assert empty.quiet
+
+
+def test_another_judge_is_named(tmp_path):
+    result(tmp_path, judge="some-judge-2")
+    text = table_2.make(load(tmp_path)).files["table_2.md"].decode()
+    assert "Ours have other judges: AlpacaEval 2 LC by some-judge-2 (the paper: gpt-4-1106-preview)." in text
+
+
+def test_overheads_are_ratios_of_two_files(tmp_path):
+    """2.4 / 2.0 = 1.20; standard error hypot(.1 / 2, 1.2 x .1 / 2) = hypot(.05, .06) = .078."""
+    for run, value in (("dpo", 2.0), ("ins-dpo", 2.4)):
+        result(tmp_path, run=run, kind="cost", metric="training_time", value=value, se=0.1, judge=None)
+    quotient, error = overhead.ratio(load(tmp_path), "llama-3-8b", "training_time")
+    assert (quotient, error) == (pytest.approx(1.2), pytest.approx(0.0781, abs=1e-4))
+    out = tmp_path / "out"
+    assert main(["--out", str(out), "--results", str(tmp_path), "--only", "table_5", "table_7"]) == 0
+    assert "| 1.20× ±0.08 | *not run here* |" in (out / "table_7.md").read_text()
+    assert "| +0% | +21% | +0% | +20% |" in (out / "table_5.md").read_text()
+
+
+BAD_RESULTS = {
+    "metric": ("unknown metric 'nonsense'", {"metric": "nonsense"}),
+    "value": ("must be finite", {"value": float("nan")}),
+    "se": ("se not negative", {"se": -1.0}),
+    "n": ("n = 0", {"n": 0}),
+    "judge": ("needs a judge", {"judge": None}),
+    "type": ("value = '41' is of the wrong type", {"value": "41"}),
+    "seed": ("seed = True", {"seed": True}),
+    "run": ("unknown run 'nonsense'", {"run": "nonsense"}),
+    "model": ("model", {"model": "gpt-2"}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RESULTS)
+def test_a_bad_result_file_is_one_line_and_exit_code_2(name, tmp_path, capsys):
+    complaint, changes = BAD_RESULTS[name]
+    path = result(tmp_path, **changes)
+    assert main(["--out", str(tmp_path / "out"), "--results", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+    assert str(path) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_not_results_are_named(tmp_path):
+    path = result(tmp_path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="cannot be read as JSON"):
+        load(tmp_path)
+    path.write_text('{"model": "llama-3-8b"}')
+    with pytest.raises(ValueError, match="'run' is missing"):
+        load(tmp_path)
+    path.unlink()
+    result(tmp_path).rename(tmp_path / "eval" / "llama-3-8b" / "dpo.json")
+    with pytest.raises(ValueError, match="run is 'ins-dpo', but its path says 'dpo'"):
+        load(tmp_path)
+
+
+def test_every_run_of_the_papers_tables_has_its_settings():
+    runs = {run for number in (2, 3, 4) for _, run, _ in read(number).cells}
+    assert runs - {"instruct"} <= set(commands.SETTINGS)
+    assert commands.not_run("averaged-dpo") == "not run here: `--set conditioning=averaged`"
+
+
+# Files
+
+
+def test_all_items_are_there_in_all_formats(made):
+    pictures = {f"{name}.{suffix}" for name in ITEMS for suffix in ("png", "svg", "pdf")}
+    texts = {f"{name}.{suffix}" for name in TABLES for suffix in ("md", "tex")}
+    assert {path.name for path in made.iterdir()} == pictures | texts
+    assert all(path.stat().st_size > 500 for path in made.iterdir())
+
+
+def test_the_same_bytes_again(made, tmp_path):
+    names = ["figure_1", "figure_2", "table_1", "table_4"]
+    arguments = [sys.executable, "-m", "paper_figures", "--out", str(tmp_path), "--results", str(tmp_path / "nothing")]
+    subprocess.run([*arguments, "--only", *names], check=True, capture_output=True, cwd=ROOT)
+    written = sorted(tmp_path.iterdir())
+    assert {path.stem for path in written} == set(names)
+    for path in written:
+        assert path.read_bytes() == (made / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_markdown_rows_have_equal_columns_and_say_what_is_not_run(name, made):
+    text = (made / f"{name}.md").read_text()
+    columns = {len(re.split(r"(?<!\\)\|", line)) for line in lines(text, "|")}
+    assert len(columns) == 1
+    assert ("not run here" in text) == (name != "table_1")
+    if name in ("table_2", "table_3", "table_4"):
+        assert "deepspeed scaled/train.py --config scaled/configs/llama-3-8b-ins-dpo.yaml" in text
+        assert "the evaluation is not built yet" in text
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_latex_is_well_formed(name, made):
+    """Braces, dollars and environments balance, and each row covers the columns of its tabular."""
+    text = (made / f"{name}.tex").read_text()
+    assert text.isascii()
+    bare = re.sub(r"\\[\\{}$&%#_]", lambda found: "\n" if found[0] == r"\\" else "", text.split("\n", 1)[1])
+    depth = 0
+    for character in bare:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+    assert bare.count("$") % 2 == 0
+    assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)[::-1]
+    columns = len(re.search(r"\\begin\{tabular\}\{([lcr]+)\}", text)[1])
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) > 3
+    for row in rows:
+        spans = sum(int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d+)\}", row))
+        assert len(re.findall(r"(?<!\\)&", row)) + 1 + spans == columns
+
+
+def test_text_is_escaped():
+    row = Row((Cell("a_b & 5% | *"), Cell("$x_1$", small="↑0.1", strong=True)))
+    table = Table("Table 9", "`--set a_b`", "lr", (Row((Cell("m"), Cell("n"))),), (row,))
+    assert r"a\_b \& 5\% $|$ * & \textbf{$x_1$} {\scriptsize $\uparrow$0.1} \\" in latex(table)
+    assert r"\caption{\texttt{-{}-set a\_b}}" in latex(table)
+    assert r"| a_b & 5% \| \* | **$x_1$ ↑0.1** |" in markdown(table)
+    with pytest.raises(ValueError, match="no LaTeX for"):
+        latex(Table("Table 9", "é", "l", (), ()))
+
+
+def test_a_row_that_does_not_cover_the_columns_is_refused():
+    with pytest.raises(ValueError, match="covers 3 of 2 columns"):
+        Table("Table 9", "", "lr", (), (Row((Cell("a"), Cell("b", span=2))),))
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        main(["--only", "table_6"])
+    assert "invalid choice: 'table_6'" in capsys.readouterr().err
+    assert main(["--only", "table_5", "--out", str(tmp_path / "file" / "below")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be written" in line
+
+
+def test_the_closing_table_names_every_item_and_the_folder(tmp_path, capsys):
+    assert main(["--only", "table_5", "--out", str(tmp_path), "--results", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "table_5" in printed
+    assert "2 contradictions" in printed
+    assert f"files: {tmp_path}" in printed

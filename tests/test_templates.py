@@ -1,0 +1,124 @@
+"""What is found out about a chat template: its end of turn, its headers, its beginning."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_tokenizers import CONTROL_TOKENS, tiny_tokenizer
+
+from inspo.sequences import Separator
+from scaled.templates import NAMED, Template
+
+USER = {"role": "user", "content": "What is it?"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return tiny_tokenizer()
+
+
+def text(tokenizer, ids):
+    return tokenizer.decode(list(ids))
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "end", "header"),
+    [
+        ("plain", "<s>What is it?\n", "</s>", ""),
+        (
+            "chatml",
+            "<s><|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
+            "<|im_end|>",
+            "\n<|im_start|>assistant\n",
+        ),
+        (
+            "llama-3",
+            (
+                "<s><|start_header_id|>user<|end_header_id|>\n\nWhat is it?<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            ),
+            "<|eot_id|>",
+            "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+        ("mistral", "<s>[INST] What is it? [/INST]", "</s>", ""),
+    ],
+)
+def test_named_templates(tokenizer, name, prompt, end, header):
+    template = Template.of(tokenizer, name)
+    assert template.render(tokenizer, [USER]) == prompt
+    assert text(tokenizer, [template.end_of_turn]) == end
+    assert text(tokenizer, template.header) == header
+    assert template.ends_turns
+    assert template.prompt_head == 1
+    if header:  # what separates a context from a new assistant turn
+        assert Separator.parse("turn", header_tokens=template.header).before_target == template.header
+    else:
+        with pytest.raises(ValueError, match="needs the tokens that open an assistant turn"):
+            Separator.parse("turn", header_tokens=template.header)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_tokenizers_own_template_is_the_default(name):
+    own = tiny_tokenizer()
+    own.chat_template = NAMED[name]
+    ours, named = Template.of(own), Template.of(own, name)
+    assert (ours.end_of_turn, ours.header, ours.lead) == (named.end_of_turn, named.header, named.lead)
+    assert ours.identity.startswith("tokenizer:")
+
+
+def test_a_template_without_bos_has_no_head_to_keep():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = NAMED["chatml"].replace("{{ bos_token or '' }}", "")
+    assert Template.of(tokenizer).prompt_head == 0
+    tokenizer = tiny_tokenizer(control_tokens=CONTROL_TOKENS[1:], adds_bos=False)  # as Qwen: no such token at all
+    assert Template.of(tokenizer, "chatml").prompt_head == 0
+
+
+def test_a_header_that_the_generation_prompt_leaves_out_is_prompt():
+    """Zephyr-like templates that ignore add_generation_prompt, and Qwen 3's empty thinking block."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + eos_token }}"
+        "{% endfor %}"
+    )
+    assert Template.of(tokenizer).lead == "<|im_start|>assistant\n"
+    tokenizer.chat_template = NAMED["chatml"].replace("'\n' + message", "'\n<think>\n\n</think>\n\n' + message")
+    assert Template.of(tokenizer).lead == "<think>\n\n</think>\n\n"
+
+
+def test_a_template_that_does_not_end_replies_gets_the_end_of_sequence():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = NAMED["plain"].replace(" + eos_token", "")
+    template = Template.of(tokenizer)
+    assert not template.ends_turns
+    assert template.end_of_turn == tokenizer.eos_token_id
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="does not end replies, and the tokenizer has no end-of-sequence token"):
+        Template.of(tokenizer)
+
+
+def test_identity_follows_template_and_tokenizer(tokenizer):
+    assert Template.of(tokenizer, "plain").identity == Template.of(tiny_tokenizer(), "plain").identity
+    others = [Template.of(tokenizer, name).identity for name in NAMED]
+    others += [Template.of(tiny_tokenizer(vocab_size=290), "plain").identity]
+    others += [Template.of(tiny_tokenizer(eos_token="<|im_end|>"), "plain").identity]  # noqa: S106  # no password
+    assert len(set(others)) == 6
+
+
+def test_mistakes(tokenizer):
+    with pytest.raises(ValueError, match=r"no chat template: name one with --template, one of plain, chatml, llama-3"):
+        Template.of(tokenizer)
+    with pytest.raises(ValueError, match='unknown template "alpaca"'):
+        Template.of(tokenizer, "alpaca")
+    small = tiny_tokenizer(control_tokens=("<s>",), adds_bos=False)
+    with pytest.raises(ValueError, match=r'"chatml" needs <\|im_end\|>, <\|im_start\|>, which the tokenizer does not'):
+        Template.of(small, "chatml")
+    with pytest.raises(ValueError, match="needs an end-of-sequence token"):
+        Template.of(small, "mistral")
+    own = tiny_tokenizer()
+    for source, message in (
+        ("{{ messages | length }}", "writes a prompt differently once the reply follows"),
+        ("{% for message in messages %}{{ message['content'] + ' END' }}{% endfor %}", "which holds no special token"),
+    ):
+        own.chat_template = source
+        with pytest.raises(ValueError, match=message):
+            Template.of(own)
