@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -64,7 +64,9 @@ def judged_pairs(count: int, max_length: int, *, vocabulary: int, tuples: bool, 
         SystemExit: no such file.
     """
     if not JUDGED_PAIRS.is_file():
-        raise SystemExit(f"the judged pairs are missing: expected {JUDGED_PAIRS.name} in ../shared/data/judged_pairs")
+        raise SystemExit(
+            f"no judged pairs: {JUDGED_PAIRS.name} must be in ../shared/data/judged_pairs, beside this checkout"
+        )
     tokenizer = _trained_tokenizer(vocabulary)
     records = [record for record in _records() if record["p_a_preferred"] != 0.5]
     order = np.random.default_rng(seed).permutation(len(records)).tolist()
@@ -78,6 +80,12 @@ def judged_pairs(count: int, max_length: int, *, vocabulary: int, tuples: bool, 
     fitted: FittedPairs = fit(candidates, requests, limits)
     counts = {what: number for what, number in fitted.counts.items() if number}
     return Selection(fitted.pairs[:count], counts, vocabulary)
+
+
+def longest(selection: Selection, count: int) -> Selection:
+    """The pairs with the most tokens."""
+    order = sorted(selection.pairs, key=lambda pair: -len(pair.prompt) - len(pair.chosen) - len(pair.rejected))
+    return Selection(tuple(order[:count]), selection.fitted, selection.vocabulary)
 
 
 def synthetic_pairs(count: int, prompt: int, response: int, *, vocabulary: int, seed: int) -> Selection:
@@ -102,7 +110,7 @@ def _records() -> Iterator[dict[str, Any]]:
 
 def _as_pair(tokenizer: Tokenizer, record: dict[str, Any]) -> Iterator[PreferencePair]:
     """One chat template, applied to token ids; nothing where both answers are the same or one is empty."""
-    begin, user, assistant, end = (tokenizer.token_to_id(token) for token in SPECIAL_TOKENS)
+    begin, user, assistant, end = range(len(SPECIAL_TOKENS))  # the trainer numbers special tokens first
     prompt, first, second = (tokenizer.encode(record[key]).ids for key in ("prompt", "response_a", "response_b"))
     if first == second or not first or not second:
         return
@@ -117,7 +125,7 @@ def _trained_tokenizer(vocabulary: int) -> Tokenizer:
     digest = hashlib.sha256(JUDGED_PAIRS.read_bytes()).hexdigest()[:12]
     kept = RESULTS / f"tokenizer-{vocabulary}-{digest}.json"
     if kept.is_file():
-        return cast("Tokenizer", Tokenizer.from_file(str(kept)))
+        return Tokenizer.from_file(str(kept))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

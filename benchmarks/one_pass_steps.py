@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from inspo.conditioning import Conditioning, LogpRequest, conditioned_loss
@@ -21,7 +22,7 @@ from inspo.losses import METHODS, dpo
 from inspo.metrics import pair_metrics
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, pack
-from inspo.sequences import scored_sequence
+from inspo.sequences import response, scored_sequence
 from scaled.models import row_logps, use_tree_attention
 
 BETA = 0.1
@@ -53,7 +54,7 @@ SHAPES = {
 def build_model(shape: Shape, *, device: str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
     """A Llama with random weights."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    config = LlamaConfig(  # type: ignore[call-arg]  # transformers takes it as one of the keywords that it does not list
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers,
@@ -82,13 +83,11 @@ class Step:
     """Something to measure.
 
     Attributes:
-        name: short, for tables.
         run: forward and backward over all pairs; returns the mean loss, nats.
         tokens: rows of tokens that it runs through the model, padding included.
         scored: target tokens that its loss reads, of all pairs.
     """
 
-    name: str
     run: Callable[[], float]
     tokens: int
     scored: int
@@ -103,20 +102,20 @@ def reference_logps(model: PreTrainedModel, pairs: Sequence[PreferencePair]) -> 
     return {request: torch.cat([part[request] for part in parts]) for request in parts[0]}
 
 
-def packed(pairs: Sequence[PreferencePair], conditioning: Conditioning, token_budget: int | None) -> list[PackedRow]:
-    """Trees of the pairs, one a row or packed up to a budget. Records number the pairs."""
+def packed(pairs: Sequence[PreferencePair], conditioning: Conditioning, token_budget: int) -> list[PackedRow]:
+    """Trees of the pairs, packed up to a budget; with 0 one a row."""
     trees = [build_row([pair], conditioning) for pair in pairs]
-    return trees if token_budget is None else pack(trees, max(token_budget, *map(len, trees)))
+    return pack(trees, max(token_budget, *map(len, trees))) if token_budget else trees
 
 
 def one_pass(
-    name: str,
     model: PreTrainedModel,
     pairs: Sequence[PreferencePair],
     conditioning: Conditioning,
     reference: Reference,
     *,
-    token_budget: int | None = None,
+    token_budget: int,
+    attention: str = "auto",
 ) -> Step:
     """DPO's loss under a conditioning, over prefix trees."""
     rows = packed(pairs, conditioning, token_budget)
@@ -127,18 +126,18 @@ def one_pass(
         use_tree_attention(model)
         total = torch.zeros((), device=model.device)
         for row, row_reference in zip(rows, cached, strict=True):
-            weighted_pairs = conditioning.weighted_pairs(_logps_by_request(model, row), row_reference)
+            weighted_pairs = conditioning.weighted_pairs(_logps_by_request(model, row, attention), row_reference)
             losses = conditioned_loss(partial(dpo, beta=BETA), weighted_pairs)
             (losses.sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += losses.detach().sum()
             pair_metrics(weighted_pairs, METHODS["dpo"].score, losses)
         return float(total / len(pairs))
 
-    return Step(name, run, sum(map(len, rows)), sum(len(target.labels) for row in rows for target in row.targets))
+    return Step(run, sum(map(len, rows)), sum(len(target.labels) for row in rows for target in row.targets))
 
 
-def _logps_by_request(model: PreTrainedModel, row: PackedRow) -> dict[LogpRequest, Tensor]:
-    logps = sequence_logps(row_logps(model, row), [len(target.labels) for target in row.targets])
+def _logps_by_request(model: PreTrainedModel, row: PackedRow, attention: str = "auto") -> dict[LogpRequest, Tensor]:
+    logps = sequence_logps(row_logps(model, row, attention=attention), [len(target.labels) for target in row.targets])
     return by_request(row.targets, logps.sums)
 
 
@@ -147,7 +146,7 @@ def _of_row(reference: Reference, indices: list[int]) -> Reference:
 
 
 def two_padded_rows(
-    name: str, model: PreTrainedModel, pairs: Sequence[PreferencePair], reference: Reference, *, micro_batch: int
+    model: PreTrainedModel, pairs: Sequence[PreferencePair], reference: Reference, *, micro_batch: int
 ) -> Step:
     """INS-DPO as the authors' release lays it out: x y_l y_w and x y_w y_l as padded rows.
 
@@ -157,31 +156,23 @@ def two_padded_rows(
     batches = []
     for start in range(0, len(pairs), micro_batch):
         members = pairs[start : start + micro_batch]
-        sequences = [scored_sequence(pair, request) for request in requests for pair in members]
-        starts = [
-            len(sequence) - len(pair.chosen if request.target.value == "chosen" else pair.rejected)
-            for (request, pair), sequence in zip(
-                [(request, pair) for request in requests for pair in members], sequences, strict=True
-            )
-        ]
-        longest = max(map(len, sequences))
-        tokens = torch.zeros(len(sequences), longest, dtype=torch.int64)
-        attended, target = torch.zeros_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
-        for index, (sequence, first) in enumerate(zip(sequences, starts, strict=True)):
-            tokens[index, : len(sequence)] = torch.tensor(sequence)
-            attended[index, : len(sequence)] = 1
-            target[index, first : len(sequence)] = True
-        indices = list(range(start, start + len(members)))
-        device = model.device
-        batches.append((tokens.to(device), attended.to(device), target.to(device), _of_row(reference, indices)))
+        rows = [(request, pair) for request in requests for pair in members]
+        sequences = [torch.tensor(scored_sequence(pair, request)) for request, pair in rows]
+        tokens = pad_sequence(sequences, batch_first=True)
+        place = torch.arange(tokens.shape[1])
+        ends = torch.tensor([len(sequence) for sequence in sequences])[:, None]
+        targets = torch.tensor([len(response(pair, request.target)) for request, pair in rows])[:, None]
+        attended, scored = (place < ends).long(), (place < ends) & (place >= ends - targets)
+        batch_reference = _of_row(reference, list(range(start, start + len(members))))
+        batches.append((tokens.to(model.device), attended.to(model.device), scored.to(model.device), batch_reference))
 
     def run() -> float:
         model.set_attn_implementation("sdpa")
         total = torch.zeros((), device=model.device)
-        for tokens, attended, target, batch_reference in batches:
+        for tokens, attended, scored, batch_reference in batches:
             logits = model(input_ids=tokens, attention_mask=attended, use_cache=False).logits[:, :-1]
             logps = torch.log_softmax(logits.float(), -1).gather(-1, tokens[:, 1:, None])[..., 0]
-            sums = (logps * target[:, 1:]).sum(-1)
+            sums = (logps * scored[:, 1:]).sum(-1)
             by_role = dict(zip(requests, sums.chunk(2), strict=True))
             losses = conditioned_loss(
                 partial(dpo, beta=BETA), Conditioning.SYMMETRIC.weighted_pairs(by_role, batch_reference)
@@ -190,10 +181,10 @@ def two_padded_rows(
             total += losses.detach().sum()
         return float(total / len(pairs))
 
-    return Step(name, run, sum(batch[0].numel() for batch in batches), sum(int(batch[2].sum()) for batch in batches))
+    return Step(run, sum(batch[0].numel() for batch in batches), sum(int(batch[2].sum()) for batch in batches))
 
 
-def causal(name: str, model: PreTrainedModel, lengths: Sequence[int], *, seed: int) -> Step:
+def causal(model: PreTrainedModel, lengths: Sequence[int], *, seed: int) -> Step:
     """Plain language modelling of rows of the given lengths: transformers' own forward, loss and backward."""
     generator = torch.Generator().manual_seed(seed)
     vocabulary = model.config.vocab_size
@@ -208,20 +199,25 @@ def causal(name: str, model: PreTrainedModel, lengths: Sequence[int], *, seed: i
             total += loss.detach()
         return float(total / len(rows))
 
-    return Step(name, run, sum(lengths), sum(lengths) - len(lengths))
+    return Step(run, sum(lengths), sum(lengths) - len(lengths))
 
 
 def plain_trl(
-    name: str, trainer: Any, pairs: Sequence[PreferencePair], *, micro_batch: int, by_length: bool = False
+    trainer: Any,
+    pairs: Sequence[PreferencePair],
+    *,
+    micro_batch: int,
+    by_length: bool,
+    checkpointing: bool,
 ) -> Step:
     """TRL's plain DPO step: its collator, its model, loss, metrics and backward, ``training_step`` as it is.
 
     Args:
-        name: of the step.
         trainer: made by :func:`one_pass_trl.make_trainer` of the same pairs.
         pairs: in the order in which they are batched.
         micro_batch: pairs of a forward pass; gradients of several are accumulated.
         by_length: batch pairs of like length, as ``train_sampling_strategy="group_by_length"`` does.
+        checkpointing: recompute activations, which is TRL's default.
     """
     longest = [len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
     order = sorted(range(len(pairs)), key=lambda index: longest[index]) if by_length else list(range(len(pairs)))
@@ -230,11 +226,19 @@ def plain_trl(
         trainer.data_collator([examples[index] for index in order[start : start + micro_batch]])
         for start in range(0, len(order), micro_batch)
     ]
+    sizes = [len(batch["input_ids"]) // 2 for batch in batches]
 
     def run() -> float:
         trainer.model.set_attn_implementation("sdpa")
-        trainer.current_gradient_accumulation_steps = len(batches)
-        return sum(float(trainer.training_step(trainer.model, dict(batch))) for batch in batches)
+        if checkpointing:
+            trainer.model.gradient_checkpointing_enable(trainer.args.gradient_checkpointing_kwargs)
+        try:
+            trainer.current_gradient_accumulation_steps = len(batches)
+            losses = [trainer.training_step(trainer.model, dict(batch)) for batch in batches]
+        finally:
+            trainer.model.gradient_checkpointing_disable()
+        # training_step divides by the number of micro-batches, all of which count alike.
+        return sum(float(loss) * size for loss, size in zip(losses, sizes, strict=True)) * len(batches) / len(pairs)
 
     tokens = sum(batch["input_ids"].numel() for batch in batches)
-    return Step(name, run, tokens, sum(int(batch["completion_mask"].sum()) for batch in batches))
+    return Step(run, tokens, sum(int(batch["completion_mask"].sum()) for batch in batches))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from one_pass_pairs import SPECIAL_TOKENS
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from inspo.pairs import PreferencePair
-from one_pass_pairs import SPECIAL_TOKENS
 
 
 def make_trainer(
@@ -19,33 +20,36 @@ def make_trainer(
     pairs: Sequence[PreferencePair],
     *,
     max_length: int | None,
-    checkpointing: bool,
     folder: Path,
 ) -> Any:
     """TRL 1.16's trainer with its defaults but for those that both sides share.
 
-    Shared: reference log-probs computed ahead, the dtype of the weights instead of autocast, gradient
-    checkpointing on or off, dropout none (Llama has none).
+    Shared: reference log-probs computed ahead, and the dtype of the weights instead of autocast to bfloat16.
+    Whether activations are recomputed, TRL's default, is up to the step.
 
     Args:
         model: the policy; it is its own reference, since it is not trained yet.
-        pairs: already within `max_length`, so that TRL's own truncation finds nothing to cut.
-        max_length: TRL's limit of prompt and one response.
-        checkpointing: TRL's default is on.
+        pairs: within their limit already.
+        max_length: TRL's own limit of prompt and one response; None leaves pairs as they are.
         folder: for TRL's output and its cache of reference log-probs.
     """
-    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # TRL's own bars
+    if model.device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed, where installed, warns that it sees no GPU
     import datasets
     from tokenizers import Tokenizer, models
-    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
-    class Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is untyped
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # that options are renamed
+
+    class Trainer(DPOTrainer):
         def _prepare_dataset(self, dataset: Any, *_others: Any) -> Any:
             """The data set is tokenized already."""
             return dataset
 
     datasets.disable_progress_bars()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
         tokenizer_object=Tokenizer(models.WordLevel({token: i for i, token in enumerate(SPECIAL_TOKENS)})),
         pad_token=SPECIAL_TOKENS[0],
         eos_token=SPECIAL_TOKENS[3],
@@ -64,7 +68,7 @@ def make_trainer(
         output_dir=str(folder),
         max_length=max_length,
         precompute_ref_log_probs=True,
-        gradient_checkpointing=checkpointing,
+        gradient_checkpointing=False,
         bf16=False,
         use_cpu=model.device.type == "cpu",
         report_to="none",
