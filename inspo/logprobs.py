@@ -80,15 +80,19 @@ def token_logps(
     if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
+    keep = torch.is_grad_enabled() and len(hidden) <= chunk_size
     with torch.autocast(device, enabled=False):
-        if len(hidden) <= chunk_size:  # plain autograd, which keeps this one chunk's logits
-            return _chunk_logps(hidden, weight, bias, labels, logit_scale, softcap)
-        arguments = (hidden, weight, bias, labels, logit_scale, softcap, chunk_size)
+        arguments = (hidden, weight, bias, labels, logit_scale, softcap, chunk_size, keep)
         return cast("Tensor", _TokenLogps.apply(*arguments))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 class _TokenLogps(torch.autograd.Function):
-    """:func:`token_logps` over several chunks; the backward pass projects each chunk again."""
+    """:func:`token_logps`, whose gradient by the projection is ``-error`` times the log-prob's own.
+
+    The (chunk, V) error, softmax minus one-hot, is kept where one chunk is all there is (`keep`);
+    otherwise the backward pass projects each chunk again. What comes from above is one number a row,
+    so it scales (chunk, H) operands of the two products and never a (chunk, V) one.
+    """
 
     @staticmethod
     def forward(
@@ -100,17 +104,23 @@ class _TokenLogps(torch.autograd.Function):
         logit_scale: float,
         softcap: float | None,
         chunk_size: int,
+        keep: bool,  # noqa: FBT001  # autograd functions take positional arguments only
     ) -> Tensor:
-        ctx.save_for_backward(hidden, weight, bias, labels)
+        logps: list[Tensor] = []
+        error: Tensor | None = None
+        for rows, label in zip(torch.split(hidden, chunk_size), torch.split(labels, chunk_size), strict=True):
+            with_error = keep and any(ctx.needs_input_grad)
+            logps_of_chunk, error = _logps_and_error(rows, weight, bias, label, logit_scale, softcap, with_error)
+            logps.append(logps_of_chunk)
+        ctx.save_for_backward(hidden, weight, bias, labels, error)
         ctx.options = logit_scale, softcap, chunk_size
         ctx.weight_shape = weight.shape
-        chunks = zip(torch.split(hidden, chunk_size), torch.split(labels, chunk_size), strict=True)
-        return torch.cat([_chunk_logps(rows, weight, bias, label, logit_scale, softcap) for rows, label in chunks])
+        return torch.cat(logps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_logps: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, labels = ctx.saved_tensors
+        hidden, weight, bias, labels, kept = ctx.saved_tensors
         logit_scale, softcap, chunk_size = ctx.options
         if weight.shape != ctx.weight_shape:
             raise RuntimeError(
@@ -121,31 +131,26 @@ class _TokenLogps(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=grad_logps.dtype) if needs_weight else None
         grad_bias = torch.zeros_like(bias, dtype=grad_logps.dtype) if needs_bias else None
+        factor = (-logit_scale * grad_logps)[:, None]
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(hidden), chunk_size):
                 chunk = slice(start, start + chunk_size)
-                logits = _logits(hidden[chunk], weight, bias, logit_scale, softcap)
-                grad = _projection_gradient(logits, labels[chunk], grad_logps[chunk], logit_scale, softcap)
+                rows, scale = hidden[chunk], factor[chunk]
+                error = kept
+                if error is None:
+                    _, error = _logps_and_error(rows, weight, bias, labels[chunk], logit_scale, softcap, True)
                 if grad_bias is not None:
-                    grad_bias += grad.sum(0)
-                grad = grad.to(hidden.dtype)
+                    grad_bias += torch.mv(error.T.to(scale.dtype), scale[:, 0])
                 if grad_hidden is not None:
-                    grad_hidden[chunk] = torch.mm(grad, weight)
+                    torch.mul(torch.mm(error, weight), scale, out=grad_hidden[chunk])
                 if grad_weight is not None:
-                    _add_product(grad_weight, grad.T, hidden[chunk])
+                    _add_product(grad_weight, error.T, (rows * scale).to(hidden.dtype))
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
-            *(None,) * 4,
+            *(None,) * 5,
         )
-
-
-def _chunk_logps(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, logit_scale: float, softcap: float | None
-) -> Tensor:
-    logits = _logits(hidden, weight, bias, logit_scale, softcap)
-    return logits.log_softmax(-1).gather(-1, labels[:, None])[:, 0]
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, logit_scale: float, softcap: float | None) -> Tensor:
@@ -159,15 +164,32 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, logit_scale: fl
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 
-def _projection_gradient(
-    logits: Tensor, labels: Tensor, grad_logps: Tensor, logit_scale: float, softcap: float | None
-) -> Tensor:
-    """(chunk, V) gradient of ``grad_logps . log-probs`` by the projection, before scale and cap."""
-    grad = logits.softmax(-1).mul_(-grad_logps[:, None])
-    grad.scatter_add_(-1, labels[:, None], grad_logps[:, None])
+def _logps_and_error(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    logit_scale: float,
+    softcap: float | None,
+    with_error: bool,  # noqa: FBT001  # eight others precede it
+) -> tuple[Tensor, Tensor | None]:
+    """(chunk,) log-probs; and (chunk, V) softmax minus one-hot, times the soft cap's slope, in the dtype of `hidden`.
+
+    All in the memory of the logits, where nothing else needs them and the device's kernel is known to go by rows.
+    """
+    logits = _logits(hidden, weight, bias, logit_scale, softcap)
+    if softcap is None and logits.device.type == "cpu":
+        all_logps = torch.ops.aten._log_softmax.out(logits, -1, False, out=logits)  # noqa: SLF001  # the public one has no out
+    else:
+        all_logps = logits.log_softmax(-1)
+    logps = all_logps.gather(-1, labels[:, None])[:, 0]
+    if not with_error:
+        return logps, None
+    error = all_logps.exp_()
+    error.scatter_add_(-1, labels[:, None], error.new_full((len(labels), 1), -1.0))
     if softcap is not None:
-        grad *= 1 - (logits / softcap).square()
-    return grad if logit_scale == 1 else grad.mul_(logit_scale)
+        error *= 1 - (logits / softcap).square()
+    return logps, error.to(hidden.dtype)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -1,0 +1,328 @@
+"""One pass over a prefix tree against TRL and against ourselves, side by side: ``python benchmarks/one_pass.py``.
+
+Every step is forward and backward over the same pairs with the same weights and cached reference
+log-probs; steps take turns (A B C, A B C, ...), and what counts is the median ratio. Needs the extras
+scaled and peers, and the judged pairs in ../shared/data.
+
+``--sweep`` draws synthetic pairs instead, over prompt shares and response lengths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from one_pass_measure import (
+    CONDITIONINGS,
+    Bench,
+    Ratio,
+    Setting,
+    Timing,
+    build_share,
+    interleave,
+    machine,
+    matrix_peak,
+    peak_memory,
+    step_flops,
+)
+from one_pass_pairs import RESULTS
+from one_pass_steps import SHAPES, Step, packed
+from one_pass_sweep import sweep
+from tqdm import tqdm
+
+MICRO_BATCHES = (1, 2, 4, 8, 16)
+TOKEN_BUDGETS = (0, 2048, 4096)
+TUNING_PAIRS = 16
+MEMORY_PAIRS = 16
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of the table: a step, what it is compared with, and the target."""
+
+    what: str
+    against: str
+    numerator: str
+    denominator: str
+    target: float | None
+
+
+def comparisons(micro_batch: int, budget: int) -> list[Comparison]:
+    """What the table shows, for TRL's best micro-batch and the best token budget of a row of trees."""
+    ins, dpo, averaged = (f"{kind}:{budget}" for kind in CONDITIONINGS)
+    shipped, stored, best = "trl_checkpointed:8", "trl:8", f"trl_grouped:{micro_batch}"
+    at_best = f"TRL plain DPO, by length, micro-batch {micro_batch}"
+    return [
+        Comparison("INS-DPO, one pass", "TRL plain DPO, defaults, micro-batch 8", ins, shipped, 0.55),
+        Comparison("plain DPO, one pass", "TRL plain DPO, defaults, micro-batch 8", dpo, shipped, 0.32),
+        Comparison("INS-DPO, one pass", "the same without checkpointing", ins, stored, None),
+        Comparison("plain DPO, one pass", "the same without checkpointing", dpo, stored, None),
+        Comparison("INS-DPO, one pass", at_best, ins, best, 0.90),
+        Comparison("plain DPO, one pass", at_best, dpo, best, 0.50),
+        Comparison("averaged, one pass", "symmetric (INS-DPO), one pass", averaged, ins, 1.03),
+        Comparison("INS-DPO, one pass", "two padded rows, micro-batch 8", ins, "two_rows:8", 0.45),
+        Comparison("INS-DPO, one pass", "two padded rows, micro-batch 1", ins, "two_rows:1", None),
+        Comparison("INS-DPO, one pass", "plain causal over as many tokens", ins, f"causal:{budget}", 0.95),
+    ]
+
+
+def name_of(key: str) -> str:
+    """What a step is called in tables."""
+    kind, _, size = key.partition(":")
+    batch, rows = f"micro-batch {size}", f"rows of {size}" if size != "0" else "one tree a row"
+    return {
+        "ins": f"INS-DPO, one pass, {rows}",
+        "dpo": f"plain DPO, one pass, {rows}",
+        "averaged": f"averaged, one pass, {rows}",
+        "two_rows": f"INS-DPO, two padded rows, {batch}",
+        "causal": "plain causal, as many tokens",
+        "trl": f"TRL plain DPO, no checkpointing, {batch}",
+        "trl_checkpointed": f"TRL plain DPO, defaults, {batch}",
+        "trl_grouped": f"TRL plain DPO, no checkpointing, by length, {batch}",
+    }[kind]
+
+
+def measure(setting: Setting, repeats: int, micro_batch: int | None, budget: int | None) -> dict[str, Any]:
+    """Everything that the table shows for one length."""
+    if micro_batch is None or budget is None:
+        micro_batch, budget = tune(setting, micro_batch, budget)
+    lines = comparisons(micro_batch, budget)
+    keys = list(dict.fromkeys(key for line in lines for key in (line.denominator, line.numerator)))
+    bench = Bench(setting)
+    steps = same_targets(bench, keys)
+    warm_up(setting, keys)
+    with tqdm(total=repeats * len(keys), desc=f"MaxLen {setting.max_length}", disable=None) as bar:
+        timings = interleave(
+            bench, keys, repeats, lambda key: bar.set_postfix_str(name_of(key)) or (bar.update() and None)
+        )
+    agree(timings, 1e-4 if setting.device == "cpu" else 2e-2)
+    ins, dpo = f"ins:{budget}", f"dpo:{budget}"
+    trees = {
+        ins: packed(bench.pairs, CONDITIONINGS["ins"], budget),
+        dpo: packed(bench.pairs, CONDITIONINGS["dpo"], budget),
+    }
+    in_memory = ("trl_checkpointed:8", "trl:8", f"trl_grouped:{micro_batch}", ins)
+    ratios = [Ratio.of(timings[line.numerator], timings[line.denominator]) for line in lines]
+    return {
+        "setting": asdict(setting),
+        "micro_batch": micro_batch,
+        "token_budget": budget,
+        "pairs": len(bench.pairs),
+        "mean_lengths": bench.selection.mean_lengths(),
+        "fitted": bench.selection.fitted,
+        "target_tokens": bench.selection.target_tokens,
+        "tokens": {key: step.tokens for key, step in steps.items()},
+        "timings": {key: asdict(timing) for key, timing in timings.items()},
+        "ratios": [
+            {**asdict(line), "ratio": ratio and asdict(ratio)} for line, ratio in zip(lines, ratios, strict=True)
+        ],
+        "build_share": build_share(bench, budget, min(timings[ins].wall)),
+        "peak_bytes": peak_memory(setting, tqdm(in_memory, desc="peak memory", disable=None), MEMORY_PAIRS),
+        "flops": {key: step_flops(bench.shape, rows) for key, rows in trees.items()},
+    }
+
+
+def same_targets(bench: Bench, keys: Sequence[str]) -> dict[str, Step]:
+    """The steps, once it is clear that they score the same target tokens: averaged twice, as its two halves."""
+    steps = {key: bench.step(key) for key in keys}
+    for key, step in steps.items():
+        expected = bench.selection.target_tokens * (2 if key.startswith("averaged") else 1)
+        if not key.startswith("causal") and step.scored != expected:
+            raise AssertionError(f"{name_of(key)} scores {step.scored} target tokens, must be {expected}")
+    return steps
+
+
+def warm_up(setting: Setting, keys: Sequence[str]) -> None:
+    """Run every step once on a few pairs: kernels are chosen, memory is mapped."""
+    bench = Bench(Setting(**{**asdict(setting), "pairs": 2}))
+    interleave(bench, keys, 1)
+
+
+def tune(setting: Setting, micro_batch: int | None, budget: int | None) -> tuple[int, int]:
+    """TRL's fastest micro-batch and the fastest token budget of a row, in one go over a few pairs."""
+    bench = Bench(Setting(**{**asdict(setting), "pairs": min(TUNING_PAIRS, setting.pairs)}))
+    grouped = [f"trl_grouped:{size}" for size in (MICRO_BATCHES if micro_batch is None else (micro_batch,))]
+    ours = [f"ins:{size}" for size in (TOKEN_BUDGETS if budget is None else (budget,))]
+    with tqdm(total=len(grouped) + len(ours), desc="choosing sizes", disable=None) as bar:
+        timings = interleave(bench, [*grouped, *ours], 1, lambda _: bar.update() and None)
+
+    def fastest(keys: list[str]) -> int:
+        return int(min((key for key in keys if timings[key].wall), key=lambda key: timings[key].wall[0]).split(":")[1])
+
+    return fastest(grouped), fastest(ours)
+
+
+def agree(timings: dict[str, Timing], tolerance: float) -> None:
+    """Check that steps of one objective computed one loss."""
+    for kinds in (("dpo", "trl"), ("ins", "two_rows")):
+        losses = [timing.loss for key, timing in timings.items() if key.startswith(kinds) and timing.wall]
+        if losses and max(losses) - min(losses) > tolerance * max(1.0, *losses):
+            raise AssertionError(f"{' and '.join(kinds)} disagree about the loss: {losses}")
+
+
+def tables(results: Sequence[dict[str, Any]]) -> str:
+    """The results as Markdown."""
+    heads = [f"MaxLen {result['setting']['max_length']}" for result in results]
+    rows = [("step", "against", "target", *(f"{head}: wall (range)" for head in heads), *(f"{h}: CPU" for h in heads))]
+    for index, line in enumerate(results[0]["ratios"]):
+        ratios = [result["ratios"][index]["ratio"] for result in results]
+        against = line["against"] if len({r["ratios"][index]["against"] for r in results}) == 1 else "TRL at its best"
+        target = "" if line["target"] is None else f"<= {line['target']:.2f}"
+        wall = (
+            "out of memory" if r is None else f"{r['wall']:.2f} ({r['smallest']:.2f}-{r['largest']:.2f})"
+            for r in ratios
+        )
+        rows.append((line["what"], against, target, *wall, *("" if r is None else f"{r['cpu']:.2f}" for r in ratios)))
+    for against, prefix, target in (
+        ("TRL plain DPO, defaults, micro-batch 8", "trl_checkpointed", "<= 1.00"),
+        ("the same without checkpointing", "trl:", ""),
+        ("TRL at its best", "trl_grouped", "<= 1.20"),
+    ):
+        rows.append(
+            (
+                "peak memory of INS-DPO",
+                against,
+                target,
+                *(_memory_ratio(r, prefix) for r in results),
+                *("",) * len(heads),
+            )
+        )
+    shares = (f"{100 * result['build_share']:.1f} %" for result in results)
+    rows.append(("building trees", "INS-DPO's step", "< 3 %", *shares, *("",) * len(heads)))
+    return _markdown(rows) + "\n\n" + _markdown(_throughput(results))
+
+
+def _memory_ratio(result: dict[str, Any], prefix: str) -> str:
+    peaks = result["peak_bytes"]
+    ours = next(value for key, value in peaks.items() if key.startswith("ins"))
+    theirs = next(value for key, value in peaks.items() if key.startswith(prefix))
+    return "out of memory" if not ours or not theirs else f"{ours / theirs:.2f}"
+
+
+def _throughput(results: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        ("MaxLen", "step", "seconds", "rows of tokens", "pairs/s", "tokens/s", "share of matrix peak", "peak memory")
+    ]
+    for result in results:
+        for key, timing in result["timings"].items():
+            if not timing["wall"]:
+                continue
+            seconds = sorted(timing["wall"])[len(timing["wall"]) // 2]
+            peak, flops = result["peak_bytes"].get(key), result["flops"].get(key)
+            rows.append(
+                (
+                    str(result["setting"]["max_length"]),
+                    name_of(key),
+                    f"{seconds:.2f}",
+                    f"{result['tokens'][key]}",
+                    f"{result['pairs'] / seconds:.2f}",
+                    f"{result['tokens'][key] / seconds:.0f}",
+                    f"{flops / seconds / result['matrix_peak']:.2f}" if flops else "",
+                    f"{peak / 2**20:.0f} MiB" if peak else "",
+                )
+            )
+    return rows
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=16, help="real pairs, a multiple of 8 (default 16)")
+    parser.add_argument("--max-length", type=int, nargs="+", default=[512, 1024], help="limits in tokens")
+    parser.add_argument(
+        "--limit",
+        choices=("response", "tuple"),
+        default="response",
+        help="the limit is of prompt and one response, as trainers of plain DPO have it, or of prompt and both",
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="times that all steps take turns")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cpu in float32, cuda in bfloat16")
+    parser.add_argument("--shape", choices=tuple(SHAPES), help="model; small on cpu, 1b on cuda")
+    parser.add_argument("--attention", default="auto", help="how trees are attended over, see scaled/attention.py")
+    parser.add_argument("--threads", type=int, default=2, help="of torch, on CPU")
+    parser.add_argument("--seed", type=int, default=0, help="of pairs and weights")
+    parser.add_argument("--micro-batch", type=int, help="TRL's best one, if known; else it is measured first")
+    parser.add_argument(
+        "--token-budget", type=int, help="tokens of a row of trees, 0 for one tree; else measured first"
+    )
+    parser.add_argument("--sweep", action="store_true", help="prompt share and response length, on synthetic pairs")
+    parser.add_argument("--quick", action="store_true", help="does it run: 8 pairs, one short length, one repeat")
+    options = parser.parse_args(arguments)
+    if options.pairs < 8 or options.pairs % 8:
+        parser.error(f"--pairs {options.pairs}: must be a multiple of 8, the micro-batch of TRL's defaults")
+    if options.repeats < 1 or options.threads < 1 or min(options.max_length) < 16:
+        parser.error("--repeats and --threads must be at least 1, --max-length at least 16")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU")
+    options.shape = options.shape or ("small" if options.device == "cpu" else "1b")
+    if options.quick:
+        options.pairs, options.max_length, options.repeats = 8, [64], 1
+        options.micro_batch, options.token_budget = 1, 0
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print Markdown, write JSON."""
+    options = parse(arguments)
+    torch.set_num_threads(options.threads)
+    settings = [
+        Setting(
+            options.shape,
+            options.device,
+            length,
+            options.limit == "tuple",
+            options.pairs,
+            options.threads,
+            options.attention,
+            options.seed,
+        )
+        for length in options.max_length
+    ]
+    words = sys.argv[1:] if arguments is None else arguments
+    peak = matrix_peak(options.device, settings[0].dtype)
+    about = {
+        "command": " ".join(["python benchmarks/one_pass.py", *words]),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "machine": machine(options.device, options.threads),
+        "matrix_peak": peak,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if options.sweep:
+        text, data = sweep(settings[0], options.repeats, quick=options.quick, folder=RESULTS)
+    else:
+        data = [
+            {**measure(setting, options.repeats, options.micro_batch, options.token_budget), **about}
+            for setting in settings
+        ]
+        text = "\n".join(_describe(result) for result in data) + "\n\n" + tables(data)
+    name = f"{'sweep' if options.sweep else 'table'}-{options.device}-{options.shape}-{options.limit}"
+    (RESULTS / f"{name}.json").write_text(json.dumps({**about, "results": data}, indent=1), encoding="utf-8")
+    print(
+        f"{about['date']}, `{about['command']}`, {about['machine']}, "
+        f"{peak / 1e12:.3g} TFLOP/s in a large matrix product.\n\n{text}"
+    )
+
+
+def _describe(result: dict[str, Any]) -> str:
+    prompt, chosen, rejected = result["mean_lengths"]
+    return (
+        f"MaxLen {result['setting']['max_length']}: {result['pairs']} pairs of {prompt:.0f} / {chosen:.0f} / "
+        f"{rejected:.0f} tokens on average (prompt / chosen / rejected), {result['target_tokens']} target tokens; "
+        f"TRL's fastest micro-batch {result['micro_batch']}, "
+        + (f"rows of up to {result['token_budget']} tokens." if result["token_budget"] else "one tree a row.")
+    )
+
+
+if __name__ == "__main__":
+    main()
