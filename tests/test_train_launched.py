@@ -82,7 +82,7 @@ VARIANTS = {
     "zero3-packed-checkpointing": {"zero_stage": 3, "row_tokens": 300, "gradient_checkpointing": True},
     "zero3-single": {"zero_stage": 3, "micro_batch": 1},
 }
-KTO = {"method": "kto", "kl_group": 8, "beta": 0.1, "zero_stage": 3, "row_tokens": 300}
+KTO = {"method": "kto", "kl_group": 8, "beta": 0.1, "zero_stage": 3, "row_tokens": 300, "learning_rate": 3e-4}
 LORA = {"lora_rank": 4, "zero_stage": 3, "row_tokens": 300, "learning_rate": 1e-2}
 
 

@@ -49,7 +49,7 @@ def our_run(base: Path, out: Path) -> tuple[list[float], dict]:
             row_tokens=300,
             epochs=1,
             shuffle=False,
-            learning_rate=1e-3,
+            learning_rate=2e-4,  # Adam turns rounding of tiny gradients into steps of this size
             warmup_ratio=0,
             final_lr_ratio=1,
             precision="float32",
@@ -82,7 +82,7 @@ def trl_run(base: Path, out: Path) -> tuple[list[float], dict]:
         args=DPOConfig(
             output_dir=str(out),
             beta=0.2,
-            learning_rate=1e-3,
+            learning_rate=2e-4,  # Adam turns rounding of tiny gradients into steps of this size
             lr_scheduler_type="constant",
             weight_decay=0.01,
             per_device_train_batch_size=BATCH,
