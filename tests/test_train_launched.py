@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from scaled import checkpoints
 from scaled.journal import TIMES, read
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 300  # seconds; far more than a launch takes, on a machine that others use too
 COMMON: dict[str, Any] = {
     "model": "random",
     "architecture": "tiny-llama",
@@ -278,14 +281,23 @@ def updates_written(out: Path) -> int:
     return max((line["update"] for line in read(journal)), default=0) if journal.exists() else 0
 
 
-def started(out: Path) -> subprocess.Popen:
+@contextmanager
+def started(out: Path) -> Iterator[subprocess.Popen]:
+    """The command on two ranks; whatever is left of it afterwards is killed."""
     command = launcher(2, "scaled/train.py", *settings(out))
     with (out.parent / f"{out.name}.log").open("a") as log:
-        return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        for each in [*family, process]:
+            each.kill()
+        process.wait()
 
 
 def wait_for_update(out: Path, update: int, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE
     while updates_written(out) < update:
         assert process.poll() is None, (out.parent / f"{out.name}.log").read_text()[-3000:]
         assert time.monotonic() < deadline
@@ -306,28 +318,28 @@ def story(tmp_path_factory) -> dict[str, Any]:
     log = root / "run.log"
     told: dict[str, Any] = {"out": out, "whole": root / "whole"}
 
-    process = started(out)
-    wait_for_update(out, 5, process)
-    ranks = ranks_of(process)
-    ranks[1].kill()
-    told["code after kill"] = process.wait(timeout=90)
-    told["survivors"] = psutil.wait_procs(ranks, timeout=5)[1]
+    with started(out) as process:
+        wait_for_update(out, 5, process)
+        ranks = ranks_of(process)
+        ranks[1].kill()
+        told["code after kill"] = process.wait(timeout=PATIENCE)
+        told["survivors"] = psutil.wait_procs(ranks, timeout=5)[1]
     told["log of kill"] = log.read_text()
 
-    process = started(out)
-    wait_for_update(out, 10, process)
-    ranks = ranks_of(process)
-    process.terminate()
-    process.wait(timeout=30)
-    told["left after SIGTERM"] = psutil.wait_procs(ranks, timeout=60)[1]
+    with started(out) as process:
+        wait_for_update(out, 10, process)
+        ranks = ranks_of(process)
+        process.terminate()
+        process.wait(timeout=PATIENCE)
+        told["left after SIGTERM"] = psutil.wait_procs(ranks, timeout=PATIENCE)[1]
     told["log of SIGTERM"] = log.read_text()[len(told["log of kill"]) :]
     told["checkpoint after SIGTERM"] = checkpoints.latest(out)[0]
 
-    process = started(out)
-    told["last code"] = process.wait(timeout=200)
+    with started(out) as process:
+        told["last code"] = process.wait(timeout=PATIENCE)
     told["log"] = log.read_text()
-    process = started(told["whole"])
-    assert process.wait(timeout=200) == 0
+    with started(told["whole"]) as process:
+        assert process.wait(timeout=PATIENCE) == 0
     return told
 
 
