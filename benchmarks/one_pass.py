@@ -246,6 +246,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default="response",
         help="the limit is of prompt and one response, as trainers of plain DPO have it, or of prompt and both",
     )
+    parser.add_argument("--models", nargs="+", default=[], help="whose answers stand against the baseline's; all six")
     parser.add_argument("--repeats", type=int, default=3, help="times that all steps take turns")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cpu in float32, cuda in bfloat16")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="model; small on cpu, 1b on cuda")
@@ -282,6 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.device,
             length,
             options.limit == "tuple",
+            tuple(options.models),
             options.pairs,
             options.threads,
             options.attention,

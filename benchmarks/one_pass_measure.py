@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Setting:
         device: cpu or cuda; float32 or bfloat16.
         max_length: most tokens of prompt and one response, or of prompt and both.
         tuples: which of the two.
+        models: whose answers stand against the baseline's; empty for all of the file's.
         pairs: how many.
         threads: of torch, on CPU.
         attention: how trees are attended over, see :mod:`scaled.attention`.
@@ -60,6 +61,7 @@ class Setting:
     device: str
     max_length: int
     tuples: bool
+    models: tuple[str, ...]
     pairs: int
     threads: int
     attention: str
@@ -69,6 +71,19 @@ class Setting:
     def dtype(self) -> torch.dtype:
         """Of weights and activations."""
         return torch.float32 if self.device == "cpu" else torch.bfloat16
+
+
+@cache
+def select(setting: Setting) -> Selection:
+    """The setting's real pairs."""
+    return judged_pairs(
+        setting.pairs,
+        setting.max_length,
+        vocabulary=8192,
+        tuples=setting.tuples,
+        models=setting.models,
+        seed=setting.seed,
+    )
 
 
 class Bench:
@@ -83,9 +98,7 @@ class Bench:
         torch.set_num_threads(setting.threads)
         self.setting = setting
         self.shape: Shape = SHAPES[setting.shape]
-        self.selection = selection or judged_pairs(
-            setting.pairs, setting.max_length, vocabulary=8192, tuples=setting.tuples, seed=setting.seed
-        )
+        self.selection = selection or select(setting)
         self.pairs = self.selection.pairs
         self.model = build_model(self.shape, device=setting.device, dtype=setting.dtype, seed=setting.seed).train()
         self.reference = reference_logps(self.model, self.pairs)
@@ -155,7 +168,6 @@ def interleave(
         for key, step in steps.items():
             progress(key)
             bench.model.zero_grad(set_to_none=True)
-            gc.collect()
             bench.synchronize()
             wall, cpu = time.perf_counter(), time.process_time()
             try:
@@ -224,16 +236,13 @@ def peak_memory(setting: Setting, keys: Iterable[str], longest_pairs: int) -> di
 
 
 def _of_longest(setting: Setting, longest_pairs: int) -> Bench:
-    selection = judged_pairs(
-        setting.pairs, setting.max_length, vocabulary=8192, tuples=setting.tuples, seed=setting.seed
-    )
-    return Bench(setting, longest(selection, longest_pairs))
+    return Bench(setting, longest(select(setting), longest_pairs))
 
 
 def _resident_peak(setting: Setting, key: str, longest_pairs: int) -> int:
     bench = _of_longest(setting, longest_pairs)
     step = bench.step(key)
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in bench.model.parameters())
+    weights: int = sum(parameter.numel() * parameter.element_size() for parameter in bench.model.parameters())
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc only: give freed memory back first
         ctypes.CDLL("libc.so.6").malloc_trim(0)
@@ -259,7 +268,7 @@ def _cuda_peak(bench: Bench, key: str) -> int | None:
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
         return None
-    return torch.cuda.max_memory_allocated()  # type: ignore[no-any-return]  # torch leaves it untyped
+    return torch.cuda.max_memory_allocated()
 
 
 def step_flops(shape: Shape, rows: Sequence[PackedRow]) -> float:

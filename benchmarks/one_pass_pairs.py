@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ class Selection:
         return sum(len(pair.chosen) + len(pair.rejected) for pair in self.pairs)
 
 
-def judged_pairs(count: int, max_length: int, *, vocabulary: int, tuples: bool, seed: int) -> Selection:
+def judged_pairs(
+    count: int, max_length: int, *, vocabulary: int, tuples: bool, models: Sequence[str], seed: int
+) -> Selection:
     """Real pairs: AlpacaEval 2 instructions, two models' answers, the judge's preference.
 
     Args:
@@ -58,17 +61,23 @@ def judged_pairs(count: int, max_length: int, *, vocabulary: int, tuples: bool, 
         vocabulary: tokens of the byte-level BPE tokenizer that is trained on all of the file's text.
         tuples: whether the limit holds for prompt and both responses together, as Section 5.3 has it,
             or for prompt and one response, as every trainer of plain DPO has it.
+        models: whose answers stand against GPT-4 Turbo's; none for all six.
         seed: which pairs are drawn.
 
     Raises:
-        SystemExit: no such file.
+        SystemExit: no such file, no such model, or too few pairs.
     """
     if not JUDGED_PAIRS.is_file():
         raise SystemExit(
             f"no judged pairs: {JUDGED_PAIRS.name} must be in ../shared/data/judged_pairs, beside this checkout"
         )
+    known = sorted({record["model_a"] for record in _records()})
+    if unknown := sorted(set(models) - set(known)):
+        raise SystemExit(f"no answers by {', '.join(unknown)}; there are {', '.join(known)}")
+    records = [
+        record for record in _records() if record["p_a_preferred"] != 0.5 and record["model_a"] in (models or known)
+    ]
     tokenizer = _trained_tokenizer(vocabulary)
-    records = [record for record in _records() if record["p_a_preferred"] != 0.5]
     order = np.random.default_rng(seed).permutation(len(records)).tolist()
     limits = Limits(max_length=max_length, over_length=("cut_responses", "drop"))
     requests = Conditioning.SYMMETRIC if tuples else Conditioning.NONE
@@ -78,6 +87,8 @@ def judged_pairs(count: int, max_length: int, *, vocabulary: int, tuples: bool, 
         if len(candidates) == 2 * count:
             break
     fitted: FittedPairs = fit(candidates, requests, limits)
+    if len(fitted.pairs) < count:
+        raise SystemExit(f"{count} pairs were asked for, there are {len(fitted.pairs)}")
     counts = {what: number for what, number in fitted.counts.items() if number}
     return Selection(fitted.pairs[:count], counts, vocabulary)
 
@@ -102,10 +113,10 @@ def synthetic_pairs(count: int, prompt: int, response: int, *, vocabulary: int, 
     return Selection(pairs, {}, vocabulary)
 
 
-def _records() -> Iterator[dict[str, Any]]:
+@cache
+def _records() -> tuple[dict[str, Any], ...]:
     with gzip.open(JUDGED_PAIRS, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
+        return tuple(json.loads(line) for line in lines)
 
 
 def _as_pair(tokenizer: Tokenizer, record: dict[str, Any]) -> Iterator[PreferencePair]:

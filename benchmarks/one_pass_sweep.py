@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 SHARES = (0.05, 0.2, 0.4, 0.6, 0.8)
 LENGTHS = (50, 200, 500, 1000, 2000)
-MOST_TOKENS = 8192  # of the tree of one pair: the model's positions, and the patience of a CPU
+MOST_TOKENS = 10_000  # of the tree of one pair: the patience of a CPU
 CELL_TOKENS = 4000  # short pairs come several at a time, up to this many tokens of trees
 RATIOS = {
     "INS-DPO, one pass / two rows": ("ins", ("two_rows:1", "two_rows:8")),
@@ -38,7 +38,7 @@ def sweep(setting: Setting, repeats: int, *, quick: bool, folder: Path) -> tuple
     """
     grid = [(share, length) for length in LENGTHS for share in SHARES]
     sizes = [(share, length, max(2, round(length * share / (1 - share)))) for share, length in grid]
-    sizes = [size for size in sizes if size[2] + 4 * size[1] <= MOST_TOKENS + 4 * size[1] // 2]
+    sizes = [(share, length, prompt) for share, length, prompt in sizes if prompt + 4 * length <= MOST_TOKENS]
     if quick:
         sizes = [size for size in sizes if size[1] == LENGTHS[0]][:2]
     cells = []
@@ -49,9 +49,8 @@ def sweep(setting: Setting, repeats: int, *, quick: bool, folder: Path) -> tuple
 
 
 def _cell(setting: Setting, repeats: int, share: float, length: int, prompt: int) -> Cell:
-    count = 8 * max(1, CELL_TOKENS // (8 * (prompt + 4 * length)))
-    if prompt + 4 * length > CELL_TOKENS // 2:
-        count = max(1, CELL_TOKENS // (prompt + 4 * length))
+    count = max(1, CELL_TOKENS // (prompt + 4 * length))
+    count -= count % 8 if count > 8 else 0  # whole micro-batches of 8
     selection = synthetic_pairs(count, prompt, length, vocabulary=8192, seed=setting.seed)
     bench = Bench(replace(setting, max_length=prompt + length, pairs=count), selection)
     batched = ("two_rows:1", "trl:1") if count < 8 else ("two_rows:1", "two_rows:8", "trl:1", "trl:8")
@@ -105,7 +104,7 @@ def _draw(cells: list[Cell], path: Path) -> None:
         panel.axhline(1, color="0.6", linewidth=1)
         for index, length in enumerate(LENGTHS):
             points = [(c["share"], r["wall"]) for c in cells if c["length"] == length and (r := c["ratios"][name])]
-            color = colors(0.9 * index / (len(LENGTHS) - 1))
+            color = colors(0.9 * index / len(LENGTHS))
             panel.plot(*zip(*points, strict=True), "o-", color=color, label=f"{length}") if points else None
         panel.set_title(name, fontsize=11)
         panel.set_xlabel("prompt's share of prompt and one response")
