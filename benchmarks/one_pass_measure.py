@@ -146,6 +146,13 @@ class Bench:
             torch.cuda.synchronize()
 
 
+def let_go(device: str) -> None:
+    """Free what a bench held that nobody refers to any more; a trainer and its model refer to each other."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
 @dataclass
 class Timing:
     """Seconds of one step, repeat after repeat."""
@@ -218,15 +225,15 @@ def build_share(bench: Bench, budget: int, step_seconds: float, repeats: int = 3
     return min(build() for _ in range(repeats)) / step_seconds
 
 
-def peak_memory(setting: Setting, keys: Iterable[str], longest_pairs: int) -> dict[str, int | None]:
-    """Peak bytes of each step over the longest pairs, weights and gradients included, optimizer not.
+def peak_memory(bench: Bench, keys: Iterable[str], longest_pairs: int) -> dict[str, int | None]:
+    """Peak bytes of each step, weights and gradients included, optimizer not.
 
-    On CPU each step runs in a process of its own: the growth of its peak resident memory from just
-    before the step, when weights, data, reference and TRL's trainer are there, plus the weights. On CUDA:
-    the allocator's peak.
+    On CPU each step runs over the longest pairs in a process of its own: the growth of its peak resident
+    memory from just before the step, when weights, data, reference and TRL's trainer are there, plus the
+    weights. On CUDA over all pairs, by the allocator's peak; None where memory ran out.
     """
+    setting = bench.setting
     if setting.device == "cuda":
-        bench = _of_longest(setting, longest_pairs)
         return {key: _cuda_peak(bench, key) for key in keys}
     peaks: dict[str, int | None] = {}
     for key in keys:
@@ -235,12 +242,8 @@ def peak_memory(setting: Setting, keys: Iterable[str], longest_pairs: int) -> di
     return peaks
 
 
-def _of_longest(setting: Setting, longest_pairs: int) -> Bench:
-    return Bench(setting, longest(select(setting), longest_pairs))
-
-
 def _resident_peak(setting: Setting, key: str, longest_pairs: int) -> int:
-    bench = _of_longest(setting, longest_pairs)
+    bench = Bench(setting, longest(select(setting), longest_pairs))
     step = bench.step(key)
     weights: int = sum(parameter.numel() * parameter.element_size() for parameter in bench.model.parameters())
     gc.collect()

@@ -138,7 +138,7 @@ def test_the_table_from_real_pairs_to_markdown(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(one_pass_steps.SHAPES, "small", replace(TINY, vocabulary=8192))
     monkeypatch.setattr(one_pass, "RESULTS", tmp_path)
     monkeypatch.setattr(one_pass, "matrix_peak", lambda _device, _dtype: 1e11)
-    monkeypatch.setattr(one_pass, "peak_memory", lambda _setting, keys, _pairs: dict.fromkeys(keys, 2**20))
+    monkeypatch.setattr(one_pass, "peak_memory", lambda _bench, keys, _pairs: dict.fromkeys(keys, 2**20))
     one_pass.main(["--quick", "--threads", "1"])
     printed = capsys.readouterr().out
     assert "| INS-DPO, one pass | TRL plain DPO, defaults, micro-batch 8 | <= 0.55 |" in printed
