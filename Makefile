@@ -18,6 +18,7 @@ quick: $(VENV)/.toy-ready
 
 test: lint
 	$(PY) -m pytest -n auto
+	$(PY) -m theory.mutation --count 5
 
 lint: $(VENV)/.dev-ready
 	$(VENV)/bin/ruff check

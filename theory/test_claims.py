@@ -89,9 +89,10 @@ def test_verdicts_file_is_current():
 
 
 NUMBERED = """
-Prop. 3.1 | proof of Prop. 3.1 | Eq. (5) | Thm 3.2 (i) | Thm 3.2 (ii) | Thm 3.2 (iii) | Eq. (6) | Eq. (7) | (8)
-Eq. (9) | Thm 4.1 | proof of Thm 4.1 | (11) | Eq. (10) | Alg. 1 | Table 1 | Sec. 5.3 (i) | Sec. 5.3 (ii) | Sec. 5.3 (iii)
-Sec. 5.3 (iv) | Table 3 | Table 4 | Table 5 | Eq. (12) | (13) | Eq. (14) | (15) | Eq. (16)
+Prop. 3.1 | proof of Prop. 3.1 | Eq. (5) | Thm 3.2 (i) | Thm 3.2 (ii) | Thm 3.2 (iii) | Eq. (6)
+Eq. (7) | (8) | Eq. (9) | Thm 4.1 | proof of Thm 4.1 | (11) | Eq. (10) | Alg. 1 | Table 1
+Sec. 5.3 (i) | Sec. 5.3 (ii) | Sec. 5.3 (iii) | Sec. 5.3 (iv) | Table 3 | Table 4 | Table 5
+Eq. (12) | (13) | Eq. (14) | (15) | Eq. (16)
 """
 
 
