@@ -663,3 +663,8 @@ def test_unknown_choices_are_refused(pairs):
         simpo(pairs, beta=2.0, gamma=0.5, flip="both")
     with pytest.raises(ValueError, match="halves = 'both' must be"):
         kto(pairs, 0.0, beta=0.3, halves="both")
+
+
+def test_the_kl_estimate_is_declared(method):
+    """needs_kl is whether the loss has an argument `kl`."""
+    assert ("kl" in inspect.signature(METHODS[method].loss).parameters) == METHODS[method].needs_kl
