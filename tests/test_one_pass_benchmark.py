@@ -111,6 +111,20 @@ def test_a_ratio_is_of_steps_of_the_same_turn():
     assert one_pass_measure.Ratio.of(one_pass_measure.Timing(), one_pass_measure.Timing([1.0], [1.0])) is None
 
 
+def test_one_slow_turn_does_not_choose_the_sizes(monkeypatch):
+    """Micro-batch 4 and rows of 2048 are fastest, though something else ran during their first turn."""
+    seconds = {"trl_grouped:4": [9.0, 2.0, 2.1], "ins:2048": [7.0, 1.0, 1.0]}
+
+    def measured(_bench, keys, turns, _progress):
+        assert turns == 3
+        return {key: one_pass_measure.Timing(wall=seconds.get(key, [3.0] * turns)) for key in keys}
+
+    monkeypatch.setattr(one_pass, "Bench", lambda _setting: None)
+    monkeypatch.setattr(one_pass, "interleave", measured)
+    assert one_pass.tune(SETTING, None, None) == (4, 2048)
+    assert one_pass.tune(SETTING, 16, 0) == (16, 0)
+
+
 def test_operations_of_a_tree_by_hand():
     """One layer, hidden 4, MLP 8, vocabulary 16; x of 1, y_w and y_l of 2 tokens, plain DPO: 3 rows (no last tokens).
 
