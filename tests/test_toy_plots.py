@@ -1,15 +1,21 @@
 """The toy's twelve plots: every one computes, describes and draws itself, and shows the audited figures."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
+from inspo.losses import dpo
+from inspo.objectives import best_responses, gibbs_policy, population_loss, value
 from inspo.preferences import PreferenceTable, rock_paper_scissors
 from toy import borda, flip_rates, flips, frontier, minimiser_range, pairs_needed, real_comparator, tables, valley
 from toy.config import ToyConfig
+from toy.minimisers import largest_u, one_number_family
 from toy.plots import LONGEST_FIRST, PLOTS
-from toy.problems import NotApplicableError
+from toy.problems import NotApplicableError, cyclic, separable, witness
+from toy.simplex import largest_beta
 from toy.style import plt
 
 QUICK = ToyConfig(steps=20, replicates=3, problems=4, draws=50)
@@ -108,6 +114,35 @@ def test_valley_optimisers_pick_different_policies_at_equal_loss():
     audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
     assert ends == pytest.approx(audited, abs=6e-4)
     assert results["flow_limit"][0] < min(ends.values())
+
+
+def test_three_responses_have_one_loss_along_a_family_and_many_values():
+    """Audit, row 6c: beta = 1/2, uniform mu; rock-paper-scissors at 2/3 and BT(4:2:1)."""
+    mu = np.full(3, 1 / 3)
+    audited = [
+        (cyclic(2 / 3), 0.212171389, {1 / 10: 61 / 120, 6 / 7: 4 / 7, 1: 7 / 12}),
+        (separable(), 0.197047862, {0.01: 3613 / 7200, 0.1: 373 / 720, 0.25: 157 / 288}),
+    ]
+    for table, least, values in audited:
+        for u, expected in values.items():
+            policy = one_number_family(table.P, mu, 0.5, u)
+            assert value(policy, table.P, mu) == pytest.approx(expected, abs=1e-12)
+            loss = population_loss(table.P, mu, partial(dpo, beta=0.5), comparator_policy=policy)
+            assert float(loss) == pytest.approx(least, abs=1e-9)
+        with pytest.raises(ValueError, match="must be in"):
+            one_number_family(table.P, mu, 0.5, 1.01 * largest_u(table.P, mu, 0.5))
+
+
+def test_the_reference_outweighs_preferences_beyond_a_beta():
+    """Audit, row 7: K = 2, P = .6, mu = (.1, .9): wrong exactly when beta > ln 1.5 / (2 ln 9); and by brute force."""
+    P = np.array([[0.5, 0.6], [0.4, 0.5]])
+    assert largest_beta(P, np.array([[0.1, 0.9], [0.9, 0.1], [0.5, 0.5]])) == pytest.approx([0.0922676, np.inf, np.inf])
+    W, references = witness().P, np.random.default_rng(0).dirichlet(np.ones(3), 50)
+    for mu, limit in zip(references, largest_beta(W, references), strict=True):
+        for beta in (0.02, 0.1, 0.5, 1.0):
+            policy = gibbs_policy(logit(W) / 2, mu, beta)
+            kept = bool((policy.argmax(axis=0) == best_responses(W).argmax(axis=0)).all())
+            assert kept == (beta < limit)
 
 
 def test_minimiser_range_holds_every_curve():

@@ -15,7 +15,7 @@ from inspo.objectives import optimality_gap, scores, value
 from inspo.preferences import PreferenceTable
 from toy.baselines import pi_bar, rlhf
 from toy.config import ToyConfig
-from toy.minimisers import best_value, symmetric_flow
+from toy.minimisers import best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, require_interior, separable, witness
 from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # The last entries are those that the closed forms are checked at.
 BETAS = tuple(np.unique(np.append(np.logspace(-1.3, 1, 15).round(4), [0.1, 0.5, 1.0])).tolist())
+# One family of minimisers, of a single number, is shown at this beta and these shares of the largest number.
+FAMILY_BETA = 0.5
+FAMILY_SHARES = (0.02, 0.25, 0.5, 0.75, 1.0)
 # Label of each curve, its colour and dash.
 CURVES = {
     "gradient_flow": ("gradient flow", INS, "-"),
@@ -66,7 +69,15 @@ def _compute_problem(table: PreferenceTable, config: ToyConfig) -> dict[str, Any
         "value_pi_star": star,
         "value_pi_bar": float(value(pi_bar(table.P, mu), table.P, mu)),
         "curves": measured,
+        "family": _family(table.P, mu),
     }
+
+
+def _family(P: Floats, mu: Floats) -> dict[str, Any]:
+    """V along pi(i | j) = u mu_i odds_ij, i != j, which has one loss for every u (audit, row 6c)."""
+    numbers = [share * largest_u(P, mu, FAMILY_BETA) for share in FAMILY_SHARES]
+    policies = [one_number_family(P, mu, FAMILY_BETA, u) for u in numbers]
+    return {"beta": FAMILY_BETA, "u": numbers, "value": [float(value(policy, P, mu)) for policy in policies]}
 
 
 def _adam(P: Floats, mu: Floats, config: ToyConfig) -> Floats:
@@ -95,7 +106,7 @@ def describe(results: dict[str, Any]) -> Caption:
         "Minimising Eq. (9) does not say what V will be: all of the band has the same, least loss",
         "Band: V over all minimisers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
         "Curves: what gradient flow and Adam find from pi_ref (uniform), and DPO's optimum, which sees no comparator. "
-        "Only as beta -> 0 does the best minimiser reach pi*.",
+        "Circles: one family of minimisers. Only as beta -> 0 does the best minimiser reach pi*.",
         f"on the {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
         f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
     )
@@ -115,6 +126,9 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.plot(betas, supremum, color="0.45", lw=1.2)
         for name, (label, colour, dash) in CURVES.items():
             axis.plot(betas, curves[name]["value"], color=colour, ls=dash, lw=2, label=label)
+        family = problem["family"]
+        seen = {"ls": "none", "mec": "0.35", "mfc": "white", "ms": 5.5, "label": "pi(i|j) = u mu_i odds_ij, some u"}
+        axis.plot([family["beta"]] * len(family["u"]), family["value"], "o", **seen)
         for name, dash in (("pi_star", "--"), ("pi_bar", ":")):
             level = problem[f"value_{name}"]
             axis.axhline(level, color=BLACK, lw=1, ls=dash, label={"pi_star": "pi*", "pi_bar": "pi_bar"}[name])
@@ -123,6 +137,6 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
         axis.set_title(f"{problem['problem']}: {problem['source']}"[:60], loc="left")
     axes[0, 0].set_ylabel("V against uniform comparators")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=6)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=7)
     caption(figure, describe(results))
     return figure

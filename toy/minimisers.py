@@ -44,6 +44,30 @@ def best_value(P: Floats, mu: Floats, beta: float) -> tuple[float, Floats]:
     return 0.5 - float(solved.fun), policy
 
 
+def one_number_family(P: Floats, mu: Floats, beta: float, u: float) -> Floats:
+    """(K, K) the minimiser pi(i | j) = u mu_i (P[i, j] / P[j, i])^(1 / (2 beta)), i != j (audit, row 6c).
+
+    Raises:
+        ValueError: u so large that a column would exceed one, see :func:`largest_u`.
+    """
+    if not 0 < u <= (1 + 1e-12) * largest_u(P, mu, beta):
+        raise ValueError(f"u = {u} must be in (0, {largest_u(P, mu, beta)}]")
+    policy = u * _odds(P, mu, beta)
+    policy[np.diag_indices(len(P))] = np.clip(1 - policy.sum(axis=0), 0, None)
+    return policy
+
+
+def largest_u(P: Floats, mu: Floats, beta: float) -> float:
+    """The u of :func:`one_number_family` at which the first column has nothing left for copying."""
+    return float(1 / _odds(P, mu, beta).sum(axis=0).max())
+
+
+def _odds(P: Floats, mu: Floats, beta: float) -> Floats:
+    odds: Floats = mu[:, None] * np.exp(logit(P) / (2 * beta))
+    odds[np.diag_indices(len(P))] = 0
+    return odds
+
+
 def symmetric_flow(P: Floats, mu: Floats, beta: float) -> Floats:
     """(K, K) where gradient flow of Eq. (9) ends, from mu, one softmax table per comparator."""
     weights = np.outer(mu, mu) * P * (1 - np.eye(len(P)))

@@ -1,10 +1,11 @@
-"""pi_bar's pick over the simplex of references, for the lower half of plot (a)."""
+"""pi_bar's pick over the simplex of references, for the lower half of plot (a); and whether pi_r keeps pi*'s."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import logit
 
 from inspo.objectives import apply_psi, best_responses
 from inspo.preferences import PreferenceTable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SIDE = 72
 DRAWS = 4000
 SHARE_DRAWS = 100_000
+BETAS = (1.0, 0.1, 0.01)
 
 
 def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
@@ -54,7 +56,44 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         "panels": panels,
         "disagree": float((everywhere[0] != everywhere[1]).mean()) if len(panels) > 1 else None,
         "pi_star": answers,
+        "pi_r": _kept(table.P, rng.dirichlet(np.ones(len(table.P)), DRAWS)),
     }
+
+
+def _kept(P: Floats, references: Floats) -> dict[str, Any] | None:
+    """Share of references, by beta, for which pi_r still picks pi*'s answer to every response."""
+    if not ((P > 0) & (P < 1)).all():
+        return None
+    limits = largest_beta(P, references)
+    return {"betas": list(BETAS), "shares": [float((limits > beta).mean()) for beta in BETAS]}
+
+
+def largest_beta(P: Floats, references: Floats) -> Floats:
+    """Below which beta every most probable answer of pi_r is a best response (audit, row 7).
+
+    pi_r is Eq. (7)'s optimum at r = logit(P) / 2, which Thm 4.1 says that Eq. (9) recovers:
+    pi_r(i | j) is proportional to mu_i exp(logit(P[i, j]) / (2 beta)), so the reference outweighs
+    the preference once beta is large.
+
+    Args:
+        P: (K, K) in (0, 1).
+        references: (N, K), positive.
+
+    Returns:
+        (N,); inf where no beta is too large.
+    """
+    L, best, log_mu = logit(P), best_responses(P), np.log(references)
+    worst = np.full(len(references), np.inf)
+    for j in range(len(P)):
+        others = ~best[:, j]
+        kept = np.full(len(references), -np.inf)
+        for i in np.flatnonzero(best[:, j]):
+            push = np.maximum(log_mu[:, others] - log_mu[:, [i]], 0)
+            with np.errstate(divide="ignore"):
+                limits = (L[i, j] - L[others, j]) / (2 * push)
+            kept = np.maximum(kept, limits.min(axis=1, initial=np.inf))
+        worst = np.minimum(worst, kept)
+    return worst
 
 
 def _corners(P: Floats, rng: np.random.Generator) -> list[int]:
@@ -126,3 +165,9 @@ def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
         height = 0.52 + (len(shown) / 2 - line - 0.5) * min(0.16, 0.8 / len(shown))
         axis.text(0.46, height, f"best answer to {label}:", ha="right", va="center", transform=axis.transAxes)
         axis.text(0.5, height, " or ".join(answers), va="center", weight="bold", transform=axis.transAxes)
+    if kept := results["pi_r"]:
+        shares = ", ".join(
+            f"{share:.0%} at beta = {beta:g}" for beta, share in zip(kept["betas"], kept["shares"], strict=True)
+        )
+        note = f"Eq. (7)'s optimum with r = L/2 picks the same for\n{shares}\nof references"
+        axis.text(0.5, -0.02, note, ha="center", va="bottom", size=8.5, transform=axis.transAxes)
