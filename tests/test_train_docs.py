@@ -5,6 +5,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 import torch
 
 from scaled.base import make_base
@@ -35,6 +36,16 @@ def test_every_key_on_the_page_exists():
     configuration = "\n".join(rows[: next(i for i, row in enumerate(rows) if "chosen_reward" in row)])
     for key in re.findall(r"`([a-z_]+)(?::[^`]*)?`", configuration):
         assert key in known or key in {"symmetric", "cut_responses"}, key
+
+
+@pytest.mark.trl
+def test_every_field_of_trls_on_the_page_exists():
+    config = pytest.importorskip("trl.trainer.dpo_config").DPOConfig
+    (table,) = re.findall(r"## `DPOConfig`, field by field\n(.*?)\nWhat the logs", PAGE, re.DOTALL)
+    left = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `") and "CPOConfig" not in row]
+    named = {name for cell in left for name in re.findall(r"`([a-z][a-z0-9_]+)", cell)}
+    assert len(named) > 30
+    assert named <= {option.name for option in fields(config)}
 
 
 def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, tmp_path):
