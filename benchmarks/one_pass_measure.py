@@ -55,6 +55,7 @@ class Setting:
         threads: of torch, on CPU.
         attention: how trees are attended over, see :mod:`scaled.attention`.
         seed: of pairs and weights.
+        checkpointing: recompute activations in every step but TRL's, which decide for themselves.
     """
 
     shape: str
@@ -66,6 +67,7 @@ class Setting:
     threads: int
     attention: str
     seed: int
+    checkpointing: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -102,6 +104,8 @@ class Bench:
         self.pairs = self.selection.pairs
         self.model = build_model(self.shape, device=setting.device, dtype=setting.dtype, seed=setting.seed).train()
         self.reference = reference_logps(self.model, self.pairs)
+        if setting.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
     @cached_property
     def trainer(self) -> Any:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from inspo.conditioning import Conditioning, LogpRequest, conditioned_loss
 from inspo.logprobs import by_request, sequence_logps
@@ -23,6 +23,7 @@ from inspo.metrics import pair_metrics
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, pack
 from inspo.sequences import response, scored_sequence
+from scaled.base import architecture
 from scaled.models import row_logps, use_tree_attention
 
 BETA = 0.1
@@ -32,7 +33,13 @@ Reference = dict[LogpRequest, Tensor]
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a Llama."""
+    """Sizes of a model.
+
+    Attributes:
+        family: transformers' model type, or one of the architectures that `scaled/configs` ships, whose other
+            numbers (windows, soft caps, rotary base) are kept.
+        head: dimension of a head; None for hidden / heads.
+    """
 
     hidden: int
     intermediate: int
@@ -41,41 +48,51 @@ class Shape:
     kv_heads: int
     vocabulary: int
     tied: bool = False
+    family: str = "llama"
+    head: int | None = None
 
 
 SHAPES = {
     "small": Shape(256, 688, 4, 4, 4, 8192),
     "1b": Shape(2048, 8192, 16, 32, 8, 128_256, tied=True),
     "8b": Shape(4096, 14_336, 32, 32, 8, 128_256),
+    "mistral-7b": Shape(4096, 14_336, 32, 32, 8, 32_000, family="mistral-7b-instruct-v0.2"),
+    "llama-3-8b": Shape(4096, 14_336, 32, 32, 8, 128_256, family="llama-3-8b-instruct"),
+    "gemma-2-9b": Shape(3584, 14_336, 42, 16, 8, 256_000, tied=True, family="gemma-2-9b-it", head=256),
+    "mistral-7b-small": Shape(256, 896, 4, 4, 1, 8192, family="mistral-7b-instruct-v0.2"),
+    "llama-3-8b-small": Shape(256, 896, 4, 4, 1, 8192, family="llama-3-8b-instruct"),
+    "gemma-2-9b-small": Shape(256, 1024, 4, 4, 2, 8192, tied=True, family="gemma-2-9b-it"),
 }
-"""The CPU's model, with Llama's own ratio of sizes, and the shapes of Llama-3.2-1B and Llama-3-8B."""
+"""The CPU's model, with Llama's own ratio of sizes; the shapes of Llama-3.2-1B and Llama-3-8B; and the
+paper's three models, at full size and small, with their own ratios of sizes and of heads."""
 
 
 def build_model(shape: Shape, *, device: str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
-    """A Llama with random weights."""
+    """A model with random weights."""
     torch.manual_seed(seed)
-    config = LlamaConfig(  # type: ignore[call-arg]  # transformers takes it as one of the keywords that it does not list
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        vocab_size=shape.vocabulary,
-        max_position_embeddings=8192,
-        tie_word_embeddings=shape.tied,
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=3,
-        attn_implementation="sdpa",
-    )
+    sizes: dict[str, Any] = {
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head or shape.hidden // shape.heads,
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": shape.tied,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "eos_token_id": 3,
+    }
+    config = LlamaConfig(**sizes) if shape.family == "llama" else architecture(shape.family, **sizes)
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            model = LlamaForCausalLM(config)
+            model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     finally:
         torch.set_default_dtype(previous)
-    return model
+    return cast("PreTrainedModel", model)
 
 
 @dataclass(frozen=True)

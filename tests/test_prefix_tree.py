@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -464,3 +466,10 @@ def test_building_a_tree_of_a_thousand_tokens_takes_a_fraction_of_a_millisecond(
         build_row([pair], Conditioning.SYMMETRIC)
         times.append(time.perf_counter() - start)
     assert min(times) < 2e-3
+
+
+def test_the_picture_in_the_docs_is_what_the_code_there_prints(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "prefix_trees.md").read_text(encoding="utf-8")
+    (code,), (picture,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "text"))
+    exec(code, {})  # noqa: S102  # our own page
+    assert capsys.readouterr().out == picture
