@@ -1,4 +1,8 @@
-"""Where the gain of one pass grows and where it goes: prompt shares times response lengths, synthetic pairs."""
+"""Where the gain of one pass grows and where it goes: prompt shares times response lengths, synthetic pairs.
+
+On a CPU ratios are of CPU seconds: a sweep takes long, and other programs lengthen the wall time of a turn.
+With ``--threads 1`` no thread waits for another one either.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,9 @@ def sweep(setting: Setting, repeats: int, *, quick: bool, folder: Path) -> tuple
     cells = []
     for share, length, prompt in tqdm(sizes, desc="sweep", disable=None):
         cells.append(_cell(setting, repeats, share, length, prompt))
-    _draw(cells, folder / "sweep.png")
-    return _tabulate(cells), cells
+    seconds = "cpu" if setting.device == "cpu" else "wall"
+    _draw(cells, seconds, folder / "sweep.png")
+    return _tabulate(cells, seconds), cells
 
 
 def _cell(setting: Setting, repeats: int, share: float, length: int, prompt: int) -> Cell:
@@ -74,8 +79,8 @@ def _against_faster(timings: dict[str, Timing], ours: str, theirs: list[str]) ->
     return None if ratio is None else asdict(ratio)
 
 
-def _tabulate(cells: list[Cell]) -> str:
-    parts = []
+def _tabulate(cells: list[Cell], seconds: str) -> str:
+    parts = [f"Ratios of {seconds} seconds; -: a tree of more than {MOST_TOKENS} tokens."]
     for name in RATIOS:
         lines = [
             f"**{name}**",
@@ -85,13 +90,13 @@ def _tabulate(cells: list[Cell]) -> str:
         ]
         for length in LENGTHS:
             found = {cell["share"]: cell["ratios"][name] for cell in cells if cell["length"] == length}
-            values = (f"{ratio['wall']:.2f}" if (ratio := found.get(share)) else "-" for share in SHARES)
+            values = (f"{ratio[seconds]:.2f}" if (ratio := found.get(share)) else "-" for share in SHARES)
             lines.append(f"| {length} | " + " | ".join(values) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def _draw(cells: list[Cell], path: Path) -> None:
+def _draw(cells: list[Cell], seconds: str, path: Path) -> None:
     """One panel per ratio, one line per response length."""
     import matplotlib as mpl
 
@@ -103,7 +108,7 @@ def _draw(cells: list[Cell], path: Path) -> None:
     for panel, name in zip(panels, RATIOS, strict=True):
         panel.axhline(1, color="0.6", linewidth=1)
         for index, length in enumerate(LENGTHS):
-            points = [(c["share"], r["wall"]) for c in cells if c["length"] == length and (r := c["ratios"][name])]
+            points = [(c["share"], r[seconds]) for c in cells if c["length"] == length and (r := c["ratios"][name])]
             color = colors(0.9 * index / len(LENGTHS))
             panel.plot(*zip(*points, strict=True), "o-", color=color, label=f"{length}") if points else None
         panel.set_title(name, fontsize=11)
@@ -111,7 +116,7 @@ def _draw(cells: list[Cell], path: Path) -> None:
         panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_ylim(bottom=0)
-    panels[0].set_ylabel("time of forward and backward, ratio")
+    panels[0].set_ylabel(f"{seconds.replace('cpu', 'CPU')} time of forward and backward, ratio")
     figure.legend(
         *panels[0].get_legend_handles_labels(), title="response\ntokens", loc="outside right center", frameon=False
     )
