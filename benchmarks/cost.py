@@ -107,7 +107,7 @@ def generate(bench: Bench, new_tokens: int, prompts: int = 4) -> float:
     """Seconds per token of greedy generation from the first prompts, one at a time, as one user is served."""
     model: Any = bench.model
     capped = getattr(model.config, "attn_logit_softcapping", None) is not None
-    model.set_attn_implementation("eager" if capped else "sdpa")  # sdpa leaves soft caps out
+    model.set_attn_implementation("eager" if capped else "sdpa")  # sdpa has no soft caps
     model.eval()
     model.gradient_checkpointing_disable()
     model.generation_config.pad_token_id = 0

@@ -105,7 +105,7 @@ class Bench:
         self.model = build_model(self.shape, device=setting.device, dtype=setting.dtype, seed=setting.seed).train()
         self.reference = reference_logps(self.model, self.pairs)
         if setting.checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
 
     @cached_property
     def trainer(self) -> Any:

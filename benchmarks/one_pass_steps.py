@@ -89,7 +89,7 @@ def build_model(shape: Shape, *, device: str, dtype: torch.dtype, seed: int) -> 
     torch.set_default_dtype(dtype)
     try:
         with torch.device(device):
-            model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     finally:
         torch.set_default_dtype(previous)
     return cast("PreTrainedModel", model)
