@@ -116,12 +116,36 @@ def describe(results: dict[str, Any]) -> Caption:
         if (method, name) in ends
     ]
     return Caption(
-        "Training dynamics in Figure 2's form: INS' accuracy and margin do not tell what the deployed policy is worth",
+        f"Training dynamics in Figure 2's form: {_finding(results)}",
         f"Mean and standard error over {results['datasets']} datasets ({sample}). Accuracy and margin let an INS "
         "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
         "where, as here, lengths are equal.",
         f"on {last['problem']} preferences {', '.join(numbers)}.",
     )
+
+
+def _finding(results: dict[str, Any]) -> str:
+    """In how many pairs of runs INS ends with the higher accuracy, in how many with the higher deployed V."""
+    ends = [{(run["method"], run["conditioning"]): run for run in problem["runs"]} for problem in results["problems"]]
+    pairs = [
+        (runs[method, "symmetric"], runs[method, "none"])
+        for runs in ends
+        for method, conditioning in runs
+        if conditioning == "symmetric" and (method, "none") in runs
+    ]
+    if not pairs:
+        return "accuracy and margin, and what the deployed policy is worth"
+    accuracy, value = (sum(_ends_higher(*pair, name) for pair in pairs) for name in ("accuracy", "value_deployed"))
+    return (
+        f"INS ends with the higher accuracy in {accuracy} of {len(pairs)} pairs of runs, with the better "
+        f"deployed policy in {value}"
+    )
+
+
+def _ends_higher(first: dict[str, Any], second: dict[str, Any], name: str) -> bool:
+    """Whether the first run ends above the second by two standard errors, and by more than rounding."""
+    means, errors = ([run[name][what][-1] for run in (first, second)] for what in ("mean", "se"))
+    return bool(means[0] - means[1] > max(2 * np.hypot(*errors), 1e-9))
 
 
 def draw(results: dict[str, Any]) -> Figure:

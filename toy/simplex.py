@@ -9,6 +9,7 @@ from scipy.special import logit
 
 from inspo.objectives import apply_psi, best_responses
 from inspo.preferences import PreferenceTable
+from toy.baselines import TIE, optima
 from toy.problems import NotApplicableError
 from toy.style import COLOURS
 from toy.training import Floats
@@ -41,12 +42,12 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         if psi == "log_odds" and not ((table.P > 0) & (table.P < 1)).all():
             continue
         scores = np.stack([apply_psi(table.P, psi)[:, corner] for corner in corners], axis=1)
-        picks = (triangles.mean(axis=1) @ scores.T).argmax(axis=1)
-        drawn = (references @ scores.T).argmax(axis=1)
+        picks = optima(triangles.mean(axis=1) @ scores.T).argmax(axis=1)
+        drawn = optima(references @ scores.T)
         everywhere.append(drawn)
-        shares = {table.labels[i]: float((drawn == i).mean()) for i in np.unique(picks)}
+        shares = {table.labels[i]: float(drawn[:, i].mean()) for i in np.unique(picks)}
         panels.append({"psi": psi, "picks": picks.tolist(), "shares": shares})
-    best = best_responses(table.P)
+    best = best_responses(table.P, atol=TIE)
     answers = {table.labels[j]: [table.labels[i] for i in np.flatnonzero(best[:, j])] for j in range(len(table.labels))}
     return {
         "problem": table.name,
@@ -54,7 +55,7 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         "labels": list(table.labels),
         "corners": [table.labels[i] for i in corners],
         "panels": panels,
-        "disagree": float((everywhere[0] != everywhere[1]).mean()) if len(panels) > 1 else None,
+        "disagree": float((everywhere[0] != everywhere[1]).any(axis=1).mean()) if len(panels) > 1 else None,
         "pi_star": answers,
         "pi_r": _kept(table.P, rng.dirichlet(np.ones(len(table.P)), DRAWS)),
     }
@@ -82,7 +83,7 @@ def largest_beta(P: Floats, references: Floats) -> Floats:
     Returns:
         (N,); inf where no beta is too large.
     """
-    L, best, log_mu = logit(P), best_responses(P), np.log(references)
+    L, best, log_mu = logit(P), best_responses(P, atol=TIE), np.log(references)
     worst = np.full(len(references), np.inf)
     for j in range(len(P)):
         others = ~best[:, j]
@@ -99,7 +100,7 @@ def largest_beta(P: Floats, references: Floats) -> Floats:
 def _corners(P: Floats, rng: np.random.Generator) -> list[int]:
     if len(P) == 3:
         return [0, 1, 2]
-    picks = (rng.dirichlet(np.ones(len(P)), DRAWS) @ P.T).argmax(axis=1)
+    picks = optima(rng.dirichlet(np.ones(len(P)), DRAWS) @ P.T).argmax(axis=1)
     often = np.bincount(picks, minlength=len(P)) + P.mean(axis=1) / len(P)
     return sorted(np.argsort(-often)[:3].tolist())
 
