@@ -193,9 +193,7 @@ def test_the_dynamics_headline_counts_by_the_runs_ends():
             ins = run["conditioning"] == "symmetric"
             run["accuracy"] = {"mean": [0.5, 0.8 if ins else 0.7], "se": [0, 0.01]}
             run["value_deployed"] = {"mean": [0.5, 0.6], "se": [0, 0.1]}
-    assert (
-        "accuracy in 8 of 8 pairs of runs, with the better deployed policy in 0" in dynamics.describe(results).headline
-    )
+    assert "accuracy in 8 of 8 pairs of runs, with a better deployed policy in 0" in dynamics.describe(results).headline
 
 
 def test_two_responses_skip_what_needs_three():

@@ -149,12 +149,13 @@ def draw(results: dict[str, Any]) -> Figure:
         direction = _order(reward)
         x, y = np.abs(reward), np.where(direction == 0, -np.abs(score), score * direction)
         wrong = _order(score) != direction
-        bottom = min(-0.08 * y.max(), 1.4 * y.min(), -0.01)
+        reach = max(float(np.abs(y).max()), 1e-3)
+        bottom = min(-0.08 * reach, 1.4 * y.min())
         axis.axhspan(bottom, 0, color="0.9", zorder=0)
         axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4, alpha=0.5)
         axis.plot(x[wrong], y[wrong], "x", color=INS, ms=5, mew=1.2)
         axis.axhline(0, color=BLACK, lw=1)
-        axis.set_ylim(bottom, max(1.05 * y.max(), 0.01))
+        axis.set_ylim(bottom, 1.05 * max(y.max(), 0.08 * reach))
         axis.set(xlabel="DPO's reward: winner - loser, nats", ylabel=label + ": winner - loser")
         out = results["out_of_order"][name]
         axis.set_title(f"{title}: {out['share']:.1%} out of order", loc="left")

@@ -116,8 +116,8 @@ def describe(results: dict[str, Any]) -> Caption:
         if (method, name) in ends
     ]
     return Caption(
-        f"Training dynamics in Figure 2's form: {_finding(results)}",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}). Accuracy and margin let an INS "
+        f"Figure 2's dynamics: {_finding(results)}",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher: by two of them. Accuracy and margin let an INS "
         "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
         "where, as here, lengths are equal.",
         f"on {last['problem']} preferences {', '.join(numbers)}.",
@@ -137,8 +137,8 @@ def _finding(results: dict[str, Any]) -> str:
         return "accuracy and margin, and what the deployed policy is worth"
     accuracy, value = (sum(_ends_higher(*pair, name) for pair in pairs) for name in ("accuracy", "value_deployed"))
     return (
-        f"INS ends with the higher accuracy in {accuracy} of {len(pairs)} pairs of runs, with the better "
-        f"deployed policy in {value}"
+        f"INS ends with higher accuracy in {accuracy} of {len(pairs)} pairs of runs, "
+        f"with a better deployed policy in {value}"
     )
 
 

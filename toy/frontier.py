@@ -187,7 +187,7 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
     marks = {
         "pi_bar": ("pi_bar", (-14, 9)),
         "pi_star": ("pi*", (-4, 8)),
-        "pi_star_marginal": ("pi* averaged over y'", (8, -3)),
+        "pi_star_marginal": ("pi* averaged over y'", (4, -14)),
         "nash": ("Nash", (-8, -14)),
     }
     for name, (label, offset) in marks.items():

@@ -144,19 +144,16 @@ def _headline(results: dict[str, Any]) -> str:
 def draw(results: dict[str, Any]) -> Figure:
     """Both sums against beta, then distance and smallest beta of every table."""
     figure: Figure
-    figure, axes = plt().subplots(1, 4, figsize=(14, 4.8), gridspec_kw={"width_ratios": [5, 5, 3.2, 3]})
-    figure.subplots_adjust(left=0.05, right=0.985, top=0.93, bottom=0.12, wspace=0.14)
-    strict, generous, bars, dots = axes
-    # The tables' names need the room that the two plots of sums, with one y axis, leave.
-    for axis, shift in ((bars, 0.055), (dots, 0.03)):
-        box = axis.get_position()
-        axis.set_position((box.x0 + shift, box.y0, box.width - (0.03 if axis is bars else 0.02), box.height))
+    figure = plt().figure(figsize=(14, 4.8))
+    # The tables' names need room between the two plots of sums, with one y axis, and the two of tables.
+    places = (0.05, 0.25), (0.315, 0.25), (0.7, 0.14), (0.86, 0.125)
+    strict, generous, bars, dots = (figure.add_axes((x, 0.12, width, 0.81)) for x, width in places)
     generous.sharey(strict)
     generous.tick_params(labelleft=False)
     _draw_sums(strict, results, "column_sums")
     _draw_sums(generous, results, "sums_without_self")
     strict.plot(results["betas"], results["mean_cosh"], color=BLACK, lw=3, alpha=0.75, label="mean: E cosh(h / beta)")
-    strict.set_ylabel("mean, sum of exp(L / 2 beta)")
+    strict.set_ylabel("mean (left), sum (right) of exp(L / 2 beta)")
     strict.set_title("asked of all y, y': needs 1", loc="left")
     generous.set_title("asked of y != y': needs < 1", loc="left")
     strict.legend(loc="upper right")
@@ -200,7 +197,7 @@ def _draw_tables(bars: Any, dots: Any, tables: list[dict[str, Any]]) -> None:
             dots.plot(beta, y, "o", color=GREEN, ms=7)
             dots.annotate(f"{beta:.2f}", (beta, y), xytext=(7, 0), textcoords="offset points", va="center", size=8.5)
         else:
-            text = "never: a preference is certain" if beta is None else "any"
+            text = "none: certain" if beta is None else "any"
             dots.text(0.03, y, text, transform=dots.get_yaxis_transform(), va="center", size=8.5)
     dots.axvspan(*TRIED, color="0.93", lw=0, zorder=0)
     dots.set(xscale="log", xlabel="beta", xlim=(0.06, 30), ylim=bars.get_ylim())
