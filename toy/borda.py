@@ -112,7 +112,8 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         _headline(results["pairs"], borda["count"], log_odds["count"]),
         f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference "
-        f"(left) and of the expected log-odds (middle); in the shaded part the two disagree.{sampling}",
+        f"(left) and of the expected log-odds ({'middle' if sampling else 'right'}); in the shaded part the "
+        f"two disagree.{sampling}",
         f"{borda['share']:.0%} of pairs out of Borda's order, {log_odds['share']:.1%} out of log-odds' order"
         + (
             f"; pi_bar for log-odds picks another response than DPO in {other['share']:.1%} of problems."

@@ -16,7 +16,7 @@ from inspo.objectives import optimality_gap, scores
 from inspo.preferences import PreferenceTable
 from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
 from toy.problems import cyclic, reference, separable
-from toy.style import Caption, caption, plt
+from toy.style import Caption, caption, heading, plt
 from toy.training import Floats, Objective, Trained, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     return Caption(
         f"Figure 2's dynamics: {_finding(results)}",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher: by two of them. Accuracy and margin let an INS "
-        "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
-        "where, as here, lengths are equal.",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher or better is by two standard "
+        "errors. Accuracy and margin let an INS policy see the other response; the right column is the policy without "
+        "it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
         f"on {last['problem']} preferences {', '.join(numbers)}.",
     )
 
@@ -166,7 +166,7 @@ def draw(results: dict[str, Any]) -> Figure:
                 axis.axhline(row["best"][name], color="0.35", lw=1, ls=":", zorder=1)
             axis.set_ylabel(label)
             axis.set_xlabel("step" if row is rows[-1] else "")
-        line_of_axes[0].set_title(f"{row['problem']}: {row['source']}", loc="left")
+        line_of_axes[0].set_title(heading(row["problem"], row["source"], 120), loc="left")
     handles = [plt().Line2D([], [], color=METHOD_COLOURS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
     styles = {LABELS[name]: DASHES[name] for name in conditionings} | {"best possible": ":"}
     handles += [plt().Line2D([], [], color="0.2", lw=1.6, ls=style, label=text) for text, style in styles.items()]

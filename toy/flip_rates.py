@@ -124,8 +124,9 @@ def _headline(results: dict[str, Any]) -> str:
     problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {results['source']}"
     if len(never) == len(causes):
         return f"pi_bar's pick depends on {' or on '.join(never)} in none of the {problems}"
-    most = [f"with {causes[name]} on up to {max(rate['mean'] for rate in rates[name]):.0%}" for name in causes]
-    return f"pi_bar's pick changes {', '.join(most)} of {problems}, as K varies"
+    most = {name: max(rate["mean"] for rate in line) for name, line in rates.items()}
+    found = [f"with {causes[name]} on {f'up to {most[name]:.0%}' if most[name] else 'none'}" for name in causes]
+    return f"pi_bar's pick changes {', '.join(found)} of the {problems}"
 
 
 def draw(results: dict[str, Any]) -> Figure:

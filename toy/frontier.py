@@ -131,13 +131,14 @@ def describe(results: dict[str, Any]) -> Caption:
     gains = [row["mean"] for row in real]
     count = len(prompt) * results["problems"]
     kind = "random non-separable problems" if results["problems"] > 1 else "problem, your own"
+    errors = ", means and standard errors" if results["problems"] > 1 else ""
     beyond = " by two standard errors" if results["problems"] > 1 else ""
     large, small = results["betas"]
     marginal, bar = (results["optima"][name]["value"]["mean"] for name in ("pi_star_marginal", "pi_bar"))
     return Caption(
         f"At equal KL {wins or 'none'} of {count} deployed policies {'beat' if wins > 1 else 'beats'} IPO's closed "
         f"form. {_what_seeing_does([_sign(row) for row in real])}",
-        f"{results['problems']} {kind}, K = {results['responses']}, means and standard errors. Left: solid, the most "
+        f"{results['problems']} {kind}, K = {results['responses']}{errors}. Left: solid, the most "
         "any prompt-only policy can be worth at its KL (IPO); dashed, the same for policies that see y'. Large "
         f"markers: beta = {small:g}, small: {large:g}. Middle: V minus DPO's at equal beta; {len(ahead)} prompt-only "
         f"entries are ahead of DPO{beyond}, {dearer} of them by spending more KL. Right: V minus IPO's "
@@ -167,7 +168,7 @@ def draw(results: dict[str, Any]) -> Figure:
     """The plane with both frontiers; V against DPO at equal beta; V against IPO at equal KL."""
     figure: Figure
     figure = plt().figure(figsize=(13.2, 6.6))
-    plane = figure.add_axes((0.05, 0.17, 0.38, 0.76))
+    plane = figure.add_axes((0.05, 0.17, 0.36, 0.76))
     equal_beta = figure.add_axes((0.595, 0.17, 0.21, 0.76))
     equal_kl = figure.add_axes((0.825, 0.17, 0.165, 0.76))
     _draw_plane(plane, results)

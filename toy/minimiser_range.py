@@ -17,7 +17,7 @@ from toy.baselines import TIE, pi_bar, rlhf
 from toy.config import ToyConfig
 from toy.minimisers import best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, plt
+from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -121,7 +121,13 @@ def draw(results: dict[str, Any]) -> Figure:
     betas = np.array(results["betas"])
     figure: Figure
     figure, axes = plt().subplots(1, len(shown), figsize=(max(6.5, 4.1 * len(shown)), 4.4), squeeze=False, sharex=True)
-    figure.subplots_adjust(left=0.06 if len(shown) > 1 else 0.11, right=0.985, top=0.84, bottom=0.12, wspace=0.2)
+    figure.subplots_adjust(
+        left=0.06 if len(shown) > 1 else 0.11,
+        right=0.985,
+        top=0.84 if len(shown) > 1 else 0.75,
+        bottom=0.12,
+        wspace=0.2,
+    )
     for axis, problem in zip(axes[0], shown, strict=True):
         curves = problem["curves"]
         supremum = np.array(curves["supremum"]["value"])
@@ -138,8 +144,11 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set_xscale("log")
         axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
         axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
-        axis.set_title(f"{problem['problem']}: {problem['source']}"[:60], loc="left")
+        axis.set_title(heading(problem["problem"], problem["source"]), loc="left")
     axes[0, 0].set_ylabel("V against comparators from pi_ref")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=7)
+    columns = 7 if len(shown) > 1 else 3
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=columns
+    )
     caption(figure, describe(results))
     return figure

@@ -18,7 +18,7 @@ from toy.baselines import frontier_value, ipo, rlhf
 from toy.config import ToyConfig
 from toy.minimisers import symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_interior, separable
-from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, plt
+from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def draw(results: dict[str, Any]) -> Figure:
             at = results["betas"].index(1.0)
             axis.plot(kl[at], V[at], marker=marker, color=colour, ms=12, mfc="none", ls="none")
         axis.set(xlabel="KL from the reference, nats", ylabel="V against comparators from pi_ref")
-        axis.set_title(f"{problem['problem']}: {problem['source']}"[:52], loc="left")
+        axis.set_title(heading(problem["problem"], problem["source"], 50), loc="left")
     axes[0, 0].legend(loc="lower right")
     if results["noise"]:
         _draw_noise(axes[0, -1], results["noise"])

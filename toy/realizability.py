@@ -112,6 +112,8 @@ def describe(results: dict[str, Any]) -> Caption:
     at = results["betas"].index(0.5)
     sums = [line[at] for line in results["column_sums"]]
     nearest = min(results["tables"], key=lambda row: row["total_variation"])
+    which = f"the nearest table, {nearest['table']}," if len(results["tables"]) > 1 else "the table"
+    where = f"{which} is {nearest['total_variation']:.3f} away from 1/2"
     shown = results["smallest_beta"]
     return Caption(
         _headline(results),
@@ -123,9 +125,8 @@ def describe(results: dict[str, Any]) -> Caption:
         f"{results['collision']:.2g} here and next to nothing for a language model. Right: mean distance from 1/2, and "
         "the beta that each table needs in the second reading; grey: betas that the paper tries.",
         f"at beta = 1/2 the means on {results['problem']} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
-        f"{', ...' if len(sums) > 4 else ''} instead of 1, and the nearest table to 1/2 is {nearest['table']}, "
-        f"{nearest['total_variation']:.3f} away; of different responses {results['problem']} can be represented "
-        f"{'with any beta' if shown == 0 else f'above beta = {shown:.3g} only'}.",
+        f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {results['problem']} "
+        f"can be represented {'with any beta' if shown == 0 else f'above beta = {shown:.3g} only'}.",
     )
 
 
@@ -134,10 +135,10 @@ def _headline(results: dict[str, Any]) -> str:
     if not any(row["total_variation"] for row in tables):
         return f"Eq. (6) can represent {results['problem']}, where every preference is 1/2, and nothing else"
     needed = [row["smallest_beta"] for row in tables if row["smallest_beta"] is not None]
-    which = "none of these tables" if len(tables) > 1 else f"not {results['problem']}"
+    which = "none of these tables below" if len(tables) > 1 else f"{results['problem'].replace('_', ' ')} only above"
     return (
         "Eq. (6), called mild, can represent only P = 1/2; asked of different responses alone, "
-        f"{which} below beta = {min(needed):.2g}"
+        f"{which} beta = {min(needed):.2g}"
     )
 
 
@@ -189,7 +190,8 @@ def _draw_tables(bars: Any, dots: Any, tables: list[dict[str, Any]]) -> None:
     for y, row in enumerate(rows):
         bars.text(row["total_variation"] + 0.006, y, f"{row['total_variation']:.3f}", va="center", size=8.5)
     bars.set_yticks(range(len(rows)), names, size=8.5)
-    bars.set(xlabel="total variation to 1/2", xlim=(0, 0.5))
+    room = 0.6 + max(0, 4 - len(rows)) / 2  # so that a single bar is a bar
+    bars.set(xlabel="total variation to 1/2", xlim=(0, 0.5), ylim=(-room, len(rows) - 1 + room))
     bars.set_title("distance from 1/2", loc="left")
     for y, row in enumerate(rows):
         beta = row["smallest_beta"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ SIDE = 72
 DRAWS = 4000
 SHARE_DRAWS = 100_000
 BETAS = (1.0, 0.1, 0.01)
+LISTED = 7  # up to here pi*'s answers are listed one by one
 
 
 def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
@@ -139,6 +141,8 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
                 va="center",
                 color="white",
                 weight="bold",
+                # So that it can be read where its patch is narrower than the name.
+                path_effects=[_halo(colours[int(i)])],
             )
         for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
             axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
@@ -150,6 +154,12 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
     _draw_pi_star(axes[-1], results)
 
 
+def _halo(colour: str) -> Any:
+    from matplotlib.patheffects import withStroke
+
+    return withStroke(linewidth=3, foreground=colour)
+
+
 def _polygons(triangles: Floats, colour: str) -> Any:
     """The small triangles as one collection, without seams."""
     from matplotlib.collections import PolyCollection
@@ -158,14 +168,28 @@ def _polygons(triangles: Floats, colour: str) -> Any:
     return PolyCollection(list(triangles), facecolors=colour, edgecolors=colour, linewidths=0.6, rasterized=True)
 
 
+def _by_answer(pi_star: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """The responses that each answer is best to, in a few lines, for a table of many."""
+    grouped: dict[str, list[str]] = {}
+    for label, answers in pi_star.items():
+        grouped.setdefault(" or ".join(answers), []).append(label)
+    return [(textwrap.fill(f"best answer to {', '.join(to)}:", 30), answer) for answer, to in grouped.items()]
+
+
 def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
     axis.set_axis_off()
     axis.set_title("pi*, for every psi and reference")
-    shown = list(results["pi_star"].items())[:8]
-    for line, (label, answers) in enumerate(shown):
-        height = 0.52 + (len(shown) / 2 - line - 0.5) * min(0.16, 0.8 / len(shown))
-        axis.text(0.46, height, f"best answer to {label}:", ha="right", va="center", transform=axis.transAxes)
-        axis.text(0.5, height, " or ".join(answers), va="center", weight="bold", transform=axis.transAxes)
+    lines = [(f"best answer to {label}:", " or ".join(answers)) for label, answers in results["pi_star"].items()]
+    if len(lines) > LISTED:
+        lines = _by_answer(results["pi_star"])
+    rows = sum(1 + left.count("\n") for left, _ in lines)
+    top, step = 0.54 + min(0.08 * rows, 0.36), min(0.16, 0.72 / rows)
+    for left, answer in lines:
+        here = 1 + left.count("\n")
+        height, top = top - step * here / 2, top - step * here
+        small = {"va": "center", "transform": axis.transAxes, "size": 8.5 if rows > LISTED else 9.5}
+        axis.text(0.5, height, left, ha="right", **small)
+        axis.text(0.54, height, answer, weight="bold", **small)
     if kept := results["pi_r"]:
         shares = ", ".join(
             f"{share:.0%} at beta = {beta:g}" for beta, share in zip(kept["betas"], kept["shares"], strict=True)

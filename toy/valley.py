@@ -150,7 +150,7 @@ def draw(results: dict[str, Any]) -> Figure:
     square.annotate(
         "every policy on this line\nhas the same, least loss",
         (0.3, 0.3 * results["valley_slope"]),
-        xytext=(0.36, 0.02),
+        xytext=(0.36, 0.02) if results["valley_slope"] > 0.2 else (0.03, 0.26),
         size=8.5,
         arrowprops={"arrowstyle": "-", "color": "0.3"},
     )
