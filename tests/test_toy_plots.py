@@ -309,6 +309,15 @@ def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
     assert min(cycle["inspo_real"]["value"]) > 0.5
 
 
+def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
+    """Audit, deployment: noise .5 on every log-odds, beta = 1, model A without a comparator: -.0178, won 0 of 300."""
+    noise = real_comparator.compute(ToyConfig(problems=40, steps=800), None)["noise"]
+    (level,) = (level["deployed_over_dpo"] for level in noise if level["noise"] == 0.5)
+    assert level["mean"] == pytest.approx(-0.0178, abs=4 * level["se"])
+    assert level["mean"] < -4 * level["se"]
+    assert level["won"] <= 1 / 40
+
+
 def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
     """Audit, row 8; on W Borda's scores of y1 and y2 meet at nu_3 = 2/5 (row 1c)."""
     results = borda.compute(ToyConfig(problems=60), None)
@@ -334,6 +343,9 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
     for (deployment, beta), expected in audited.items():
         row = rows["additive, GD", deployment, beta]["over_dpo"]
         assert row["mean"] == pytest.approx(expected, abs=4 * row["se"] + 0.002), (deployment, beta)
+    for beta, expected in ((1.0, 0.0001), (0.1, 0.0016)):  # model C on the averaged loss: DPO's policy, nearly
+        row = rows["attention, averaged", "null", beta]["over_dpo"]
+        assert row["mean"] == pytest.approx(expected, abs=4 * row["se"])
     for model in ("low-rank", "attention"):
         assert rows[model, "null", 0.1]["over_dpo"]["mean"] < 0 < rows[model, "real", 0.1]["over_dpo"]["mean"]
     assert rows["attention", "null", 1.0]["over_dpo_kl"]["mean"] > 0
