@@ -168,9 +168,11 @@ def draw(rows: list[Panels]) -> Figure:
     missing = dict.fromkeys(text.replace("`", "") for row in rows for text in row.missing)
     below = "\n".join([CAPTION, *missing])
     bottom = 0.62 + 0.175 * (below.count("\n") + 1)
-    height = 0.55 + bottom + 2.05 * len(rows)
+    height = 0.8 + bottom + 2.05 * len(rows)
     figure, axes = plt().subplots(len(rows), len(COLUMNS), figsize=(11, height), squeeze=False)
-    figure.subplots_adjust(left=0.06, right=0.99, top=1 - 1.0 / height, bottom=bottom / height, wspace=0.36, hspace=0.5)
+    figure.subplots_adjust(
+        left=0.06, right=0.99, top=1 - 1.25 / height, bottom=bottom / height, wspace=0.36, hspace=0.5
+    )
     for row, line_of_axes in zip(rows, axes, strict=True):
         for axis, lines, label in zip(line_of_axes, row.lines, row.labels, strict=True):
             _draw_panel(axis, lines, label)
@@ -227,4 +229,6 @@ def _legend(figure: Figure, rows: list[Panels]) -> None:
     ]
     for label, dash in (("INS", "-"), ("baseline", (0, (4, 2)))):
         handles.append(plt().Line2D([], [], color="0.2", lw=1.7, ls=dash, label=label))
-    figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 1.0), ncols=len(handles), fontsize=10)
+    # On a line of its own below the title, as wide as all of the toy's methods together.
+    narrow = {"ncols": len(handles), "fontsize": 10, "columnspacing": 1.3, "handlelength": 1.7}
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.27 / figure.get_figheight()), **narrow)

@@ -175,13 +175,13 @@ def _parts(out: Path, key: str) -> Iterator[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        results: dict[str, Any] = json.loads(path.read_text())
+        results: Any = json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; run without --redraw first") from None
     except ValueError:
         raise ValueError(f"{path}: not valid JSON (cut off?); run without --redraw to make it anew") from None
-    if not isinstance(results, dict) or "plots" not in results:
+    if not isinstance(results, dict) or not isinstance(results.get("plots"), dict):
         raise ValueError(f"{path}: not the results of this program; run without --redraw to make them anew")
     if results.get("format") != FORMAT or not set(results["plots"]) <= set(PLOTS):
         raise ValueError(f"{path}: written by another version of this program; run without --redraw to make it anew")
-    return results
+    return dict(results)
