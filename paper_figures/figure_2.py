@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspo.conditioning import Conditioning
 from paper_figures import commands
-from paper_figures.drawing import COLOURS, files, plt
+from paper_figures.drawing import files, plt
 from paper_figures.item import Item
-from paper_figures.names import BASES
+from toy.config import METHOD_COLOURS, METHOD_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ COLUMNS = ("(a) preference accuracy", "(b) reward margin, nats", "(c) training l
 TOY_KEYS = ("accuracy", "margin", "relative_loss", "value_deployed")
 TINY_KEYS = (("accuracy",), ("margin",), ("loss",), ("plain_margin",))
 FLAT = 0.05
-METHOD_COLOURS = dict(zip(("dpo", "ipo", "orpo", "simpo", "r-dpo"), COLOURS, strict=False))
+DRAWN = (Conditioning.NONE.value, Conditioning.SYMMETRIC.value)
 CAPTION = r"""(a) and (b) let an INS policy see the other response; (d) does not: $\pi(\cdot\mid x)$, as deployed.
 Toy: mean and standard error over datasets; $V$: value against responses drawn from the reference.
 The paper's own curves are a picture without numbers, so none of them are drawn here."""
@@ -89,6 +89,13 @@ def toy_rows(path: Path) -> list[Panels]:
 
 
 def _toy_row(problem: dict[str, Any], unit: str) -> Panels:
+    runs = [run for run in problem["runs"] if run["conditioning"] in DRAWN]
+    others = sorted({run["conditioning"].replace("_", "-") for run in problem["runs"]} - set(DRAWN))
+    missing = []
+    if others:
+        missing.append(f"not drawn, since Figure 2 has only INS and baseline: the toy's {' and '.join(others)} runs")
+    if not runs:
+        missing.append(f"not run here: {commands.named(commands.TOY)}")
     lines = tuple(
         [
             Line(
@@ -98,11 +105,12 @@ def _toy_row(problem: dict[str, Any], unit: str) -> Panels:
                 METHOD_COLOURS[run["method"]],
                 run["conditioning"] == Conditioning.SYMMETRIC.value,
             )
-            for run in problem["runs"]
+            for run in runs
         ]
         for key in TOY_KEYS
     )
-    return Panels(f"toy, {problem['problem']}: {problem['source']}", (*TOY_LABELS[:3], TOY_LABELS[3] + unit), lines)
+    labels = (*TOY_LABELS[:3], TOY_LABELS[3] + unit)
+    return Panels(f"toy, {problem['problem']}: {problem['source']}", labels, lines, tuple(missing))
 
 
 def tiny_row(results: Path) -> Panels:
@@ -157,9 +165,14 @@ def _step(update: dict[str, Any], path: Path) -> float:
 def draw(rows: list[Panels]) -> Figure:
     """One row for each source, one column for each panel."""
     figure: Figure
-    height = 1.85 + 2.05 * len(rows)
+    missing = dict.fromkeys(text.replace("`", "") for row in rows for text in row.missing)
+    below = "\n".join([CAPTION, *missing])
+    bottom = 0.62 + 0.175 * (below.count("\n") + 1)
+    height = 0.8 + bottom + 2.05 * len(rows)
     figure, axes = plt().subplots(len(rows), len(COLUMNS), figsize=(11, height), squeeze=False)
-    figure.subplots_adjust(left=0.06, right=0.99, top=1 - 1.0 / height, bottom=1.3 / height, wspace=0.36, hspace=0.5)
+    figure.subplots_adjust(
+        left=0.06, right=0.99, top=1 - 1.25 / height, bottom=bottom / height, wspace=0.36, hspace=0.5
+    )
     for row, line_of_axes in zip(rows, axes, strict=True):
         for axis, lines, label in zip(line_of_axes, row.lines, row.labels, strict=True):
             _draw_panel(axis, lines, label)
@@ -173,8 +186,7 @@ def draw(rows: list[Panels]) -> Figure:
         axis.set_xlabel("step")
     figure.suptitle(TITLE, x=0.01, y=0.995, ha="left", va="top", fontsize=12.5)
     _legend(figure, rows)
-    missing = [text.replace("`", "") for row in rows for text in row.missing]
-    figure.text(0.01, 0.01, "\n".join([CAPTION, *missing]), fontsize=9.5, color="0.2", va="bottom", linespacing=1.3)
+    figure.text(0.01, 0.01, below, fontsize=9.5, color="0.2", va="bottom", linespacing=1.3)
     return figure
 
 
@@ -211,10 +223,12 @@ def _say_what_is_missing(axes: Any, row: Panels) -> None:
 def _legend(figure: Figure, rows: list[Panels]) -> None:
     used = {line.colour for row in rows for lines in row.lines for line in lines}
     handles = [
-        plt().Line2D([], [], color=colour, lw=2.2, label=BASES[method])
+        plt().Line2D([], [], color=colour, lw=2.2, label=METHOD_NAMES[method])
         for method, colour in METHOD_COLOURS.items()
         if colour in used
     ]
     for label, dash in (("INS", "-"), ("baseline", (0, (4, 2)))):
         handles.append(plt().Line2D([], [], color="0.2", lw=1.7, ls=dash, label=label))
-    figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.995, 1.0), ncols=len(handles), fontsize=10)
+    # On a line of its own below the title, as wide as all of the toy's methods together.
+    narrow = {"ncols": len(handles), "fontsize": 10, "columnspacing": 1.3, "handlelength": 1.7}
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.0, 1 - 0.27 / figure.get_figheight()), **narrow)

@@ -311,6 +311,28 @@ def test_figure_2_reads_the_toy_and_a_run(tmp_path):
     assert figure_2.make(tmp_path).ours == "8 of 8 panels"
 
 
+def test_figure_2_draws_every_method_of_the_toy_and_no_other_conditioning(tmp_path):
+    """RRHF is legal in the toy; an averaged or one-sided run is neither INS nor baseline."""
+    path = tmp_path / "toy" / "results.json"
+    toy_results(path)
+    facts = json.loads(path.read_text())
+    (problem,) = facts["plots"]["training_dynamics"]["problems"]
+    others = [run | {"conditioning": kind} for run in problem["runs"][:1] for kind in ("averaged", "one_sided")]
+    problem["runs"] = [run | {"method": "rrhf"} for run in problem["runs"]] + others
+    path.write_text(json.dumps(facts))
+    (toy,) = figure_2.toy_rows(path)
+    assert [line.ins for line in toy.lines[0]] == [False, True]
+    (note,) = toy.missing
+    assert "averaged and one-sided" in note
+    svg = figure_2.make(tmp_path).files["figure_2.svg"]
+    assert svg
+    problem["runs"] = others
+    path.write_text(json.dumps(facts))
+    (toy,) = figure_2.toy_rows(path)
+    assert toy.lines == ([], [], [], [])
+    assert toy.missing[1] == "not run here: `make toy`"
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [('{"update": 1}\nnonsense\n{"update": 2}\n', "line 2 is not JSON"), ("[1]\n", "line 1"), ("", "no update")],

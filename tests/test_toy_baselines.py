@@ -25,7 +25,7 @@ from toy.minimisers import (
     two_response_limit,
 )
 from toy.problems import witness
-from toy.realizability import column_sums, distance
+from toy.realizability import column_sums, distance, smallest_beta, sums_without_self
 from toy.training import kl_to_reference
 
 W = witness().P
@@ -147,6 +147,45 @@ def test_eq_6_column_sums_and_distances_of_the_witness():
     for beta, cosh in ((0.5, 1.893298), (1.0, 1.172973), (0.1, 6569.878)):
         assert column_sums(W, UNIFORM, beta).mean() == pytest.approx(cosh, rel=1e-6)
     assert distance(W, UNIFORM) == pytest.approx({"total_variation": 0.155556, "kl": 0.104552}, abs=1e-6)
+
+
+def test_eq_6_asked_of_different_responses_only():
+    """K = 2, mu = 1/2, beta = 1/2: the sum against the loser is odds / 2: 3/4 for P12 = 3/5, so realizable, and 2 for
+    4/5, so not; it is 1 where odds^(1 / 2 beta) = 2: beta = ln 1.5 / ln 4 and ln 4 / ln 4 = 1."""
+    mu = np.array([0.5, 0.5])
+    for p, total, beta in ((0.6, 0.75, np.log(1.5) / np.log(4)), (0.8, 2.0, 1.0)):
+        P = np.array([[0.5, p], [1 - p, 0.5]])
+        assert sums_without_self(P, mu, 0.5).max() == pytest.approx(total)
+        assert smallest_beta(P, mu) == pytest.approx(beta)
+        assert (total < 1) == (smallest_beta(P, mu) < 0.5)
+
+
+def test_the_beta_above_which_a_table_is_realizable_between_different_responses():
+    """W: its third column has the largest sum, 9^s + 1.5^s = 3 at s = 1 / (2 beta). Above it there is an h(y', y')
+    that makes every mean 1; below there is none. And the deviation is then below the chance to draw y' twice."""
+    beta = smallest_beta(W, UNIFORM)
+    assert 9 ** (1 / (2 * beta)) + 1.5 ** (1 / (2 * beta)) == pytest.approx(3)
+    assert 1.7 < beta < 2
+    mu = np.array([0.2, 0.5, 0.3])
+    for table in (W, BT, random_preferences(3, np.random.default_rng(0))):
+        beta = smallest_beta(table, mu)
+        assert (sums_without_self(table, mu, 1.001 * beta) < 1).all()
+        assert not (sums_without_self(table, mu, 0.999 * beta) < 1).all()
+        pairs = np.outer(mu, mu) * (np.cosh(logit(table) / (2 * 1.001 * beta)) - 1)
+        assert pairs.sum() < (mu**2).sum()
+    assert smallest_beta(np.full((3, 3), 0.5), mu) == 0
+    assert smallest_beta(rock_paper_scissors(1.0), mu) is None
+
+
+def test_tied_optima_are_all_kept_although_rounding_parts_them():
+    """Rock-paper-scissors: S = 1/2 for all three, summed in another order each."""
+    for p in (0.6, 0.7, 0.9):
+        assert pi_bar(rock_paper_scissors(p), UNIFORM) == pytest.approx(UNIFORM)
+    assert pi_star(np.array([[0.5, 0.3, 0.6 + 1e-12], [0.7, 0.5, 0.6], [0.4 - 1e-12, 0.4, 0.5]]))[:, 2].tolist() == [
+        0.5,
+        0.5,
+        0,
+    ]
 
 
 def test_marginalised_pi_star_is_worth_less_than_pi_bar():

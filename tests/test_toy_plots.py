@@ -1,7 +1,8 @@
 """The toy's twelve plots: every one computes, describes and draws itself, and shows the audited figures."""
 
 import json
-from functools import partial
+from dataclasses import fields
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,21 @@ from scipy.special import logit
 
 from inspo.losses import dpo
 from inspo.objectives import best_responses, gibbs_policy, population_loss, value
-from inspo.preferences import PreferenceTable, rock_paper_scissors
-from toy import borda, flip_rates, flips, frontier, minimiser_range, pairs_needed, real_comparator, tables, valley
+from inspo.preferences import PreferenceTable, bradley_terry, rock_paper_scissors
+from toy import (
+    borda,
+    dynamics,
+    flip_rates,
+    flips,
+    frontier,
+    minimiser_range,
+    pairs_needed,
+    real_comparator,
+    realizability,
+    tables,
+    valley,
+)
+from toy.baselines import pi_bar
 from toy.config import ToyConfig
 from toy.minimisers import largest_u, one_number_family
 from toy.plots import LONGEST_FIRST, PLOTS
@@ -27,8 +41,44 @@ OWN = PreferenceTable(
 )
 
 
+SEPARABLE = PreferenceTable(bradley_terry(np.log([8, 4, 2, 1])), ("a", "b", "c", "d"), "separable", "")
+EVEN = PreferenceTable(np.full((3, 3), 0.5), ("a", "b", "c"), "even", "")
+
+
+def seven_cycle(p):
+    """Each of seven beats the next three with probability p, so all Borda scores are equal, up to rounding."""
+    ahead = (np.arange(7)[None] - np.arange(7)[:, None]) % 7
+    P = np.where(ahead == 0, 0.5, np.where(ahead <= 3, p, 1 - p))
+    return PreferenceTable(P, tuple("abcdefg"), "seven-cycle", "")
+
+
+class Watched(ToyConfig):
+    """Notes which options are read."""
+
+    def __getattribute__(self, name):
+        if name in WATCHED:
+            WATCHED[name] += 1
+        return super().__getattribute__(name)
+
+
+WATCHED = {option.name: 0 for option in fields(ToyConfig)}
+
+
 def as_kept(results):
     return json.loads(json.dumps(results, allow_nan=False))
+
+
+@cache
+def computed(name):
+    """A built-in plot's results, and the options that it read."""
+    config = Watched(**{option.name: getattr(QUICK, option.name) for option in fields(QUICK)})
+    WATCHED.update(dict.fromkeys(WATCHED, 0))
+    results = as_kept(PLOTS[name].compute(config, None))
+    return results, {option for option, times in WATCHED.items() if times}
+
+
+def described(plot, results):
+    return plot.describe(as_kept(results))
 
 
 def test_there_are_twelve_and_the_order_of_work_has_them_all():
@@ -40,13 +90,23 @@ def test_there_are_twelve_and_the_order_of_work_has_them_all():
 @pytest.mark.parametrize("name", PLOTS)
 def test_every_plot_computes_describes_and_draws_itself(name, user):
     plot = PLOTS[name]
-    results = as_kept(plot.compute(QUICK, user))
+    results = computed(name)[0] if user is None else as_kept(plot.compute(QUICK, user))
     words = plot.describe(results)
     assert all(words)
     assert any(character.isdigit() for character in words.number)
     figure = plot.draw(results)
     figure.canvas.draw()
     plt().close(figure)
+
+
+def test_an_options_help_names_the_plots_that_heed_it():
+    for option in fields(ToyConfig):
+        named = option.metadata["plots"]
+        if not named:
+            assert option.name in {"preferences", "out", "quick", "redraw", "seed", "workers"}
+            continue
+        assert set(named) == {name for name in PLOTS if option.name in computed(name)[1]}, option.name
+        assert all(name in option.metadata["help"] for name in named)
 
 
 CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", "")
@@ -66,6 +126,74 @@ def test_where_nothing_can_be_gained_without_a_comparator_no_number_is_made_up()
     plain = [curve["share"]["mean"] for curve in results["curves"] if curve["setting"] == "plain"]
     assert plain == [[0.0] * len(shares) for shares in plain]
     assert pairs_needed.needed(np.zeros(8)) == pairs_needed.SIZES[-1]
+
+
+def test_where_preferences_are_certain_the_line_about_psi_is_left_out_and_the_text_says_why():
+    results = as_kept(flip_rates.compute(QUICK, CERTAIN))
+    assert all("psi_flip" not in row for row in results["sizes"])
+    assert "no log-odds" in flip_rates.describe(results).text
+    plt().close(flip_rates.draw(results))
+
+
+@pytest.mark.parametrize("p", [0.7, 0.75])
+def test_exact_ties_are_no_order(p):
+    """On a seven-cycle, and on every part of it, L is proportional to P - 1/2: both psi have the same picks, and on
+    the whole every response is one."""
+    table = seven_cycle(p)
+    flips_ = flip_rates.compute(ToyConfig(draws=200), table)["sizes"]
+    assert [row["psi_flip"]["mean"] for row in flips_] == [0] * len(flips_)
+    assert max(row["mu_flip"]["mean"] for row in flips_) > 0.5
+    found = borda.compute(QUICK, table)
+    assert [found["out_of_order"][name]["count"] for name in ("identity", "log_odds")] == [0, 0]
+    assert [found["other_pick"][name]["count"] for name in ("identity", "log_odds")] == [0, 0]
+    assert pi_bar(table.P, np.full(7, 1 / 7)) == pytest.approx(1 / 7)
+
+
+def test_a_tie_of_one_score_alone_is_out_of_the_others_order():
+    """S_id = (.55, .55, .4) is tied at the top; log-odds' (logit .9 + logit .25, logit .65 + logit .5, ...) are not."""
+    P = np.array([[0.5, 0.5, 0.65], [0.5, 0.5, 0.65], [0.35, 0.35, 0.5]])
+    P[0, 1], P[1, 0], P[0, 2], P[2, 0], P[1, 2], P[2, 1] = 0.25, 0.75, 0.9, 0.1, 0.4, 0.6
+    assert P.mean(axis=1) == pytest.approx([0.55, 0.55, 0.4])
+    found = borda.compute(QUICK, PreferenceTable(P, ("a", "b", "c"), "tied", ""))
+    assert found["out_of_order"]["identity"]["count"] == 0
+    assert found["out_of_order"]["log_odds"]["count"] == 1
+    assert found["other_pick"]["log_odds"]["count"] == 1
+
+
+def test_headlines_say_what_the_numbers_say():
+    """Under Bradley-Terry nothing depends on psi or mu and both psi order alike; even preferences have no band."""
+    headline = described(borda, borda.compute(QUICK, SEPARABLE)).headline
+    assert "alike" in headline
+    assert "not log-odds" in described(borda, borda.compute(ToyConfig(problems=20), None)).headline
+    assert "none of the sub-tables" in described(flip_rates, flip_rates.compute(QUICK, SEPARABLE)).headline
+    assert "up to" in described(flip_rates, flip_rates.compute(QUICK, seven_cycle(0.7))).headline
+    assert "The more responses" in described(flip_rates, flip_rates.compute(ToyConfig(draws=1000), None)).headline
+    assert "nothing else" in described(realizability, realizability.compute(QUICK, EVEN)).headline
+    assert "worth 1/2" in described(minimiser_range, minimiser_range.compute(QUICK, EVEN)).headline
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [([0.1, 0.2], "comparator pays"), ([-0.1, -0.2], "comparator costs"), ([0.1, -0.1], "pays in 1 of 2 cases")],
+)
+def test_the_frontiers_headline_follows_the_real_comparator(gains, expected):
+    results, _ = computed("frontier")
+    prompt = [row for row in results["policies"] if row["deployment"] != "real"]
+    real = next(row for row in results["policies"] if row["deployment"] == "real")
+    rows = [real | {"over_dpo": {"mean": gain, "se": 0.01}} for gain in gains]
+    headline = frontier.describe(results | {"policies": prompt + rows}).headline
+    assert expected in headline
+    assert "none of" in headline
+
+
+def test_the_dynamics_headline_counts_by_the_runs_ends():
+    results = json.loads(json.dumps(computed("training_dynamics")[0]))
+    for problem in results["problems"]:
+        for run in problem["runs"]:
+            ins = run["conditioning"] == "symmetric"
+            run["accuracy"] = {"mean": [0.5, 0.8 if ins else 0.7], "se": [0, 0.01]}
+            run["value_deployed"] = {"mean": [0.5, 0.6], "se": [0, 0.1]}
+    assert "accuracy in 8 of 8 pairs of runs, with a better deployed policy in 0" in dynamics.describe(results).headline
 
 
 def test_two_responses_skip_what_needs_three():
@@ -92,16 +220,18 @@ def test_flip_rates_are_the_audited_ones():
         psi, mu, gap = audited[row["k"]]
         for name, expected in (("psi_flip", psi), ("mu_flip", mu), ("gap", gap)):
             assert row[name]["mean"] == pytest.approx(expected, abs=5 * row[name]["se"] + 1e-3), (row["k"], name)
-    # Row 4c: one response is best against all with probability 3/8 at K = 3, about .0106 at K = 5.
+    # Row 4c: one response is best against all with probability 3/8 at K = 3, 1195/110592 = .0108 at K = 5.
     common = {row["k"]: row["common_best"] for row in rows}
     assert common[3]["mean"] == pytest.approx(3 / 8, abs=5 * common[3]["se"])
-    assert common[5]["mean"] == pytest.approx(0.0106, abs=5 * common[5]["se"])
+    assert common[5]["mean"] == pytest.approx(1195 / 110592, abs=5 * common[5]["se"])
 
 
 def test_valley_optimisers_pick_different_policies_at_equal_loss():
-    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12; rates of
-    SGD in units of a loss averaged over pairs, a quarter of those for the sum over mu x mu and one logit."""
-    results = valley.compute(ToyConfig(steps=1500), None)
+    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
+    loss averaged over pairs: a quarter of the audit's, of the sum over mu x mu, whose weights add up to 1/4, and an
+    eighth of those with one logit for each comparator instead of two. --quick leaves every path its steps."""
+    results = valley.compute(ToyConfig(quick=True).effective(), None)
+    assert all(path["arrived"] for path in results["paths"])
     assert results["least_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
     assert results["value_range"] == pytest.approx([0.5, 7 / 12])
     ends = {}
@@ -114,6 +244,20 @@ def test_valley_optimisers_pick_different_policies_at_equal_loss():
     audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
     assert ends == pytest.approx(audited, abs=6e-4)
     assert results["flow_limit"][0] < min(ends.values())
+
+
+def test_a_path_that_stops_above_the_valley_is_not_counted_as_one_in_it():
+    results = as_kept(valley.compute(ToyConfig(steps=40), None))
+    arrived = {path["optimiser"]: path["arrived"] for path in results["paths"]}
+    assert not arrived["Adam, lr 0.001"]
+    assert arrived["Adam, lr 0.1"]
+    ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
+    words = valley.describe(results)
+    assert f"from {min(ends):.2f} to {max(ends):.2f}" in words.headline
+    assert "not counted: stopped above the least loss, " in words.text
+    assert "Adam, lr 0.001" in words.text
+    none = valley.describe(results | {"paths": [path | {"arrived": False} for path in results["paths"]]})
+    assert "no optimiser" in none.headline
 
 
 def test_three_responses_have_one_loss_along_a_family_and_many_values():
@@ -165,6 +309,15 @@ def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
     assert min(cycle["inspo_real"]["value"]) > 0.5
 
 
+def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
+    """Audit, deployment: noise .5 on every log-odds, beta = 1, model A without a comparator: -.0178, won 0 of 300."""
+    noise = real_comparator.compute(ToyConfig(problems=40, steps=800), None)["noise"]
+    (level,) = (level["deployed_over_dpo"] for level in noise if level["noise"] == 0.5)
+    assert level["mean"] == pytest.approx(-0.0178, abs=4 * level["se"])
+    assert level["mean"] < -4 * level["se"]
+    assert level["won"] <= 1 / 40
+
+
 def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
     """Audit, row 8; on W Borda's scores of y1 and y2 meet at nu_3 = 2/5 (row 1c)."""
     results = borda.compute(ToyConfig(problems=60), None)
@@ -190,6 +343,9 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
     for (deployment, beta), expected in audited.items():
         row = rows["additive, GD", deployment, beta]["over_dpo"]
         assert row["mean"] == pytest.approx(expected, abs=4 * row["se"] + 0.002), (deployment, beta)
+    for beta, expected in ((1.0, 0.0001), (0.1, 0.0016)):  # model C on the averaged loss: DPO's policy, nearly
+        row = rows["attention, averaged", "null", beta]["over_dpo"]
+        assert row["mean"] == pytest.approx(expected, abs=4 * row["se"])
     for model in ("low-rank", "attention"):
         assert rows[model, "null", 0.1]["over_dpo"]["mean"] < 0 < rows[model, "real", 0.1]["over_dpo"]["mean"]
     assert rows["attention", "null", 1.0]["over_dpo_kl"]["mean"] > 0
@@ -197,6 +353,20 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
         if row["deployment"] != "real":
             assert row["over_frontier_won"] == 0
             assert row["over_frontier"]["mean"] < 1e-6
+
+
+def test_a_skewed_reference_moves_the_minimisers_and_the_planes():
+    """mu = (2/3, 1/3), P12 = 3/4, beta = 1: in the valley pi(1|2) / (2/3) = 3 pi(2|1) / (1/3), so pi(1|2) = 6 pi(2|1),
+    and V = 1/2 + (mu_2 pi(1|2) - mu_1 pi(2|1)) / 4 is largest at pi(1|2) = 1: 1/2 + (1/3 - 1/9) / 4 = 5/9."""
+    two = PreferenceTable(np.array([[0.5, 0.75], [0.25, 0.5]]), ("a", "b"), "two", "")
+    config = ToyConfig(steps=20, reference="skewed")
+    results = minimiser_range.compute(config, two)
+    (problem,) = results["problems"]
+    assert problem["curves"]["supremum"]["value"][results["betas"].index(1.0)] == pytest.approx(5 / 9)
+    assert "(skewed)" in described(minimiser_range, results).text
+    (plane,) = real_comparator.compute(config, two)["problems"]
+    # pi_ref's own value is 1/2, and the best prompt-only policy plays a alone: 2/3 1/2 + 1/3 3/4 = 7/12.
+    assert max(plane["best_prompt"]["value"]) == pytest.approx(7 / 12, abs=1e-6)
 
 
 def test_pairs_needed_interpolates_in_log_n():

@@ -1,6 +1,8 @@
 """``python toy/run.py`` as its users meet it."""
 
+import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -71,8 +73,35 @@ def test_redraw_draws_the_same_picture_without_training(finished, tmp_path):
     assert (tmp_path / "human_tables.png").read_bytes() == before
 
 
+def layout(results, path=""):
+    """Every path of names in results.json; a list counts as one place."""
+    if isinstance(results, dict):
+        return {path}.union(*(layout(value, f"{path}.{name}") for name, value in results.items()))
+    if isinstance(results, list):
+        return {path}.union(*(layout(value, f"{path}[]") for value in results))
+    return {path}
+
+
+def test_results_of_another_layout_have_another_number(finished):
+    """If this fails, results.json has changed: raise report.FORMAT, so that --redraw refuses older files."""
+    paths = layout(json.loads((finished / "results.json").read_text()))
+    digest = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:8]
+    assert (report.FORMAT, digest) == (2, "d70bf2d1")
+
+
+@pytest.mark.parametrize("older", [{}, {"format": report.FORMAT - 1}], ids=["none", "older"])
+def test_redraw_refuses_the_results_of_another_version_before_it_draws(finished, tmp_path, older):
+    results = json.loads((finished / "results.json").read_text())
+    del results["format"]
+    del results["plots"]["realizability"]["sums_without_self"]
+    (tmp_path / "results.json").write_text(json.dumps(results | older))
+    with pytest.raises(ValueError, match=r"another version.* without --redraw"):
+        toy("--redraw", "--workers", "1", out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
 def test_a_users_own_table_replaces_the_problems(tmp_path):
-    own = tmp_path / "own.csv"
+    own = tmp_path / "my own.csv"
     own.write_text(",a,b,c\na,0.5,0.7,0.2\nb,0.3,0.5,0.6\nc,0.8,0.4,0.5\n")
     toy(*TINY, "--preferences", str(own), "--samples", "0", "--psi", "log_odds", out=tmp_path / "out")
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -82,6 +111,8 @@ def test_a_users_own_table_replaces_the_problems(tmp_path):
     assert results["skipped"] == {}
     assert "a" in results["plots"]["prop_3_1"]["simplex"]["labels"]
     assert results["plots"]["prop_3_1"]["example"] is None
+    again = (tmp_path / "out" / "report.md").read_text().split("```bash\n")[1].split("\n")[0]
+    assert parse(shlex.split(again)[2:]).preferences == own
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -228,6 +259,21 @@ def test_a_stopped_run_leaves_earlier_results_alone_and_goes_on_where_it_was(fin
     toy(*TINY, out=tmp_path)
     assert (tmp_path / "results.json").read_bytes() == (finished / "results.json").read_bytes()
     assert not parts.exists()
+
+
+def test_a_stopped_run_says_what_is_kept(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts its own folder first
+    from toy import run as script
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "run", stop)
+    monkeypatch.setattr(sys, "argv", ["toy/run.py"])
+    assert script.main() == 130
+    message = capsys.readouterr().err
+    assert "the same command goes on" in message
+    assert "nothing" not in message
 
 
 def test_a_run_that_fails_at_once_leaves_nothing(tmp_path, monkeypatch):

@@ -9,21 +9,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit, softmax
 
 from inspo.objectives import Psi, apply_psi, best_responses, gibbs_policy, restricted_optima, scores, value
 from toy.training import Floats, kl_to_reference
 
+# Scores this close are tied: sums and logarithms of equal numbers differ by rounding, about 1e-16.
+TIE = 1e-9
+
+
+def optima(score: Floats) -> npt.NDArray[np.bool_]:
+    """(..., K) which responses have the best score, with all that are tied with it."""
+    return np.asarray(score >= score.max(axis=-1, keepdims=True) - TIE)
+
 
 def pi_bar(P: Floats, mu: Floats, psi: Psi = "identity") -> Floats:
     """(..., K) the best prompt-only policy, uniform over ties. Eq. (4)."""
-    best = restricted_optima(P, mu, psi).astype(np.float64)
+    best = restricted_optima(P, mu, psi, atol=TIE).astype(np.float64)
     return np.asarray(best / best.sum(axis=-1, keepdims=True))
 
 
 def pi_star(P: Floats) -> Floats:
     """(..., K, K) the best conditioned policy, uniform over ties; column j answers y_j. Eq. (5)."""
-    best = best_responses(P).astype(np.float64)
+    best = best_responses(P, atol=TIE).astype(np.float64)
     return np.asarray(best / best.sum(axis=-2, keepdims=True))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from inspo.objectives import scores
 from inspo.preferences import PreferenceTable
-from toy.baselines import bradley_terry_reward, rlhf
+from toy.baselines import TIE, bradley_terry_reward, optima, rlhf
 from toy.config import ToyConfig
 from toy.problems import random_problems, require_interior, witness
 from toy.style import BLACK, DPO, INS, Caption, caption, plt
@@ -44,17 +44,26 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "log_odds": scores(P, mu, "log_odds"),
     }
     differences = {name: (score[:, i] - score[:, j]) for name, score in quantities.items()}
-    wrong = {name: np.sign(differences[name]) * np.sign(differences["reward"]) < 0 for name in ("identity", "log_odds")}
-    top = {name: score.argmax(axis=-1) for name, score in quantities.items()}
+    order = {name: _order(difference) for name, difference in differences.items()}
+    wrong = {name: order[name] != order["reward"] for name in ("identity", "log_odds")}
+    top = {name: optima(score) for name, score in quantities.items()}
     return {
         "problems": len(P),
         "responses": k,
         "pairs": int(wrong["identity"].size),
         "out_of_order": {name: _share(flags) for name, flags in wrong.items()},
-        "other_pick": {name: _share(top[name] != top["reward"]) for name in ("identity", "log_odds")},
-        "differences": {name: table[:PLOTTED].ravel().round(6).tolist() for name, table in differences.items()},
+        "other_pick": {
+            name: _share((top[name] != top["reward"]).any(axis=-1, keepdims=True)) for name in ("identity", "log_odds")
+        },
+        # Rounded finer than ties are, so that a drawn pair is in order or not as it was counted.
+        "differences": {name: table[:PLOTTED].ravel().round(11).tolist() for name, table in differences.items()},
         "sampling": None if user is not None else _sampling(),
     }
+
+
+def _order(difference: Floats) -> Floats:
+    """1 where the first is ahead, -1 where the second is, 0 where they are tied but for rounding."""
+    return np.where(np.abs(difference) <= TIE, 0.0, np.sign(difference))
 
 
 def _share(flags: Any) -> dict[str, float | int]:
@@ -101,10 +110,10 @@ def describe(results: dict[str, Any]) -> Caption:
         else ""
     )
     return Caption(
-        f"DPO's order is Borda's, in {results['pairs'] - borda['count']} of {results['pairs']} pairs: "
-        "it maximises psi = identity, not log-odds",
+        _headline(results["pairs"], borda["count"], log_odds["count"]),
         f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference "
-        f"(left) and of the expected log-odds (middle); in the shaded half the two disagree.{sampling}",
+        f"(left) and of the expected log-odds ({'middle' if sampling else 'right'}); in the shaded part the "
+        f"two disagree.{sampling}",
         f"{borda['share']:.0%} of pairs out of Borda's order, {log_odds['share']:.1%} out of log-odds' order"
         + (
             f"; pi_bar for log-odds picks another response than DPO in {other['share']:.1%} of problems."
@@ -112,6 +121,14 @@ def describe(results: dict[str, Any]) -> Caption:
             else "."
         ),
     )
+
+
+def _headline(pairs: int, not_bordas: int, not_log_odds: int) -> str:
+    if not_bordas:
+        return f"Of {pairs} pairs DPO orders {pairs - not_bordas} as Borda does, {pairs - not_log_odds} as log-odds do"
+    if not_log_odds:
+        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximises psi = identity, not log-odds"
+    return f"DPO's order is Borda's, in all of {pairs} pairs; here expected log-odds order them alike"
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -129,14 +146,17 @@ def draw(results: dict[str, Any]) -> Figure:
         strict=False,
     ):
         score = np.array(results["differences"][name])
-        # Orient every pair so that DPO prefers the first: the wrong ones are then below zero.
-        x, y = np.abs(reward), score * np.sign(reward)
-        wrong = y < 0
-        axis.axhspan(min(-0.08 * y.max(), 1.4 * y.min()), 0, color="0.9", zorder=0)
+        # Orient every pair so that DPO prefers the first: those the other way round are then below zero.
+        direction = _order(reward)
+        x, y = np.abs(reward), np.where(direction == 0, -np.abs(score), score * direction)
+        wrong = _order(score) != direction
+        reach = max(float(np.abs(y).max()), 1e-3)
+        bottom = min(-0.08 * reach, 1.4 * y.min())
+        axis.axhspan(bottom, 0, color="0.9", zorder=0)
         axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4, alpha=0.5)
         axis.plot(x[wrong], y[wrong], "x", color=INS, ms=5, mew=1.2)
         axis.axhline(0, color=BLACK, lw=1)
-        axis.set_ylim(min(-0.08 * y.max(), 1.4 * y.min()), None)
+        axis.set_ylim(bottom, 1.05 * max(y.max(), 0.08 * reach))
         axis.set(xlabel="DPO's reward: winner - loser, nats", ylabel=label + ": winner - loser")
         out = results["out_of_order"][name]
         axis.set_title(f"{title}: {out['share']:.1%} out of order", loc="left")

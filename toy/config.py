@@ -29,8 +29,19 @@ METHOD_NAMES = {
 METHOD_COLOURS = dict(zip(METHOD_NAMES, COLOURS, strict=True))
 
 
-def _documented(text: str, kind: Any, choices: Sequence[str] | None = None, nargs: str | None = None) -> dict[str, Any]:
-    return {"help": text, "type": kind, "choices": choices, "nargs": nargs}
+TRAINED = ("training_dynamics", "human_tables", "pairs_needed")
+
+
+def _documented(
+    text: str,
+    kind: Any,
+    choices: Sequence[str] | None = None,
+    nargs: str | None = None,
+    plots: Sequence[str] = (),
+) -> dict[str, Any]:
+    """An option's metadata; its help names the plots that heed it, unless all do that could."""
+    named = f"{text} [in {', '.join(plots)}]" if plots else text
+    return {"help": named, "type": kind, "choices": choices, "nargs": nargs, "plots": tuple(plots)}
 
 
 @dataclass(frozen=True)
@@ -52,45 +63,78 @@ class ToyConfig:
         metadata=_documented("draw the plots again from the results.json in --out, without training", bool),
     )
     seed: int = field(default=0, metadata=_documented("seed of all sampled data", int))
-    replicates: int = field(default=64, metadata=_documented("datasets per problem, for standard errors", int))
-    problems: int = field(default=300, metadata=_documented("random problems in the plots that average over them", int))
-    draws: int = field(default=20000, metadata=_documented("random problems per K in the plot over K", int))
+    replicates: int = field(
+        default=64, metadata=_documented("datasets per problem, for standard errors", int, plots=TRAINED)
+    )
+    problems: int = field(
+        default=300,
+        metadata=_documented("random problems to average over", int, plots=("borda", "frontier", "real_comparator")),
+    )
+    draws: int = field(default=20000, metadata=_documented("random problems per K", int, plots=("flip_rates",)))
     reference: str = field(
         default="uniform",
         metadata=_documented(
-            "reference policy of the trained plots; skewed halves from response to response", str, ("uniform", "skewed")
+            "reference policy; skewed halves from response to response",
+            str,
+            ("uniform", "skewed"),
+            plots=("realizability", "minimiser_range", "real_comparator", "frontier", "one_sided", *TRAINED),
         ),
     )
     samples: int = field(
-        default=1000, metadata=_documented("preference pairs per dataset; 0 trains on the population itself", int)
+        default=1000,
+        metadata=_documented(
+            "preference pairs per dataset; 0 trains on the population itself", int, plots=("training_dynamics",)
+        ),
     )
-    steps: int = field(default=1500, metadata=_documented("full-batch training steps", int))
-    learning_rate: float = field(default=0.02, metadata=_documented("learning rate of the optimiser", float))
-    optimiser: str = field(default="adam", metadata=_documented("which optimiser", str, tuple(OPTIMISERS)))
+    steps: int = field(
+        default=1500,
+        metadata=_documented(
+            "full-batch training steps",
+            int,
+            plots=("valley", "minimiser_range", "real_comparator", "frontier", *TRAINED),
+        ),
+    )
+    learning_rate: float = field(
+        default=0.02,
+        metadata=_documented("learning rate of the optimiser", float, plots=("minimiser_range", "frontier", *TRAINED)),
+    )
+    optimiser: str = field(
+        default="adam",
+        metadata=_documented("which optimiser", str, tuple(OPTIMISERS), plots=("frontier", *TRAINED)),
+    )
     parametrisation: str = field(
         default="additive",
         metadata=_documented(
             "what pi(. | x, y') and the deployed pi(. | x) share: response scores, or nothing",
             str,
             tuple(PARAMETRISATIONS),
+            plots=TRAINED,
         ),
     )
     methods: tuple[str, ...] = field(
         default=("dpo", "ipo", "orpo", "simpo"),
-        metadata=_documented("losses to compare in the plots over training and over pairs", str, tuple(METHODS), "+"),
+        metadata=_documented(
+            "losses to compare", str, tuple(METHODS), "+", plots=("training_dynamics", "pairs_needed")
+        ),
     )
     conditionings: tuple[str, ...] = field(
         default=("none", "symmetric"),
         metadata=_documented(
-            "conditionings to compare in the plot over training", str, tuple(c.value for c in Conditioning), "+"
+            "conditionings to compare", str, tuple(c.value for c in Conditioning), "+", plots=("training_dynamics",)
         ),
     )
-    beta: float = field(default=0.1, metadata=_documented("beta of DPO, R-DPO, KTO and CPO, in 1 / nats", float))
-    tau: float = field(default=0.1, metadata=_documented("tau of IPO, in nats", float))
+    beta: float = field(
+        default=0.1,
+        metadata=_documented("beta of DPO, R-DPO, KTO and CPO, in 1 / nats", float, plots=TRAINED),
+    )
+    tau: float = field(
+        default=0.1,
+        metadata=_documented("tau of IPO, in nats", float, plots=("training_dynamics", "pairs_needed")),
+    )
     workers: int = field(default=2, metadata=_documented("processes to work in", int))
     psi: str = field(
         default="identity",
-        metadata=_documented("scalarization of pi_bar, pi* and V", str, ("identity", "log_odds")),
+        metadata=_documented("scalarization of pi_bar, pi* and V", str, ("identity", "log_odds"), plots=TRAINED),
     )
 
     def __post_init__(self) -> None:
@@ -112,18 +156,19 @@ class ToyConfig:
 
     def objective(self, method: str, conditioning: Conditioning) -> Objective:
         """A loss with its hyperparameters; those without an option are at common values."""
-        hyperparameters = {
-            "dpo": {"beta": self.beta},
-            "ipo": {"tau": self.tau},
+        hyperparameters: dict[str, float] = {
             "orpo": {"lam": 1.0},
             "simpo": {"beta": 2.0, "gamma": 0.5},
-            "r-dpo": {"beta": self.beta, "alpha": 0.05},
+            "r-dpo": {"alpha": 0.05},
             "rrhf": {"lam": 1.0},
             "slic": {"delta": 1.0, "lam": 0.1},
-            "cpo": {"beta": self.beta, "lam": 1.0},
-            "kto": {"beta": self.beta},
-        }
-        return Objective(method, conditioning, dict(hyperparameters[method]))
+            "cpo": {"lam": 1.0},
+        }.get(method, {})
+        if method == "ipo":
+            hyperparameters["tau"] = self.tau
+        elif method in ("dpo", "r-dpo", "cpo", "kto"):
+            hyperparameters["beta"] = self.beta
+        return Objective(method, conditioning, hyperparameters)
 
     def effective(self) -> ToyConfig:
         """The configuration that runs: --quick cuts numbers of datasets, problems, draws and steps."""

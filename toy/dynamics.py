@@ -16,7 +16,7 @@ from inspo.objectives import optimality_gap, scores
 from inspo.preferences import PreferenceTable
 from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
 from toy.problems import cyclic, reference, separable
-from toy.style import Caption, caption, plt
+from toy.style import Caption, caption, heading, plt
 from toy.training import Floats, Objective, Trained, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
@@ -116,12 +116,36 @@ def describe(results: dict[str, Any]) -> Caption:
         if (method, name) in ends
     ]
     return Caption(
-        "Training dynamics in Figure 2's form: INS' accuracy and margin do not tell what the deployed policy is worth",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}). Accuracy and margin let an INS "
-        "policy see the other response; the right column is the policy without it, not at equal KL. R-DPO is DPO "
-        "where, as here, lengths are equal.",
+        f"Figure 2's dynamics: {_finding(results)}",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher or better is by two standard "
+        "errors. Accuracy and margin let an INS policy see the other response; the right column is the policy without "
+        "it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
         f"on {last['problem']} preferences {', '.join(numbers)}.",
     )
+
+
+def _finding(results: dict[str, Any]) -> str:
+    """In how many pairs of runs INS ends with the higher accuracy, in how many with the higher deployed V."""
+    ends = [{(run["method"], run["conditioning"]): run for run in problem["runs"]} for problem in results["problems"]]
+    pairs = [
+        (runs[method, "symmetric"], runs[method, "none"])
+        for runs in ends
+        for method, conditioning in runs
+        if conditioning == "symmetric" and (method, "none") in runs
+    ]
+    if not pairs:
+        return "accuracy and margin, and what the deployed policy is worth"
+    accuracy, value = (sum(_ends_higher(*pair, name) for pair in pairs) for name in ("accuracy", "value_deployed"))
+    return (
+        f"INS ends with higher accuracy in {accuracy} of {len(pairs)} pairs of runs, "
+        f"with a better deployed policy in {value}"
+    )
+
+
+def _ends_higher(first: dict[str, Any], second: dict[str, Any], name: str) -> bool:
+    """Whether the first run ends above the second by two standard errors, and by more than rounding."""
+    means, errors = ([run[name][what][-1] for run in (first, second)] for what in ("mean", "se"))
+    return bool(means[0] - means[1] > max(2 * np.hypot(*errors), 1e-9))
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -142,7 +166,7 @@ def draw(results: dict[str, Any]) -> Figure:
                 axis.axhline(row["best"][name], color="0.35", lw=1, ls=":", zorder=1)
             axis.set_ylabel(label)
             axis.set_xlabel("step" if row is rows[-1] else "")
-        line_of_axes[0].set_title(f"{row['problem']}: {row['source']}", loc="left")
+        line_of_axes[0].set_title(heading(row["problem"], row["source"], 120), loc="left")
     handles = [plt().Line2D([], [], color=METHOD_COLOURS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
     styles = {LABELS[name]: DASHES[name] for name in conditionings} | {"best possible": ":"}
     handles += [plt().Line2D([], [], color="0.2", lw=1.6, ls=style, label=text) for text, style in styles.items()]

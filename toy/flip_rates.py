@@ -6,12 +6,14 @@ sub-tables of K responses.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import logit
 
 from inspo.preferences import PreferenceTable
+from toy.baselines import TIE, optima
 from toy.config import ToyConfig
 from toy.problems import NotApplicableError
 from toy.style import BLACK, BLUE, GREEN, INS, Caption, caption, plt
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 SIZES = (2, 3, 4, 5, 8, 16, 32)
 LARGE = 16  # from here on a fifth of the draws
+CAUSES = {"psi_flip": "psi", "mu_flip": "the reference"}
 RATES = {
     "mu_flip": ("another reference", BLUE, "o", "-"),
     "psi_flip": ("log-odds instead of identity", INS, "s", (0, (5, 1.5))),
@@ -37,13 +40,15 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         sizes.append(len(user.P))
     if len(sizes) < 2:
         raise NotApplicableError("it compares sub-tables of different sizes, and yours has two responses")
+    certain = user is not None and not ((user.P > 0) & (user.P < 1)).all()
     rows = []
     for k in sizes:
         n = config.draws // 5 if k >= LARGE else config.draws
         P = _uniform(n, k, rng) if user is None else _sub_tables(user.P, n, k, rng)
-        measured = _measure(P, rng.dirichlet(np.ones(k), size=(2, n)))
+        references = rng.dirichlet(np.ones(k), size=(2, n))
+        measured = _measure(P, references) | ({} if certain else {"psi_flip": _psi_flips(P)})
         rows.append({"k": k, "draws": n} | {name: _mean(numbers) for name, numbers in measured.items()})
-    return {"source": "uniform" if user is None else user.name, "sizes": rows}
+    return {"source": "uniform" if user is None else user.name, "certain": certain, "sizes": rows}
 
 
 def _uniform(n: int, k: int, rng: np.random.Generator) -> Floats:
@@ -58,18 +63,19 @@ def _sub_tables(P: Floats, n: int, k: int, rng: np.random.Generator) -> Floats:
 
 
 def _measure(P: Floats, references: Floats) -> dict[str, Floats]:
-    """Per problem: does the pick flip, is one response best against all, and by how much pi* leads."""
-    uniform = P.mean(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_odds = logit(P).mean(axis=-1)
-    first, second = ((P @ mu[..., None])[..., 0].argmax(axis=-1) for mu in references)
+    """Per problem: does the reference change the picks, is one response best against all, how far pi* leads."""
+    first, second = (optima((P @ mu[..., None])[..., 0]) for mu in references)
     best = P.max(axis=-2)
     return {
-        "psi_flip": (uniform.argmax(axis=-1) != log_odds.argmax(axis=-1)) & np.isfinite(log_odds).all(axis=-1),
-        "mu_flip": first != second,
-        "common_best": (best[:, None, :] <= P).all(axis=-1).any(axis=-1),
-        "gap": best.mean(axis=-1) - uniform.max(axis=-1),
+        "mu_flip": (first != second).any(axis=-1),
+        "common_best": (best[:, None, :] - TIE <= P).all(axis=-1).any(axis=-1),
+        "gap": best.mean(axis=-1) - P.mean(axis=-1).max(axis=-1),
     }
+
+
+def _psi_flips(P: Floats) -> Floats:
+    """Per problem: do log-odds, under the uniform reference, allow pi_bar other picks than psi = identity?"""
+    return np.asarray((optima(P.mean(axis=-1)) != optima(logit(P).mean(axis=-1))).any(axis=-1))
 
 
 def _mean(numbers: Floats) -> dict[str, float]:
@@ -81,19 +87,46 @@ def describe(results: dict[str, Any]) -> Caption:
     rows = {row["k"]: row for row in results["sizes"]}
     at = rows.get(5, results["sizes"][-1])
     kind = (
-        "Every preference drawn uniformly from (0, 1)"
+        "every preference drawn uniformly from (0, 1)"
         if results["source"] == "uniform"
-        else f"Random sub-tables of {results['source']}"
+        else f"random sub-tables of {results['source']}"
     )
+    compared = "between two random references" + (
+        "" if results["certain"] else ", or between psi = identity and log-odds"
+    )
+    left_out = " Some preferences are certain and have no log-odds, so psi is not varied." if results["certain"] else ""
+    psi = "" if results["certain"] else f", another psi in {at['psi_flip']['mean']:.1%}"
     return Caption(
-        "The more responses, the more pi_bar depends on psi and on the reference; with two it never does",
-        f"{kind}; {results['sizes'][0]['draws']} draws for each K (fewer from K = {LARGE} on), bars are standard "
-        "errors. Left: how often pi_bar's pick changes between two random references, or between psi = identity and "
-        "log-odds, and how often one response answers every comparator best, where it cannot change. "
+        _headline(results),
+        f"Problems: {kind}; {results['sizes'][0]['draws']} draws for each K (fewer from K = {LARGE} on), bars are "
+        f"standard errors. Left: how often pi_bar's pick (the set of its picks, where some are tied) changes {compared}"
+        f", and how often one response answers every comparator best, where it cannot change.{left_out} "
         "Right: V(pi*) - V(pi_bar), psi = identity, uniform reference.",
-        f"at K = {at['k']} another reference changes the pick in {at['mu_flip']['mean']:.1%} of problems, another psi "
-        f"in {at['psi_flip']['mean']:.1%}, and the gap is {at['gap']['mean']:.3f}.",
+        f"at K = {at['k']} another reference changes the pick in {at['mu_flip']['mean']:.1%} of problems{psi}, "
+        f"and the gap is {at['gap']['mean']:.3f}.",
     )
+
+
+def _headline(results: dict[str, Any]) -> str:
+    """What the rates do as K grows, as far as they do it beyond two standard errors."""
+    causes = {name: cause for name, cause in CAUSES.items() if name in results["sizes"][0]}
+    rates = {name: [row[name] for row in results["sizes"]] for name in causes}
+    never = [causes[name] for name, line in rates.items() if not any(rate["mean"] for rate in line)]
+    growing = [
+        causes[name]
+        for name, line in rates.items()
+        if line[-1]["mean"] - line[0]["mean"] > 2 * np.hypot(line[-1]["se"], line[0]["se"])
+        and all(next_["mean"] >= rate["mean"] - 2 * np.hypot(next_["se"], rate["se"]) for rate, next_ in pairwise(line))
+    ]
+    if len(growing) == len(causes):
+        two = "" if any(line[0]["mean"] for line in rates.values()) else "; with two it never does"
+        return f"The more responses, the more pi_bar depends on {' and on '.join(growing)}{two}"
+    problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {results['source']}"
+    if len(never) == len(causes):
+        return f"pi_bar's pick depends on {' or on '.join(never)} in none of the {problems}"
+    most = {name: max(rate["mean"] for rate in line) for name, line in rates.items()}
+    found = [f"with {causes[name]} on {f'up to {most[name]:.0%}' if most[name] else 'none'}" for name in causes]
+    return f"pi_bar's pick changes {', '.join(found)} of the {problems}"
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -104,6 +137,8 @@ def draw(results: dict[str, Any]) -> Figure:
     figure, (rates, gap) = plt().subplots(1, 2, figsize=(10.5, 4.4))
     figure.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.12, wspace=0.18)
     for name, (label, colour, marker, dash) in RATES.items():
+        if name not in rows[0]:
+            continue
         mean, se = ([row[name][what] for row in rows] for what in ("mean", "se"))
         rates.errorbar(k, mean, yerr=se, color=colour, marker=marker, ls=dash, lw=2, ms=7, label=label)
     gap.errorbar(

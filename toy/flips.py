@@ -19,7 +19,7 @@ from inspo.preferences import Array, PreferenceTable
 from toy import simplex
 from toy.config import ToyConfig
 from toy.problems import witness
-from toy.style import COLOURS, Caption, caption, plt, save_space
+from toy.style import COLOURS, Caption, caption, heading, plt, save_space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +107,7 @@ def describe(results: dict[str, Any]) -> Caption:
     )
     if shown["disagree"] is not None:
         numbers += f" (psi = identity); log-odds pick another response on {shown['disagree']:.0%}"
-    above = ""
+    above, problem = "Left: ", shown["problem"].replace("_", " ")
     if results["example"]:
         low, high = results["example"]["settings"][0]["claim_holds_for_p_between"]
         above = (
@@ -118,8 +118,8 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         "Prop. 3.1 completed: pi_bar's pick depends on psi, on the reference, and on a preference the paper leaves out"
         if results["example"]
-        else f"pi_bar's pick on {shown['problem']} over the references, and pi*, which depends on none",
-        f"{above}the simplex of all references on {shown['problem']} ({shown['source']}), dot: uniform; "
+        else f"pi_bar's pick on {problem} over the references, and pi*, which depends on none",
+        f"{above}the simplex of all references on {heading(shown['problem'], shown['source'], 200)}; dot: uniform; "
         "right: pi*'s best answer to each comparator.",
         f"{numbers}.",
     )

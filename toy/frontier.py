@@ -57,7 +57,13 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         here = {("DPO = two-step RLHF", "baseline"): dpo}
         here |= {name: stack[half * n : (half + 1) * n] for name, stack in policies.items()}
         rows += [_row(name, beta, policy, P, mu, dpo) for name, policy in here.items()]
-    optima: dict[str, Floats] = {"pi_bar": pi_bar(P, mu), "pi_star": pi_star(P), "nash": nash(P)}
+    star = pi_star(P)
+    optima: dict[str, Floats] = {
+        "pi_bar": pi_bar(P, mu),
+        "pi_star": star,
+        "pi_star_marginal": (star @ mu[..., None])[..., 0],
+        "nash": nash(P),
+    }
     return {
         "problems": n,
         "responses": k,
@@ -118,30 +124,51 @@ def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     prompt = [row for row in results["policies"] if row["deployment"] in ("null", "mean_embedding", "marginal")]
     wins = sum(row["over_frontier_won"] for row in prompt)
-    ahead = [row for row in prompt if row["over_dpo"]["mean"] > 2 * (row["over_dpo"]["se"] or 0)]
+    ahead = [row for row in prompt if _sign(row["over_dpo"]) > 0]
     dearer = sum(row["over_dpo_kl"]["mean"] > 0 for row in ahead)
     worst = min(row["over_frontier"]["mean"] for row in prompt)
-    real = [row["over_dpo"]["mean"] for row in results["policies"] if row["deployment"] == "real"]
+    real = [row["over_dpo"] for row in results["policies"] if row["deployment"] == "real"]
+    gains = [row["mean"] for row in real]
     count = len(prompt) * results["problems"]
     kind = "random non-separable problems" if results["problems"] > 1 else "problem, your own"
+    errors = ", means and standard errors" if results["problems"] > 1 else ""
+    beyond = " by two standard errors" if results["problems"] > 1 else ""
     large, small = results["betas"]
+    marginal, bar = (results["optima"][name]["value"]["mean"] for name in ("pi_star_marginal", "pi_bar"))
     return Caption(
-        f"At equal KL no deployed policy beats IPO's closed form: {wins} of {count}. Seeing a real comparator pays",
-        f"{results['problems']} {kind}, K = {results['responses']}, means and standard errors. Left: solid, the most "
+        f"At equal KL {wins or 'none'} of {count} deployed policies {'beat' if wins > 1 else 'beats'} IPO's closed "
+        f"form. {_what_seeing_does([_sign(row) for row in real])}",
+        f"{results['problems']} {kind}, K = {results['responses']}{errors}. Left: solid, the most "
         "any prompt-only policy can be worth at its KL (IPO); dashed, the same for policies that see y'. Large "
         f"markers: beta = {small:g}, small: {large:g}. Middle: V minus DPO's at equal beta; {len(ahead)} prompt-only "
-        f"entries are ahead of DPO by two standard errors, {dearer} of them by spending more KL. Right: V minus IPO's "
+        f"entries are ahead of DPO{beyond}, {dearer} of them by spending more KL. Right: V minus IPO's "
         "at the same KL, never positive for a prompt-only policy, by construction: the question is how far below.",
-        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V is {min(real):+.3f} to "
-        f"{max(real):+.3f} against DPO's, which sees none.",
+        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V is {min(gains):+.3f} "
+        f"to {max(gains):+.3f} against DPO's, which sees none. pi* averaged over y' is worth {marginal:.3f}, "
+        f"pi_bar {bar:.3f}.",
     )
+
+
+def _sign(difference: dict[str, float | None]) -> int:
+    """1 or -1 where a difference is beyond two standard errors, of a single problem beyond rounding; else 0."""
+    mean, margin = difference["mean"] or 0.0, max(2 * (difference["se"] or 0.0), 1e-9)
+    return int(mean > margin) - int(mean < -margin)
+
+
+def _what_seeing_does(signs: list[int]) -> str:
+    """What a real comparator does to V against DPO's at equal beta, over models and betas."""
+    if min(signs) > 0:
+        return "Seeing a real comparator pays"
+    if max(signs) < 0:
+        return "Seeing a real comparator costs"
+    return f"Seeing a real comparator pays in {signs.count(1)} of {len(signs)} cases and costs in {signs.count(-1)}"
 
 
 def draw(results: dict[str, Any]) -> Figure:
     """The plane with both frontiers; V against DPO at equal beta; V against IPO at equal KL."""
     figure: Figure
     figure = plt().figure(figsize=(13.2, 6.6))
-    plane = figure.add_axes((0.05, 0.17, 0.38, 0.76))
+    plane = figure.add_axes((0.05, 0.17, 0.36, 0.76))
     equal_beta = figure.add_axes((0.595, 0.17, 0.21, 0.76))
     equal_kl = figure.add_axes((0.825, 0.17, 0.165, 0.76))
     _draw_plane(plane, results)
@@ -158,7 +185,12 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
     for name, dash in (("ipo", "-"), ("conditioned", "--")):
         curve = results[name]
         axis.plot([p["kl"]["mean"] for p in curve], [p["value"]["mean"] for p in curve], color=BLACK, lw=1.6, ls=dash)
-    marks = {"pi_bar": ("pi_bar", (-14, 9)), "pi_star": ("pi*", (-4, 8)), "nash": ("Nash", (-8, -14))}
+    marks = {
+        "pi_bar": ("pi_bar", (-14, 9)),
+        "pi_star": ("pi*", (-4, 8)),
+        "pi_star_marginal": ("pi* averaged over y'", (4, -14)),
+        "nash": ("Nash", (-8, -14)),
+    }
     for name, (label, offset) in marks.items():
         point = results["optima"][name]["kl"]["mean"], results["optima"][name]["value"]["mean"]
         axis.plot(*point, "P", color=GREY, mec=BLACK, ms=8)

@@ -13,11 +13,11 @@ import numpy as np
 from inspo.conditioning import Conditioning
 from inspo.objectives import optimality_gap, scores, value
 from inspo.preferences import PreferenceTable
-from toy.baselines import pi_bar, rlhf
+from toy.baselines import TIE, pi_bar, rlhf
 from toy.config import ToyConfig
 from toy.minimisers import best_value, largest_u, one_number_family, symmetric_flow
-from toy.problems import cyclic, require_interior, separable, witness
-from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, plt
+from toy.problems import cyclic, reference, require_interior, separable, witness
+from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     if user is not None:
         require_interior(user)
     tables = [user] if user is not None else [witness(), cyclic(2 / 3), separable()]
-    return {"betas": list(BETAS), "problems": [_compute_problem(table, config) for table in tables]}
+    problems = [_compute_problem(table, config) for table in tables]
+    return {"betas": list(BETAS), "reference": config.reference, "problems": problems}
 
 
 def _compute_problem(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
     k = len(table.P)
-    mu = np.full(k, 1 / k)
+    mu = reference(config.reference, k)
     best = [best_value(table.P, mu, beta) for beta in BETAS]
     policies = {
         "supremum": np.stack([policy for _, policy in best]),
@@ -103,11 +104,13 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     worse = f" On {' and '.join(losing)} preferences it is then worth less than DPO." if losing else ""
     return Caption(
-        "Minimising Eq. (9) does not say what V will be: all of the band has the same, least loss",
+        "Minimising Eq. (9) does not say what V will be: all of the band has the same, least loss"
+        if high > 0.5 + TIE
+        else f"On {first['problem']} no response is preferred to another, so every policy is worth 1/2",
         "Band: V over all minimisers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
-        "Curves: what gradient flow and Adam find from pi_ref (uniform), and DPO's optimum, which sees no comparator. "
-        "Circles: one family of minimisers. Only as beta -> 0 does the best minimiser reach pi*.",
-        f"on the {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
+        f"Curves: what gradient flow and Adam find from pi_ref ({results['reference']}), and DPO's optimum, which "
+        "sees no comparator. Circles: one family of minimisers. Only as beta -> 0 does the best minimiser reach pi*.",
+        f"on {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
         f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
     )
 
@@ -118,7 +121,13 @@ def draw(results: dict[str, Any]) -> Figure:
     betas = np.array(results["betas"])
     figure: Figure
     figure, axes = plt().subplots(1, len(shown), figsize=(max(6.5, 4.1 * len(shown)), 4.4), squeeze=False, sharex=True)
-    figure.subplots_adjust(left=0.06 if len(shown) > 1 else 0.11, right=0.985, top=0.84, bottom=0.12, wspace=0.2)
+    figure.subplots_adjust(
+        left=0.06 if len(shown) > 1 else 0.11,
+        right=0.985,
+        top=0.84 if len(shown) > 1 else 0.75,
+        bottom=0.12,
+        wspace=0.2,
+    )
     for axis, problem in zip(axes[0], shown, strict=True):
         curves = problem["curves"]
         supremum = np.array(curves["supremum"]["value"])
@@ -135,8 +144,11 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set_xscale("log")
         axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
         axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
-        axis.set_title(f"{problem['problem']}: {problem['source']}"[:60], loc="left")
-    axes[0, 0].set_ylabel("V against uniform comparators")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=7)
+        axis.set_title(heading(problem["problem"], problem["source"]), loc="left")
+    axes[0, 0].set_ylabel("V against comparators from pi_ref")
+    columns = 7 if len(shown) > 1 else 3
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=columns
+    )
     caption(figure, describe(results))
     return figure

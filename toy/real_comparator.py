@@ -18,7 +18,7 @@ from toy.baselines import frontier_value, ipo, rlhf
 from toy.config import ToyConfig
 from toy.minimisers import symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_interior, separable
-from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, plt
+from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         require_interior(user)
     tables = [user] if user is not None else [separable(), cyclic(2 / 3)]
     mixed = [] if user is not None else _mixtures(config)
-    return {"betas": list(BETAS), "problems": [_planes(table) for table in tables], "noise": mixed}
+    return {"betas": list(BETAS), "problems": [_planes(table, config) for table in tables], "noise": mixed}
 
 
-def _planes(table: PreferenceTable) -> dict[str, Any]:
-    mu = np.full(len(table.P), 1 / len(table.P))
+def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
+    mu = reference(config.reference, len(table.P))
     curves = {
         "inspo_real": [symmetric_flow(table.P, mu, beta) for beta in BETAS],
         "dpo": [rlhf(table.P, mu, beta) for beta in BETAS],
@@ -148,8 +148,8 @@ def draw(results: dict[str, Any]) -> Figure:
             axis.plot(kl, V, marker=marker, color=colour, ms=6, ls="none", label=label)
             at = results["betas"].index(1.0)
             axis.plot(kl[at], V[at], marker=marker, color=colour, ms=12, mfc="none", ls="none")
-        axis.set(xlabel="KL from the reference, nats", ylabel="V against uniform comparators")
-        axis.set_title(f"{problem['problem']}: {problem['source']}"[:52], loc="left")
+        axis.set(xlabel="KL from the reference, nats", ylabel="V against comparators from pi_ref")
+        axis.set_title(heading(problem["problem"], problem["source"], 50), loc="left")
     axes[0, 0].legend(loc="lower right")
     if results["noise"]:
         _draw_noise(axes[0, -1], results["noise"])

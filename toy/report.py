@@ -29,6 +29,9 @@ from toy.plots import LONGEST_FIRST, PLOTS
 from toy.problems import NotApplicableError
 from toy.style import save
 
+# The layout of results.json: to be raised when what a plot computes gets other names, so that --redraw
+# and every other reader can tell an older file (a test notices a layout that changed under its number).
+FORMAT = 2
 SOURCES = Path(__file__).resolve().parent, Path(apply_psi.__code__.co_filename).parent
 
 
@@ -52,7 +55,7 @@ def run(config: ToyConfig) -> None:
             for name, numbers in earlier["plots"].items():
                 (parts / f"{name}.json").write_text(json.dumps({"results": numbers}))
         _work(config, effective, user, parts, list(earlier["plots"]) if earlier else LONGEST_FIRST)
-        results = earlier or _assemble(effective, user, parts)
+        results = earlier or _assemble(effective, user, config.preferences, parts)
         if not earlier:
             (parts / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
         (parts / "report.md").write_text(summary.markdown(results))
@@ -109,18 +112,20 @@ def _finished(pool: Executor, jobs: list[Future[None]]) -> Iterator[Future[None]
         raise
 
 
-def _assemble(config: ToyConfig, user: PreferenceTable | None, parts: Path) -> dict[str, Any]:
-    """What results.json holds: the same bytes for the same configuration and seed."""
+def _assemble(config: ToyConfig, user: PreferenceTable | None, file: Path | None, parts: Path) -> dict[str, Any]:
+    """What results.json holds: the same bytes for the same configuration, seed and name of the table's file."""
     found = {name: json.loads((parts / f"{name}.json").read_text()) for name in PLOTS}
     plots = {name: part["results"] for name, part in found.items() if "results" in part}
     skipped = {name: part["skipped"] for name, part in found.items() if "skipped" in part}
     for numbers in plots.values():
         skipped |= numbers.get("skipped", {})
     return {
+        "format": FORMAT,
         "inspo": __version__,
         "torch": torch.__version__,
         "config": config.record(),
         "preferences": "built-in" if user is None else user.name,
+        "preferences_file": None if file is None else str(file),
         "plots": plots,
         "skipped": skipped,
     }
@@ -170,11 +175,13 @@ def _parts(out: Path, key: str) -> Iterator[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        results: dict[str, Any] = json.loads(path.read_text())
+        results: Any = json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; run without --redraw first") from None
     except ValueError:
         raise ValueError(f"{path}: not valid JSON (cut off?); run without --redraw to make it anew") from None
-    if "plots" not in results or not set(results["plots"]) <= set(PLOTS):
+    if not isinstance(results, dict) or not isinstance(results.get("plots"), dict):
         raise ValueError(f"{path}: not the results of this program; run without --redraw to make them anew")
-    return results
+    if results.get("format") != FORMAT or not set(results["plots"]) <= set(PLOTS):
+        raise ValueError(f"{path}: written by another version of this program; run without --redraw to make it anew")
+    return dict(results)

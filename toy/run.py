@@ -18,7 +18,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
         return 2
     except KeyboardInterrupt:
-        print("stopped: nothing was written", file=sys.stderr)  # noqa: T201
+        print("stopped: earlier results are as they were; the same command goes on", file=sys.stderr)  # noqa: T201
         return 130
     return 0
 

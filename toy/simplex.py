@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.special import logit
 
 from inspo.objectives import apply_psi, best_responses
 from inspo.preferences import PreferenceTable
+from toy.baselines import TIE, optima
 from toy.problems import NotApplicableError
 from toy.style import COLOURS
 from toy.training import Floats
@@ -20,6 +22,7 @@ SIDE = 72
 DRAWS = 4000
 SHARE_DRAWS = 100_000
 BETAS = (1.0, 0.1, 0.01)
+LISTED = 7  # up to here pi*'s answers are listed one by one
 
 
 def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
@@ -41,12 +44,12 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         if psi == "log_odds" and not ((table.P > 0) & (table.P < 1)).all():
             continue
         scores = np.stack([apply_psi(table.P, psi)[:, corner] for corner in corners], axis=1)
-        picks = (triangles.mean(axis=1) @ scores.T).argmax(axis=1)
-        drawn = (references @ scores.T).argmax(axis=1)
+        picks = optima(triangles.mean(axis=1) @ scores.T).argmax(axis=1)
+        drawn = optima(references @ scores.T)
         everywhere.append(drawn)
-        shares = {table.labels[i]: float((drawn == i).mean()) for i in np.unique(picks)}
+        shares = {table.labels[i]: float(drawn[:, i].mean()) for i in np.unique(picks)}
         panels.append({"psi": psi, "picks": picks.tolist(), "shares": shares})
-    best = best_responses(table.P)
+    best = best_responses(table.P, atol=TIE)
     answers = {table.labels[j]: [table.labels[i] for i in np.flatnonzero(best[:, j])] for j in range(len(table.labels))}
     return {
         "problem": table.name,
@@ -54,7 +57,7 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         "labels": list(table.labels),
         "corners": [table.labels[i] for i in corners],
         "panels": panels,
-        "disagree": float((everywhere[0] != everywhere[1]).mean()) if len(panels) > 1 else None,
+        "disagree": float((everywhere[0] != everywhere[1]).any(axis=1).mean()) if len(panels) > 1 else None,
         "pi_star": answers,
         "pi_r": _kept(table.P, rng.dirichlet(np.ones(len(table.P)), DRAWS)),
     }
@@ -82,7 +85,7 @@ def largest_beta(P: Floats, references: Floats) -> Floats:
     Returns:
         (N,); inf where no beta is too large.
     """
-    L, best, log_mu = logit(P), best_responses(P), np.log(references)
+    L, best, log_mu = logit(P), best_responses(P, atol=TIE), np.log(references)
     worst = np.full(len(references), np.inf)
     for j in range(len(P)):
         others = ~best[:, j]
@@ -99,7 +102,7 @@ def largest_beta(P: Floats, references: Floats) -> Floats:
 def _corners(P: Floats, rng: np.random.Generator) -> list[int]:
     if len(P) == 3:
         return [0, 1, 2]
-    picks = (rng.dirichlet(np.ones(len(P)), DRAWS) @ P.T).argmax(axis=1)
+    picks = optima(rng.dirichlet(np.ones(len(P)), DRAWS) @ P.T).argmax(axis=1)
     often = np.bincount(picks, minlength=len(P)) + P.mean(axis=1) / len(P)
     return sorted(np.argsort(-often)[:3].tolist())
 
@@ -138,6 +141,8 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
                 va="center",
                 color="white",
                 weight="bold",
+                # So that it can be read where its patch is narrower than the name.
+                path_effects=[_halo(colours[int(i)])],
             )
         for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
             axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
@@ -149,6 +154,12 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
     _draw_pi_star(axes[-1], results)
 
 
+def _halo(colour: str) -> Any:
+    from matplotlib.patheffects import withStroke
+
+    return withStroke(linewidth=3, foreground=colour)
+
+
 def _polygons(triangles: Floats, colour: str) -> Any:
     """The small triangles as one collection, without seams."""
     from matplotlib.collections import PolyCollection
@@ -157,14 +168,28 @@ def _polygons(triangles: Floats, colour: str) -> Any:
     return PolyCollection(list(triangles), facecolors=colour, edgecolors=colour, linewidths=0.6, rasterized=True)
 
 
+def _by_answer(pi_star: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """The responses that each answer is best to, in a few lines, for a table of many."""
+    grouped: dict[str, list[str]] = {}
+    for label, answers in pi_star.items():
+        grouped.setdefault(" or ".join(answers), []).append(label)
+    return [(textwrap.fill(f"best answer to {', '.join(to)}:", 30), answer) for answer, to in grouped.items()]
+
+
 def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
     axis.set_axis_off()
     axis.set_title("pi*, for every psi and reference")
-    shown = list(results["pi_star"].items())[:8]
-    for line, (label, answers) in enumerate(shown):
-        height = 0.52 + (len(shown) / 2 - line - 0.5) * min(0.16, 0.8 / len(shown))
-        axis.text(0.46, height, f"best answer to {label}:", ha="right", va="center", transform=axis.transAxes)
-        axis.text(0.5, height, " or ".join(answers), va="center", weight="bold", transform=axis.transAxes)
+    lines = [(f"best answer to {label}:", " or ".join(answers)) for label, answers in results["pi_star"].items()]
+    if len(lines) > LISTED:
+        lines = _by_answer(results["pi_star"])
+    rows = sum(1 + left.count("\n") for left, _ in lines)
+    top, step = 0.54 + min(0.08 * rows, 0.36), min(0.16, 0.72 / rows)
+    for left, answer in lines:
+        here = 1 + left.count("\n")
+        height, top = top - step * here / 2, top - step * here
+        small = {"va": "center", "transform": axis.transAxes, "size": 8.5 if rows > LISTED else 9.5}
+        axis.text(0.5, height, left, ha="right", **small)
+        axis.text(0.54, height, answer, weight="bold", **small)
     if kept := results["pi_r"]:
         shares = ", ".join(
             f"{share:.0%} at beta = {beta:g}" for beta, share in zip(kept["betas"], kept["shares"], strict=True)

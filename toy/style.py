@@ -68,6 +68,12 @@ def caption(figure: Figure, words: Caption) -> None:
     figure.text(0.01, -down, below[1], color="0.1", weight="bold", **style)
 
 
+def heading(problem: str, source: str, width: int = 58) -> str:
+    """A table's name and where it is from, in at most `width` characters."""
+    name = problem.replace("_", " ")
+    return name if source in ("", problem) else textwrap.shorten(f"{name}: {source}", width, placeholder=" ...")
+
+
 def save_space(axis: Any) -> None:
     """Strip an axis of ticks, grid and frame in y."""
     axis.set_yticks([])

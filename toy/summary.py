@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def markdown(results: dict[str, Any]) -> str:
 def reproduce(results: dict[str, Any]) -> str:
     """The command that makes these results, with every option that is not at its default."""
     arguments = ["python toy/run.py"]
-    if results["preferences"] != "built-in":
-        arguments.append(f"--preferences <{results['preferences']}>")
+    if results["preferences_file"] is not None:
+        arguments.append(f"--preferences {shlex.quote(results['preferences_file'])}")
     usual = ToyConfig(quick=results["config"]["quick"]).effective().record() | {"quick": False}
     for option in fields(ToyConfig):
         now = results["config"].get(option.name)

@@ -14,7 +14,7 @@ import numpy as np
 from inspo.conditioning import Conditioning
 from inspo.objectives import apply_psi, best_responses, optimality_gap, value
 from inspo.preferences import PreferenceTable, bradley_terry, load_table, separability
-from toy.baselines import nash, pi_bar, pi_star
+from toy.baselines import TIE, nash, pi_bar, pi_star
 from toy.config import ToyConfig
 from toy.problems import reference
 from toy.style import COLOURS, Caption, caption, plt
@@ -166,7 +166,9 @@ def describe(results: dict[str, Any]) -> Caption:
     with_fit = [table for table in shown if table["gap_if_separable"]]
     beyond = [table["name"].replace("_", " ") for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
     headline = f"On {shown[0]['name']} pi* leads pi_bar by {shown[0]['gap']:.3f}"
-    if leads:
+    if len(shown) == 1 and leads:
+        headline += f", {leads[0]:.1f} standard errors"
+    elif leads:
         where = f"on {', '.join(beyond)} alone" if beyond else "on no table"
         headline = (
             f"Human preferences: pi* leads pi_bar by at most {max(leads):.1f} standard errors, "
@@ -178,7 +180,7 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         headline,
         "Above: P(row preferred to column), blue above 1/2, rows by mean preference; dots: pi*'s best answers to each "
-        "column, frame: pi_bar's one answer. Below: V against comparators from pi_ref with bootstrap standard errors, "
+        "column, frame: what pi_bar answers. Below: V against comparators from pi_ref with bootstrap standard errors, "
         "and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of the gaps in "
         "samples from a Bradley-Terry fit.",
         f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({largest['name'].replace('_', ' ')}){chance}.",
@@ -206,7 +208,7 @@ def _draw_matrix(axis: Any, table: dict[str, Any]) -> None:
     order = np.argsort(-P.mean(axis=1), kind="stable")
     labels = [table["labels"][i] for i in order]
     axis.imshow(P[np.ix_(order, order)], cmap="RdBu", vmin=0, vmax=1)
-    rows, columns = np.nonzero(best_responses(P)[np.ix_(order, order)])
+    rows, columns = np.nonzero(best_responses(P, atol=TIE)[np.ix_(order, order)])
     axis.plot(columns, rows, "o", color="black", ms=4.5, mec="white", mew=0.6)
     for i, label in enumerate(labels):
         if label in table["pi_bar_picks"]:
