@@ -33,9 +33,9 @@ CLAIM = Claim(
     paper="Eq. (6)",
     statement="The choice model (6) is mild, because its reward r is unspecified and can be generic.",
     truth=(
-        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only if "
-        "P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, it "
-        "has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
+        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only "
+        "if P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, "
+        "it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
         "large enough, but at a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
         "average (root mean square) below beta sqrt(sum_j mu_j^2 / 2). Where two draws of the reference hardly ever "
         "coincide, such as long answers of a language model, P is forced to 1/2 on this reading too; and the best "
@@ -181,7 +181,7 @@ def a_reward_leaves_little_room() -> str:
     problems = strategies.problems(interior=True, full_support=True)
     tried = strategies.for_all(bounded, problems, st.sampled_from([0.1, 0.5, 2.0, 10.0]), tries=200)
     assert obeyed >= tried / 10
-    return f"{obeyed} of {tried} problems have a reward"
+    return f"{tried} problems, a tenth or more with a reward"
 
 
 @CLAIM.check(Role.INSTEAD, "exact")

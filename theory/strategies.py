@@ -2,6 +2,9 @@
 
 Everything is exact (object arrays of Fraction), so that a counterexample shrinks to one that a reader
 can check by hand, and ties are ties. ``THEORY_PROFILE=thorough`` tries twenty times as many examples.
+
+Hypothesis also draws numbers that it reads in whatever local modules are loaded, so which examples come up
+may change with code elsewhere. Findings are kept in VERDICTS.md: they must not name or count examples.
 """
 
 from __future__ import annotations

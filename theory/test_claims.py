@@ -124,6 +124,24 @@ def test_unknown_claim_lists_the_known_ones(capsys):
     assert all(claim_id in message for claim_id in CLAIMS)
 
 
+@pytest.mark.parametrize("option", ["--write", "--check"])
+@pytest.mark.parametrize("other", [["--claim", "eq-6"], ["--thorough"]])
+def test_the_verdicts_file_is_written_and_checked_in_one_way(option, other, capsys, monkeypatch):
+    monkeypatch.setenv("THEORY_PROFILE", "quick")  # put back afterwards: --thorough sets it
+    monkeypatch.setattr("theory.__main__.judge", lambda _: pytest.fail("work before the command line is refused"))
+    assert main([option, *other]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"theory: {option} is about ")
+    assert f"leave out {other[0]}" in message
+    assert message.count("\n") == 1
+
+
+def test_an_unknown_profile_is_refused_before_any_check(capsys, monkeypatch):
+    monkeypatch.setenv("THEORY_PROFILE", "thorogh")
+    assert main(["--claim", "eq-16"]) == 2
+    assert "THEORY_PROFILE = 'thorogh'" in capsys.readouterr().err
+
+
 def test_story_and_json_of_one_claim(capsys):
     assert main(["--claim", "eq-6"]) == 0
     story = capsys.readouterr().out
@@ -175,9 +193,9 @@ def calls_of(evidence):
 
 
 CHECKOUT = Path(__file__).parents[1]
-# Text and files to numbers, and the machinery around a check: they carry no mathematics of a claim.
+# Text, strengths and files to tables, and the machinery around a check: they carry no mathematics of a claim.
 MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "claims.py"}
-READING = {f"theory/exact.py:{name}" for name in ("fractions", "preferences", "uniform")} | {
+READING = {f"theory/exact.py:{name}" for name in ("fractions", "preferences", "uniform", "bradley_terry")} | {
     "theory/humans.py:load_counts"
 }
 

@@ -15,8 +15,8 @@ CLAIM = Claim(
     paper="Thm 3.2 (ii)",
     statement="V(pi*) >= V(pi_bar): the policy that sees its comparator is worth at least as much.",
     truth=(
-        "True for every psi, even a decreasing one. For strictly increasing psi the two are equal exactly "
-        "when one response is a best response to every comparator in the support of mu."
+        "True for every psi: [0, 1] -> R, as the paper has it, even a decreasing one. For strictly increasing psi the "
+        "two are equal exactly when one response is a best response to every comparator in the support of mu."
     ),
     missing="",
     witness="W: 7/10 against 3/5 by identity; equality for P12 = 4/5, P13 = 3/4, P23 = 7/10",
