@@ -87,12 +87,12 @@ def readable(drawn: Any) -> str:
 
 
 def find_one(strategy: st.SearchStrategy[Any], holds: Callable[[Any], bool], tries: int = 5000) -> Any:
-    """Search for an example with a property and shrink it to the simplest.
+    """Search for an example with a property; the first that turns up.
 
     Raises:
         hypothesis.errors.NoSuchExample: none turned up.
     """
-    phases = [Phase.generate, Phase.shrink]
+    phases = [Phase.generate]
     return find(
         strategy,
         holds,
