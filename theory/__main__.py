@@ -11,6 +11,7 @@ from pathlib import Path
 from theory.claims import Judgment, Role, judge
 from theory.registry import CLAIMS, find_claim
 from theory.report import as_dict, markdown, story, table
+from theory.strategies import examples
 
 VERDICTS = Path(__file__).with_name("VERDICTS.md")
 
@@ -20,12 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0; 1 where a claim is undecided because evidence failed, or VERDICTS.md is out of date; 2 for
-        an unknown claim.
+        an unknown claim or profile, and for options that contradict each other.
     """
     options = parser().parse_args(arguments)
     if options.thorough:
         os.environ["THEORY_PROFILE"] = "thorough"
     try:
+        refuse_contradictions(options)
         claims = [find_claim(options.claim)] if options.claim else list(CLAIMS.values())
     except ValueError as error:
         print(f"theory: {error}", file=sys.stderr)
@@ -38,6 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     return present(judgments, options)
+
+
+def refuse_contradictions(options: argparse.Namespace) -> None:
+    """VERDICTS.md holds all claims and the quick profile's counts: it is written and checked in one way.
+
+    Raises:
+        ValueError: --write or --check with another choice, or an unknown THEORY_PROFILE.
+    """
+    quick = examples(1000) == 1000
+    for option in ("write", "check"):
+        if getattr(options, option) and options.claim:
+            raise ValueError(f"--{option} is about all claims: leave out --claim {options.claim}")
+        if getattr(options, option) and not quick:
+            raise ValueError(f"--{option} is about the quick run's counts: leave out --thorough and THEORY_PROFILE")
 
 
 def present(judgments: list[Judgment], options: argparse.Namespace) -> int:

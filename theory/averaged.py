@@ -104,11 +104,11 @@ def deployed_limit(P: Floats, mu: Floats, beta: float, share: float) -> Floats:
 def any_shared_score_leaves_room() -> str:
     """W, beta = 1/2: for any deployed policy, an interaction that puts L_sym at its minimum, in rationals.
 
-    The conditioned table pi(i | j) = (2/7) / 3 odds_ij is a minimiser; with logits log mu + u + M it is
+    The conditioned table pi(i | j) = (1/5) / 3 odds_ij is a minimiser; with logits log mu + u + M it is
     reached by exp(M_ij) = pi(i | j) / (mu_i exp(u_i)) for whatever exp(u) > 0.
     """
-    u, mu = Fraction(1, 5), exact.uniform(3)
-    table = [[u / 3 * exact.odds(W[i][j]) for j in range(3)] for i in range(3)]
+    mu = exact.uniform(3)
+    table = [[Fraction(1, 5) / 3 * exact.odds(W[i][j]) for j in range(3)] for i in range(3)]
     for j in range(3):
         table[j][j] = 1 - sum((table[i][j] for i in range(3) if i != j), Fraction(0))
         assert table[j][j] > 0

@@ -1,8 +1,8 @@
 """The choice model under which Eq. (9) is right, where Eq. (6) is not.
 
 P(w > l) = sigma(h(w, l) - h(l, w)) with h = r - beta log Z, of any r whatever: not the antisymmetric h
-that Eq. (6) forces. Since h(y, y') = beta log pi_r(y | y') / pi_ref(y), this is Eq. (9)'s own margin, with
-no factor 2 and nothing to derive.
+that Eq. (6) forces on two different responses. Since h(y, y') = beta log pi_r(y | y') / pi_ref(y), this is
+Eq. (9)'s own margin, with no factor 2 and nothing to derive.
 """
 
 from fractions import Fraction
@@ -22,15 +22,16 @@ CLAIM = Claim(
     id="choice-model",
     paper="App. B, proof of Thm 4.1",
     statement=(
-        "For a generic r, the choice model gives P(w > l) = sigma(beta [log pi_r(w | l) / pi_ref(w) - log "
-        "pi_r(l | w) / "
-        "pi_ref(l)])."
+        "For a generic r, the choice model gives P(w > l) = sigma(beta [log pi_r(w | l) / pi_ref(w) - log pi_r(l | w) "
+        "/ pi_ref(l)])."
     ),
     truth=(
-        "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r, and every "
-        "P in (0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the "
-        "minimisers of (9), each up to a shift f(y'). Under Eq. (6) as printed the proof's algebra is right and void: "
-        "only P = 1/2 obeys it."
+        "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r, and every P in "
+        "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the "
+        "minimisers of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r "
+        "Eq. (6) gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; "
+        "asked of different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see "
+        "eq-6)."
     ),
     missing="P(w > l) = sigma(h(w, l) - h(l, w)) in place of Eq. (6)",
     witness="W, beta = 1/2, mu uniform: pi_r(y_i | y_j) = u / 3 odds_ij, r = beta log(pi_r / mu), for any 0 < u < 2/7",
@@ -53,9 +54,26 @@ def eq_6_is_no_probability() -> str:
     return "P12 + P21 = 1/2 + 4/13 = 21/26 by (6); P12 = 3/5 by the formula"
 
 
+@CLAIM.check(Role.REFUTED, "property")
+def generic_rewards_give_no_probabilities() -> str:
+    """Random r: (6) gives P(w > l) + P(l > w) != 1 and another P than the formula's, through the library's pi_r."""
+
+    def differ(seed: int, k: int, beta: float) -> None:
+        rng = np.random.default_rng(seed)
+        reward, mu = rng.normal(size=(k, k)), rng.dirichlet(np.ones(k)) * 0.9 + 0.1 / k
+        h = beta * np.log(gibbs_policy(reward, mu, beta) / mu[:, None])
+        pairs = np.triu_indices(k, 1)
+        by_eq_6, by_formula = 1 / (1 + np.exp(-2 * h)), 1 / (1 + np.exp(h.T - h))
+        assert (np.abs(by_eq_6 + by_eq_6.T - 1)[pairs] > 1e-6).any()
+        assert (np.abs(by_eq_6 - by_formula)[pairs] > 1e-6).any()
+
+    betas = st.sampled_from([0.3, 1.0, 2.0])
+    return f"{strategies.for_all(differ, st.integers(0, 10**6), st.integers(2, 5), betas, tries=60)} rewards"
+
+
 @CLAIM.check(Role.REPAIRED, "exact")
 def every_preference_has_a_reward() -> str:
-    """W, beta = 1/2: pi(y_i | y_j) = u / 3 odds_ij reproduces every P; the columns leave room up to u = 18/23."""
+    """W, beta = 1/2: pi(y_i | y_j) = u / 3 odds_ij reproduces every P; the columns leave room up to u = 2/7."""
     room = []
     for j, column in enumerate(exact.columns(W)):
         others = sum(exact.odds(p) for i, p in enumerate(column) if i != j)
@@ -111,11 +129,11 @@ def any_preference_is_fitted() -> str:
 
 @CLAIM.check(Role.INSTEAD, "z3")
 def under_eq_6_the_two_agree() -> str:
-    """If h is antisymmetric, 2 h(w, l) = h(w, l) - h(l, w): the proof's last step is right, its premise void."""
+    """2 h(w, l) = h(w, l) - h(l, w) if and only if h(w, l) = -h(l, w): the proof's last step is right."""
     import z3
 
     from theory import solver
 
     forward, back = z3.Reals("forward back")
-    solver.prove([forward == -back], 2 * forward == forward - back)
+    solver.prove([], (2 * forward == forward - back) == (forward == -back))
     return "proved"

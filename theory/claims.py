@@ -2,7 +2,8 @@
 
 A claim is one statement of the paper. Its evidence is a list of functions, each with a role (what it
 shows), a kind (how it shows it) and a finding (the figure it returns). A function whose assertion
-fails shows nothing, so the verdict is computed from those that pass and from nothing else:
+fails shows nothing, so the verdict is computed from those that pass and from nothing else. The roles
+that decide it, refuted and repaired for "true with assumption", each need two kinds of evidence:
 
 =====================  =====================================================================
 verdict                evidence that passed
@@ -10,7 +11,7 @@ verdict                evidence that passed
 true                   the statement holds as stated
 true with assumption   it is refuted as stated, and holds once an assumption is added
 false                  it is refuted as stated, and no assumption short of its denial mends it
-undecided              some evidence failed, or fewer than two kinds of it are left
+undecided              some evidence failed, or a role that decides has fewer than two kinds of it
 =====================  =====================================================================
 """
 
@@ -41,6 +42,13 @@ class Verdict(Enum):
     FALSE = "false"
     UNDECIDED = "undecided"
 
+
+# The roles whose evidence decides each verdict; no others may have any, what is true instead aside.
+DECIDED_BY = {
+    Verdict.TRUE: {Role.STATED},
+    Verdict.CONDITIONAL: {Role.REFUTED, Role.REPAIRED},
+    Verdict.FALSE: {Role.REFUTED},
+}
 
 Kind = Literal["exact", "symbolic", "z3", "property", "search", "ODE", "linear program", "numeric", "bootstrap"]
 
@@ -139,16 +147,12 @@ def run(evidence: Evidence) -> Outcome:
 
 def verdict(outcomes: list[Outcome]) -> Verdict:
     """The verdict that follows from the outcomes of a claim's checks; see the module."""
-    roles = {outcome.evidence.role for outcome in outcomes if outcome.passed}
-    kinds = {outcome.evidence.kind for outcome in outcomes if outcome.passed}
-    contradictory = Role.REFUTED in roles and Role.STATED in roles
-    if len(kinds) < 2 or contradictory or not all(outcome.passed for outcome in outcomes):
+    kinds = {role: {o.evidence.kind for o in outcomes if o.passed and o.evidence.role is role} for role in Role}
+    shown = {role for role, found in kinds.items() if found} - {Role.INSTEAD}
+    follows = next((verdict for verdict, roles in DECIDED_BY.items() if shown == roles), Verdict.UNDECIDED)
+    if not all(outcome.passed for outcome in outcomes) or any(len(kinds[role]) < 2 for role in shown):
         return Verdict.UNDECIDED
-    if Role.STATED in roles:
-        return Verdict.TRUE
-    if Role.REFUTED in roles:
-        return Verdict.CONDITIONAL if Role.REPAIRED in roles else Verdict.FALSE
-    return Verdict.UNDECIDED
+    return follows
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import assume
 from inspo.objectives import best_responses, optimality_gap, restricted_optima
 from theory import exact, strategies
 from theory.claims import Claim, Role
-from theory.strategies import Problem, Scalarization
+from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
     id="converse",
@@ -57,6 +57,19 @@ def separable_for_no_increasing_psi() -> str:
     Q = exact.bradley_terry([4, 2, 1])
     assert solver.solve([A[i][j] < A[k][m] for i, j in cells for k, m in cells if Q[i][j] < Q[k][m]]) is not None
     return "proved: the order of the entries contradicts a(y) + b(y')"
+
+
+@CLAIM.check(Role.REFUTED, "search")
+def search_finds_a_witness() -> str:
+    """A search over three responses finds preferences with no gap that no Bradley-Terry scores give."""
+    mu = np.array(exact.uniform(3))
+
+    def no_gap_without_scores(table: Array) -> bool:
+        odds = table / (1 - table)
+        return bool(optimality_gap(table, mu) == 0 and odds[0, 1] * odds[1, 2] != odds[0, 2])
+
+    strategies.find_one(strategies.preference_matrices(3, interior=True), no_gap_without_scores)
+    return "found within 5000 tables, P12, P13, P23 = 1/2, 1/2, 1/4 among others"
 
 
 @CLAIM.check(Role.INSTEAD, "property")

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
@@ -18,7 +19,7 @@ from theory import exact, flow, strategies
 from theory.claims import Claim, Role
 from theory.exact import HALF, Matrix, Row, W
 from theory.flow import Floats
-from theory.strategies import Problem
+from theory.strategies import Array, Problem
 
 CLAIM = Claim(
     id="deployment",
@@ -26,7 +27,7 @@ CLAIM = Claim(
     statement="Self-reflection is distilled into the deployed pi_hat(. | x), which so improves on existing targets.",
     truth=(
         "V(pi_hat(. | x)) <= V(pi_bar) always. Without shared parameters it stays at the reference. Distilling pi* "
-        "itself, by averaging over comparators, can lose to pi_bar and to the reference: for K responses down to V = "
+        "itself, by averaging over comparators, can lose to pi_bar and to the reference: for every even K down to V = "
         "(1 + e) / K with any e > 0, although pi* sees its comparator and beats it. With an additive shared score the "
         "first step of INS-DPO moves the deployed policy exactly as DPO's does."
     ),
@@ -47,13 +48,18 @@ def distilled(P: Matrix, mu: Row) -> Row:
 
 @CLAIM.check(Role.REFUTED, "exact")
 def worse_than_prompt_only() -> str:
-    """W: averaging pi* gives V = 53/90 < 3/5. K = 4, uniform: 19/40 < 1/2, worse than not training at all."""
+    """W: averaging pi* gives V = 53/90 < 3/5. K = 3 and, mu uniform, K = 4: 15/32, 19/40 < 1/2, worse than no training.
+
+    The K = 3 example is one that the search below found.
+    """
     mu = exact.uniform(3)
     assert exact.value(distilled(W, mu), W, mu) == Fraction(53, 90) < max(exact.scores(W, mu))
+    P, mu = exact.preferences("1 1/3 1"), exact.fractions("1/2 1/4 1/4")
+    assert exact.value(distilled(P, mu), P, mu) == Fraction(15, 32) < exact.value(mu, P, mu) == HALF
     P, mu = exact.preferences("1/5 9/10 1/10 2/5 7/10 4/5"), exact.uniform(4)
     assert exact.value(distilled(P, mu), P, mu) == Fraction(19, 40)
     assert exact.value(mu, P, mu) == HALF
-    return "53/90 < 54/90; 19/40 < 1/2 = V(pi_ref)"
+    return "53/90 < 54/90; 15/32 and 19/40 < 1/2 = V(pi_ref)"
 
 
 def champions(m: int, edge: Fraction) -> tuple[Matrix, Row]:
@@ -94,19 +100,33 @@ def also_with_full_support() -> str:
 
 @CLAIM.check(Role.REFUTED, "property")
 def never_above_prompt_only() -> str:
-    """Any conditioned policy, averaged over comparators with any weights: V <= V(pi_bar)."""
+    """Random conditioned policies, averaged over comparators with random weights: V <= V(pi_bar)."""
 
-    def bounded(problem: Problem) -> None:
-        P, mu = problem
-        best = np.asarray(best_responses(P), dtype=object) * Fraction(1)
-        policy = np.array(
-            [[Fraction(int(b > 0), int(n)) for b, n in zip(row, (best > 0).sum(axis=0), strict=True)] for row in best]
-        )
-        averaged = (policy * mu).sum(axis=1)
+    @st.composite
+    def drawn(draw: st.DrawFn) -> tuple[Array, Array, Array, Array]:
+        P, mu = draw(strategies.problems())
+        return P, mu, draw(strategies.conditioned_policies(len(mu))), draw(strategies.references(len(mu)))
+
+    def bounded(case: tuple[Array, Array, Array, Array]) -> None:
+        P, mu, policy, weights = case
+        averaged = (policy * weights).sum(axis=1)
         assert value(averaged, P, mu) <= scores(P, mu).max()
         assert (value(averaged, P, mu) == scores(P, mu).max()) == (not (averaged * ~restricted_optima(P, mu)).any())
 
-    return f"{strategies.for_all(bounded, strategies.problems())} problems"
+    return f"{strategies.for_all(bounded, drawn(), tries=200)} policies"
+
+
+@CLAIM.check(Role.REFUTED, "search")
+def search_finds_one_below_the_reference() -> str:
+    """A random search finds preferences of three for which pi*, averaged over mu, is worth less than the reference."""
+
+    def below(problem: Problem) -> bool:
+        P, mu = problem
+        best = best_responses(P)
+        return bool((best.sum(axis=0) == 1).all()) and value((best * mu).sum(axis=1), P, mu) < HALF
+
+    strategies.find_one(strategies.problems(full_support=True, least=3, most=3), below)
+    return "found within 5000 problems, P12, P13, P23 = 1, 1/3, 1, mu = (1/2, 1/4, 1/4) among others"
 
 
 @CLAIM.check(Role.INSTEAD, "z3")

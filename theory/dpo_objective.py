@@ -11,7 +11,7 @@ import numpy as np
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
-from inspo.objectives import population_loss, scores
+from inspo.objectives import gibbs_policy, population_loss, scores
 from theory import exact, flow, strategies
 from theory.claims import Claim, Role
 from theory.exact import W
@@ -22,9 +22,9 @@ CLAIM = Claim(
     paper="Sec. 2, Eq. (4); Sec. 5.3 (i)",
     statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
     truth=(
-        "Under Bradley-Terry they solve (4), KL-regularised, with log-odds. For any other preferences DPO "
-        "orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn from: Borda's "
-        "order, that of psi = identity."
+        "Under Bradley-Terry they solve (4), KL-regularised, with log-odds. For any other preferences both arrive at "
+        "one policy, which orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn "
+        "from: Borda's order, that of psi = identity."
     ),
     missing="Bradley-Terry preferences",
     witness="W: DPO raises y2 most (mean preference 18/30 > 17/30), log-odds would choose y1 (odds 27/7 > 7/2)",
@@ -98,6 +98,25 @@ def dpo_orders_by_borda() -> str:
 
     problems = strategies.problems(interior=True, full_support=True)
     return f"{strategies.for_all(same_order, problems, tries=60)} problems"
+
+
+@CLAIM.check(Role.REFUTED, "numeric")
+def rlhf_is_where_dpo_is() -> str:
+    """RLHF's two stages, a Bradley-Terry reward by maximum likelihood and its KL-regularised optimum: DPO's policy.
+
+    Zermelo's iteration for the reward, on pairs from mu; W, three references, two betas.
+    """
+    P = np.array(W, dtype=float)
+    for mu in np.array([[1, 1, 1], [5, 3, 2], [1, 1, 8]]) / np.array([[3], [10], [10]]):
+        pairs = np.outer(mu, mu) * (1 - np.eye(3))
+        strengths = np.ones(3)
+        for _ in range(2000):
+            strengths = (pairs * P).sum(axis=1) / (pairs / np.add.outer(strengths, strengths)).sum(axis=1)
+            strengths /= strengths.sum()
+        for beta in (1.0, 0.3):
+            policy = gibbs_policy(np.log(strengths), mu, beta)
+            assert np.allclose(policy, flow.dpo_limit(P, mu, beta), atol=1e-9)
+    return "the same policy to 1e-9"
 
 
 @CLAIM.check(Role.REPAIRED, "property")

@@ -25,14 +25,13 @@ CLAIM = Claim(
     paper="Eq. (10), Alg. 1, Sec. 5.3 (iii)",
     statement="InSPO estimates pi* by minimising (10), starting at the reference.",
     truth=(
-        "Gradient flow arrives at one minimiser of (9), which depends on mu and beta. For K = 2 it conserves "
-        "sum t + e^t "
-        "over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W "
-        "function. For balanced "
-        "cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimisers end elsewhere at "
-        "equal loss. For K = 2, V falls short of V* by a share beta / L as beta -> 0, where the Gibbs policy "
-        "falls short "
-        "exponentially little; at beta = 1 V can be below DPO's."
+        "Gradient flow arrives at one minimiser of (9), which depends on mu and beta. For K = 2 it conserves sum t + "
+        "e^t over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W function. For "
+        "balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimisers end "
+        "elsewhere at equal loss. At beta = 1 V can be below DPO's. Nor does beta -> 0 mend it: for K = 2 V then "
+        "tends to V*, short of it by beta / L of V* - 1/2, where the Gibbs policy is short by exponentially little; "
+        "but for K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the Gibbs "
+        "policy never does."
     ),
     missing="",
     witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",
@@ -88,6 +87,23 @@ def three_responses() -> str:
     assert abs(trained - 0.560228) < 1e-6
     assert abs(dpo_value - 17 / 30) < 1e-9
     return f"W: {at[0]:.6f}, {at[1]:.6f}; Bradley-Terry: {trained:.6f} < DPO {dpo_value:.6f}"
+
+
+@CLAIM.check(Role.REFUTED, "ODE")
+def small_beta_can_be_worse() -> str:
+    """P12, P13, P23 = 1/2, 9/10, 4/5, mu = (.78, .02, .2): as beta -> 0 the flow answers y3 with y2, not y1.
+
+    The pulls of y1 and y2 on pi(. | y3) share it out between them; each dies away as its own margin
+    fills, at a rate that grows with mu_i. y2, hardly ever given by the reference, pulls last.
+    """
+    P, mu = exact.preferences("1/2 9/10 4/5"), exact.fractions("39/50 1/50 1/5")
+    policies = [flow.conditioned_limit(P, mu, beta) for beta in (0.3, 0.1, 0.02)]
+    assert np.allclose([policy[0, 2] for policy in policies], [0.6858, 0.2989, 0.0914], atol=1e-4)
+    values = [flow.conditioned_value(policy, P, mu) for policy in policies]
+    assert exact.best_responses(P)[2] == {0}
+    assert max(values) < float(max(exact.scores(P, mu))) - 0.01 == float(exact.best_value(P, mu)) - 0.01
+    shares = ", ".join(f"{policy[0, 2]:.3f}" for policy in policies)
+    return f"pi(y1 | y3) = {shares} at beta = .3, .1, .02; V = {values[-1]:.4f} < V(pi_bar) = V* = .58"
 
 
 @CLAIM.check(Role.REFUTED, "numeric")

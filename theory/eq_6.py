@@ -1,75 +1,106 @@
 """Equation (6): is the choice model mild, the reward being generic?
 
-Eq. (6) is P(w > l) = sigma(2 h(w, l)) with h(y, y') = r(y, y') - beta log Z(y'), and Z(y') is the number
-that makes the Gibbs policy a distribution: E_{y ~ mu} exp(h(y, y') / beta) = 1 for each y'. Since
-P(w > l) + P(l > w) = 1, h is antisymmetric. Averaging the first fact over y' ~ mu and using the second,
+Eq. (6) is P(w > l) = sigma(2 h(w, l)) with h(y, y') = r(y, y') - beta log Z(y'). Z(y') is the number that
+makes mu exp(h(., y') / beta) a distribution, the Gibbs policy pi_r(. | y'). So (6) says that
+pi_r(y_i | y_j) = mu_i w_ij with w_ij = exp(L_ij / (2 beta)), L the log-odds of P, hence w_ij w_ji = 1. What
+the others leave is pi_r(y_j | y_j) = 1 - sum_{i != j} mu_i w_ij; averaged over j ~ mu, for every K, beta, mu,
 
-    1 = E_{y, y' ~ mu} exp(h / beta) = E_{y, y' ~ mu} cosh(h / beta),
+    E_j pi_r(y_j | y_j) = sum_j mu_j^2 - E_{i, j ~ mu}[cosh(L_ij / (2 beta)) - 1].
 
-and cosh >= 1 with equality only at zero: h = 0 on the support of mu, so P = 1/2 there.
+Two readings differ in the diagonal alone:
+
+- all pairs: (6) is asked of y = y' as well, where P = 1/2 and so h(y, y) = 0. Then pi_r(y_j | y_j) = mu_j,
+  the cosh terms vanish and P = 1/2. This is the paper's use of (6): it puts (6) into V of Eq. (5), whose
+  sum over y contains y'.
+- different responses: h(y, y) is free, and (6) has a reward if and only if every pi_r(y_j | y_j) is
+  positive. Then E[cosh - 1] < sum_j mu_j^2, the chance that two draws of the reference coincide.
+
+mu has full support; comparators that the reference never gives are not restricted by anything.
 """
 
 from fractions import Fraction
 
 import numpy as np
+from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, gibbs_policy
 from theory import exact, strategies
 from theory.claims import Claim, Role
-from theory.exact import W
+from theory.exact import Matrix, Row, W
 
 CLAIM = Claim(
     id="eq-6",
     paper="Eq. (6)",
     statement="The choice model (6) is mild, because its reward r is unspecified and can be generic.",
     truth=(
-        "Preferences obey (6) for some r if and only if P(y > y') = 1/2 for all y, y' in the support of mu, "
-        "whatever K, beta and mu. Even Bradley-Terry preferences do not."
+        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only "
+        "if P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, "
+        "it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
+        "large enough, but at a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
+        "average (root mean square) below beta sqrt(sum_j mu_j^2 / 2). Where two draws of the reference hardly ever "
+        "coincide, such as long answers of a language model, P is forced to 1/2 on this reading too; and the best "
+        "answer to y' by r can be y' itself where that by P is not."
     ),
     missing="",
-    witness="P12 = 4/5, mu = 1/2, beta = 1/2: the columns must average odds^(1/(2 beta)) = 1; they give 5/2 and 5/8",
+    witness="P12 = 4/5, mu = 1/2, beta = 1/2: mu1 exp(L_12 / (2 beta)) = 1/2 * 4 is no probability, on either reading",
 )
+
+
+def given(P: Matrix, mu: Row) -> Matrix:
+    """pi_r(y_i | y_j) = mu_i odds_ij for i != j: what Eq. (6) says at beta = 1/2, where w is the odds."""
+    k = range(len(mu))
+    return tuple(tuple(mu[i] * exact.odds(P[i][j]) if i != j else Fraction(0) for j in k) for i in k)
 
 
 @CLAIM.check(Role.REFUTED, "exact")
 def two_responses() -> str:
-    """P12 = 4/5, beta = 1/2, so exp(h / beta) = odds: columns (1 + 1/4) / 2 and (1 + 4) / 2, not 1."""
-    P = exact.preferences("4/5")
-    sums = [sum(exact.odds(p) for p in column) / 2 for column in exact.columns(P)]
-    assert sums == list(exact.fractions("5/8 5/2"))
-    return "column averages 5/8 and 5/2 instead of 1"
+    """P12 = 4/5, mu = 1/2, beta = 1/2: pi_r(y1 | y2) = 1/2 * 4 = 2 on either reading; with the diagonal 5/2."""
+    P, mu = exact.preferences("4/5"), exact.uniform(2)
+    assert given(P, mu)[0][1] == 2
+    at_all_pairs = [sum(column) + m for column, m in zip(exact.columns(given(P, mu)), mu, strict=True)]
+    assert at_all_pairs == list(exact.fractions("5/8 5/2"))
+    return "pi_r(y1 | y2) = 2; columns 5/8 and 5/2 instead of 1"
 
 
 @CLAIM.check(Role.REFUTED, "exact")
-def column_averages_of_the_witness() -> str:
-    """W, beta = 1/2, uniform: columns average 31/27, 44/63, 23/6, so E cosh = 1.893..., not 1."""
-    sums = [sum(exact.odds(p) for p in column) / 3 for column in exact.columns(W)]
+def columns_of_the_witness() -> str:
+    """W, beta = 1/2, uniform: the others alone take 7/2 of column 3; with the diagonal 31/27, 44/63, 23/6."""
+    others = [sum(column) for column in exact.columns(given(W, exact.uniform(3)))]
+    assert max(others) == others[2] == Fraction(7, 2)
+    sums = [other + Fraction(1, 3) for other in others]
     assert sums == list(exact.fractions("31/27 44/63 23/6"))
     mean = sum(sums, Fraction(0)) / 3
     assert mean == Fraction(2147, 1134)
-    return f"31/27, 44/63, 23/6; E cosh = 2147/1134 = {float(mean):.6f}"
+    return f"7/2 > 1; with the diagonal 31/27, 44/63, 23/6, so E cosh = 2147/1134 = {float(mean):.6f}"
 
 
 @CLAIM.check(Role.REFUTED, "symbolic")
 def certificate() -> str:
-    """E exp(h / beta) - 1 is a sum of squares, any K: sum_{i<j} mu_i mu_j (sqrt w_ij - 1 / sqrt w_ij)^2."""
+    """E_j pi_r(y_j | y_j) = sum_j mu_j^2 - sum_{i<j} mu_i mu_j (sqrt w_ij - 1 / sqrt w_ij)^2, K = 2 to 5.
+
+    All pairs: the left side is sum_j mu_j^2, so every square is zero. Different responses: the left side
+    is positive. (sqrt w - 1 / sqrt w)^2 = 2 (cosh(L / (2 beta)) - 1).
+    """
     import sympy as sp
 
     for k in (2, 3, 4, 5):
         mu = [*sp.symbols(f"mu1:{k}", positive=True)]
         mu.append(1 - sum(mu))
         root = {(i, j): sp.Symbol(f"s{i}{j}", positive=True) for i in range(k) for j in range(i + 1, k)}
-        w = {(i, i): 1 for i in range(k)} | {p: s**2 for p, s in root.items()}
-        w |= {(j, i): s**-2 for (i, j), s in root.items()}
-        mean = sum(mu[i] * mu[j] * w[i, j] for i in range(k) for j in range(k))
+        w = {p: s**2 for p, s in root.items()} | {(j, i): s**-2 for (i, j), s in root.items()}
+        repeats = [1 - sum(mu[i] * w[i, j] for i in range(k) if i != j) for j in range(k)]
+        mean = sum(m * repeat for m, repeat in zip(mu, repeats, strict=True))
         squares = sum(mu[i] * mu[j] * (s - 1 / s) ** 2 for (i, j), s in root.items())
-        assert sp.expand(mean - 1 - squares) == 0
-    return "identity verified for K = 2 to 5; zero only if every w = 1"
+        assert sp.expand(mean - sum(m**2 for m in mu) + squares) == 0
+    L, beta = sp.symbols("L beta", positive=True)
+    square = sp.exp(L / (2 * beta)) + sp.exp(-L / (2 * beta)) - 2
+    assert sp.expand((2 * sp.cosh(L / (2 * beta)) - 2).rewrite(sp.exp) - square) == 0
+    return "verified for K = 2 to 5: no square on the first reading, all of them below sum mu_j^2 on the second"
 
 
 @CLAIM.check(Role.REFUTED, "z3")
-def only_indifference() -> str:
-    """K = 2, 3: w = exp(h / beta) positive, w_ij w_ji = 1 and mu-averages of columns 1 imply w = 1."""
+def only_indifference_at_all_pairs() -> str:
+    """All pairs, K = 2, 3: w positive, w_ij w_ji = 1 and mu-averages of columns 1 imply w = 1."""
     import z3
 
     from theory import solver
@@ -84,9 +115,33 @@ def only_indifference() -> str:
     return "proved for K = 2, 3"
 
 
+@CLAIM.check(Role.REFUTED, "z3")
+def collision_bound() -> str:
+    """Different responses, K = 2 to 6: pi_r(y_j | y_j) > 0 for all j implies E[cosh - 1] < sum_j mu_j^2.
+
+    The products m_ij = mu_i mu_j and e_ij = mu_i mu_j w_ij are fresh reals: the rest is linear.
+    """
+    import z3
+
+    from theory import solver
+
+    mass, others = z3.Reals("mass others")
+    solver.prove([mass > 0, others < 1], mass * others < mass)
+    for k in range(2, 7):
+        m, e, mu = solver.reals("m", k, k), solver.reals("e", k, k), solver.reals("mu", k)
+        cells = [(i, j) for i in range(k) for j in range(k)]
+        products = [z3.And(m[i][j] > 0, m[i][j] == m[j][i]) for i, j in cells]
+        masses = [z3.Sum(m[j]) == mu[j] for j in range(k)]
+        room = [z3.Sum([e[i][j] for i in range(k) if i != j]) < mu[j] for j in range(k)]
+        # 2 mu_i mu_j (cosh - 1) = e_ij + e_ji - 2 m_ij, over i < j.
+        violation = z3.Sum([e[i][j] + e[j][i] - 2 * m[i][j] for i, j in cells if i < j])
+        solver.prove([*products, *masses, *room], violation < z3.Sum([m[j][j] for j in range(k)]))
+    return "proved for K = 2 to 6"
+
+
 @CLAIM.check(Role.REFUTED, "property")
 def generic_rewards_break_it() -> str:
-    """A reward with 2 h = logit P would need a Gibbs policy equal to mu exp(h / beta): never, unless P = 1/2."""
+    """All pairs: a reward with 2 h = logit P needs a Gibbs policy equal to mu exp(h / beta): never, unless P = 1/2."""
 
     def never(problem: strategies.Problem) -> None:
         P, mu = problem
@@ -99,9 +154,89 @@ def generic_rewards_break_it() -> str:
     return f"{strategies.for_all(never, strategies.problems(interior=True, full_support=True))} problems"
 
 
+@CLAIM.check(Role.REFUTED, "property")
+def a_reward_leaves_little_room() -> str:
+    """Different responses: where a reward obeys (6), P is within both bounds of the truth above.
+
+    The reward is L / 2 with the diagonal that makes pi_r a distribution, if there is one.
+    """
+    obeyed = 0
+
+    def bounded(problem: strategies.Problem, beta: float) -> None:
+        nonlocal obeyed
+        P, mu = problem[0].astype(float), problem[1].astype(float)
+        h, k = apply_psi(P, "log_odds") / 2, len(mu)
+        spent = (mu[:, None] * np.exp(h / beta) * (1 - np.eye(k))).sum(axis=0)
+        if (spent >= 1).any():
+            return  # pi_r(y_j | y_j) = 1 - spent is no probability for any h(y_j, y_j)
+        obeyed += 1
+        reward = h + beta * np.diag(np.log((1 - spent) / mu))
+        policy = gibbs_policy(reward, mu, beta)
+        fitted = 1 / (1 + np.exp(-2 * beta * np.log(policy / mu[:, None])))
+        assert np.allclose(np.where(np.eye(k), P, fitted), P, atol=1e-9)
+        pairs, collision = np.outer(mu, mu), (mu**2).sum()
+        assert (pairs * (np.cosh(h / beta) - 1)).sum() < collision
+        assert (pairs * (P - 0.5) ** 2).sum() < beta**2 * collision / 2
+
+    problems = strategies.problems(interior=True, full_support=True)
+    tried = strategies.for_all(bounded, problems, st.sampled_from([0.1, 0.5, 2.0, 10.0]), tries=200)
+    assert obeyed >= tried / 10
+    return f"{tried} problems, a tenth or more with a reward"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def different_responses_leave_some_room() -> str:
+    """Different responses, mu = 1/2, beta = 1/2: P12 = 3/5 has a reward, pi_r = (2/3, 1/3) and (3/4, 1/4)."""
+    P, mu = exact.preferences("3/5"), exact.uniform(2)
+    policy = (exact.fractions("2/3 3/4"), exact.fractions("1/3 1/4"))  # policy[i][j] = pi_r(y_i | y_j)
+    assert [sum(column) for column in exact.columns(policy)] == [1, 1]
+    for i, j in ((0, 1), (1, 0)):
+        # sigma(2 h) with h = beta log(pi_r / mu), beta = 1/2: its odds are pi_r / mu.
+        assert policy[i][j] / mu[i] == exact.odds(P[i][j])
+    return "(6) gives 3/5 and 2/5; P12 < 2/3 is the condition"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def wide_enough_at_large_beta() -> str:
+    """Different responses, W, uniform: no reward at beta = 17/10, one at 7/4; exp(L / (2 beta)) -> 1 as beta grows.
+
+    Column 3 must have 9^(1 / (2 beta)) + (3/2)^(1 / (2 beta)) < 3, column 2 and 1 less.
+    """
+
+    def root_is_below(odds: Fraction, one: int, over: int, bound: Fraction) -> bool:
+        """odds^(one / over) < bound."""
+        return odds**one < bound**over
+
+    odds = [sorted(exact.odds(p) for i, p in enumerate(column) if i != j) for j, column in enumerate(exact.columns(W))]
+    assert odds == [list(exact.fractions(pair)) for pair in ("1/9 7/3", "3/7 2/3", "3/2 9")]
+    # beta = 7/4: exponent 2/7. beta = 17/10: exponent 5/17.
+    for column, bounds in zip(odds, ("1 1.3", "1 1", "1.123 1.874"), strict=True):
+        assert all(root_is_below(o, 2, 7, bound) for o, bound in zip(column, exact.fractions(bounds), strict=True))
+        assert sum(exact.fractions(bounds)) < 3
+    assert not any(root_is_below(o, 5, 17, b) for o, b in zip(odds[2], exact.fractions("1.12 1.9"), strict=True))
+    assert sum(exact.fractions("1.12 1.9")) > 3
+    return "W has a reward at beta = 7/4 and none at 17/10"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def its_best_answer_may_be_the_comparator() -> str:
+    """Different responses: P12, P13, P23 = 9/20, 2/3, 9/20, uniform, beta = 1/2: r answers y1 with y1, P with y2.
+
+    So the paper's step from (5) to argmax E r does not hold on this reading: h(y', y') is not logit 1/2 / 2.
+    """
+    P, mu = exact.preferences("9/20 2/3 9/20"), exact.uniform(3)
+    others = list(exact.columns(given(P, mu)))
+    assert all(sum(column) < 1 for column in others), "(6) has a reward"
+    against_y1 = (1 - sum(others[0]), *others[0][1:])  # pi_r(. | y1)
+    gains = [p / m for p, m in zip(against_y1, mu, strict=True)]  # exp(h / beta)
+    assert exact.argmax(gains) == {0}
+    assert exact.best_responses(P)[0] == {1}
+    return f"exp(h / beta) against y1: {', '.join(map(str, gains))}; P: 1/2, 11/20, 1/3"
+
+
 @CLAIM.check(Role.INSTEAD, "numeric")
 def size_of_the_violation() -> str:
-    """W: E cosh(h / beta) by beta; near indifference it is 1 + E L^2 / (8 beta^2)."""
+    """W: E cosh(h / beta) by beta, to be 1 or, on the second reading, < 4/3; 1 + E L^2 / (8 beta^2) if small."""
     L = apply_psi(np.array(W), "log_odds")
     excess = {beta: np.cosh(L / (2 * beta)).mean() for beta in (1.0, 0.5, 0.1)}
     assert np.allclose(list(excess.values()), [1.172973, 1.893298, 6569.878], rtol=1e-6)
@@ -113,7 +248,7 @@ def size_of_the_violation() -> str:
 
 @CLAIM.check(Role.INSTEAD, "exact")
 def distance_to_the_model() -> str:
-    """W: the only realizable P is 1/2, at mean |P - 1/2| = 7/45 over ordered pairs drawn from mu."""
+    """W, all pairs: the only realizable P is 1/2, at mean |P - 1/2| = 7/45 over ordered pairs drawn from mu."""
     distance = sum(abs(p - exact.HALF) for row in W for p in row) / 9
     assert distance == Fraction(7, 45)
     return "mean |P - 1/2| = 7/45"

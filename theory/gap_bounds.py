@@ -16,11 +16,14 @@ from theory.strategies import Problem, Scalarization
 CLAIM = Claim(
     id="gap-bounds",
     paper="Sec. 3.2, not in the paper",
-    statement="The advantage of pi* over pi_bar has a limit that depends on psi.",
+    statement=(
+        "The advantage of pi* over pi_bar is at most 1/2 by identity, at most (1 - 1/K)(max psi - min psi) by any "
+        "bounded psi, and without limit by log-odds."
+    ),
     truth=(
-        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; for "
-        "K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. Log-odds: "
-        "logit p for rock-paper-scissors, without bound."
+        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; "
+        "for K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. "
+        "Log-odds: logit p for rock-paper-scissors, without bound."
     ),
     missing="",
     witness="P12 = P23 = P31 = 1, mu uniform: V* = 1, V(pi_bar) = 1/2",

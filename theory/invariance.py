@@ -22,9 +22,10 @@ CLAIM = Claim(
     truth=(
         "The solution of (7) depends on the reference, on beta and, through r = psi(P), on psi; so does what gradient "
         "flow finds for (9). The solution of (7) tends to pi* on the support of mu as beta -> 0, and there alone is "
-        "invariance regained. At a given beta a reference that is confident enough overrules any preference."
+        "invariance regained: what gradient flow finds for (9) need not tend to pi* (see eq-10). At a given beta a "
+        "reference that is confident enough overrules any preference."
     ),
-    missing="beta -> 0, comparators and best responses in the support of mu",
+    missing="(7) solved and not (9), beta -> 0, comparators and best responses in the support of mu",
     witness="P12 = 3/5, mu = (1/10, 9/10), beta = 1/10: 9^(2 beta) > 3/2, so pi_r(. | y2) prefers y2, the worse",
 )
 

@@ -46,11 +46,14 @@ def overhead(x: int, w: int, ell: int) -> Fraction:
 @CLAIM.check(Role.REFUTED, "exact")
 def chat_data() -> str:
     """x, w, l = 42, 369, 180: 1182 tokens against 633; with a reference pass of a third, 65 %."""
-    assert overhead(42, 369, 180) == Fraction(549, 633)
-    reference = Fraction(1, 3) * plain(42, 369, 180)
-    with_reference = (conditioned(42, 369, 180) + reference) / (plain(42, 369, 180) + reference) - 1
-    assert with_reference == Fraction(3, 4) * overhead(42, 369, 180)
-    return f"{float(overhead(42, 369, 180)):.0%}, with the reference's pass {float(with_reference):.0%}"
+    length = {"x": 42, "w": 369, "l": 180}
+    dpo, ins_dpo = (sum(length[part] for part in sequences) for sequences in ("xw" + "xl", "xlw" + "xwl"))
+    assert (dpo, ins_dpo) == (633, 1182)
+    more = Fraction(ins_dpo, dpo) - 1
+    reference = Fraction(1, 3) * dpo
+    with_reference = (ins_dpo + reference) / (dpo + reference) - 1
+    assert with_reference == Fraction(3, 4) * more
+    return f"{float(more):.0%}, with the reference's pass {float(with_reference):.0%}"
 
 
 @CLAIM.check(Role.REFUTED, "property")

@@ -62,6 +62,21 @@ def a_response_of_the_reference_wins() -> str:
     return "p = 1/4: scores .55, .56, .375, .625 -> b"
 
 
+@CLAIM.check(Role.REFUTED, "z3")
+def outside_the_range_a_or_b_wins() -> str:
+    """For every p < 19/50 b scores more than either candidate, for every p > 31/50 a does, whatever P(y1 > y2)."""
+    import z3
+
+    from theory import solver
+
+    P, valid = solver.preference_matrix(4)
+    printed = [P[Y1][A] == z3.Q(9, 10), P[Y1][B] == z3.Q(1, 5), P[Y2][A] == z3.Q(14, 25), P[Y2][B] == z3.Q(14, 25)]
+    S = [(P[y][A] + P[y][B]) / 2 for y in range(4)]
+    for wins, outside in ((B, P[A][B] < z3.Q(19, 50)), (A, P[A][B] > z3.Q(31, 50))):
+        solver.prove([*valid, *printed, outside], z3.And(S[wins] > S[Y1], S[wins] > S[Y2]))
+    return "proved for all p outside [19/50, 31/50]"
+
+
 @CLAIM.check(Role.REPAIRED, "exact")
 def the_range_of_p() -> str:
     """Each claim holds strictly inside its range of p and fails at its ends."""

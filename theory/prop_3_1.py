@@ -3,6 +3,9 @@
 A prompt-only policy is worth an average of its responses' scores S(i) = sum_j mu_j psi(P[i, j]), so
 pi_bar answers with the response of the largest score. Averages of psi are not ordered like averages
 of P, and both move with mu.
+
+"Not invariant" denies "the same for all psi and mu": one example decides it. That prompts with two responses are
+immune bounds how often it matters, and refutes nothing.
 """
 
 import math
@@ -23,16 +26,17 @@ CLAIM = Claim(
     paper="Prop. 3.1",
     statement="The best prompt-only policy is not invariant to psi and to the reference policy.",
     truth=(
-        "For every K >= 3 there are preferences, with a uniform reference of full support, for which "
-        "identity and log-odds choose different responses, and others for which two references do. For "
-        "K = 2 the preferred response is best for every strictly increasing psi and every reference."
+        "It says that pi_bar can change, not that it always does, and so it can: for every K >= 3 there are "
+        "preferences, with a uniform reference of full support, for which identity and log-odds choose different "
+        "responses, and others for which two references do. For K = 2 the preferred response is best for every "
+        "strictly increasing psi and every reference."
     ),
-    missing="three responses or more; one prompt with two responses is immune",
+    missing="",
     witness="W: P12 = 3/10, P13 = 9/10, P23 = 3/5, mu uniform: identity says y2, log-odds says y1",
 )
 
 
-@CLAIM.check(Role.REFUTED, "z3")
+@CLAIM.check(Role.INSTEAD, "z3")
 def two_responses_are_immune() -> str:
     """K = 2: for any increasing psi and any reference, the preferred response has the larger score."""
     from theory import solver
@@ -45,7 +49,7 @@ def two_responses_are_immune() -> str:
     return "proved for K = 2"
 
 
-@CLAIM.check(Role.REFUTED, "property")
+@CLAIM.check(Role.INSTEAD, "property")
 def two_responses_never_flip() -> str:
     """K = 2: two scalarizations and two references agree on the best response."""
 
@@ -61,7 +65,7 @@ def two_responses_never_flip() -> str:
     return f"{tried} problems with two responses, no flip"
 
 
-@CLAIM.check(Role.REPAIRED, "exact")
+@CLAIM.check(Role.STATED, "exact")
 def witness_with_full_support() -> str:
     """W: scores 17/30, 18/30, 10/30 by identity; odds 27/7 > 7/2 > 2/27 by log-odds."""
     mu = exact.uniform(3)
@@ -70,7 +74,7 @@ def witness_with_full_support() -> str:
     return "identity: 17/30 < 18/30; log-odds: odds 27/7 > 7/2"
 
 
-@CLAIM.check(Role.REPAIRED, "exact")
+@CLAIM.check(Role.STATED, "exact")
 def witness_for_the_reference() -> str:
     """W, mu = ((1-m)/2, (1-m)/2, m): identity changes its choice at m = 2/5, log-odds at ln(7/3) / ln 14.
 
@@ -85,7 +89,7 @@ def witness_for_the_reference() -> str:
     return f"identity flips at mu3 = 2/5, log-odds at ln(7/3) / ln 14 = {math.log(7 / 3) / math.log(14):.6f}"
 
 
-@CLAIM.check(Role.REPAIRED, "property")
+@CLAIM.check(Role.STATED, "property")
 def witness_at_every_size() -> str:
     """W with further responses that lose to all three by 1 : 9 still flips, for any K >= 3."""
 
@@ -101,7 +105,7 @@ def witness_at_every_size() -> str:
     return f"{tried} sizes from 3 to 24"
 
 
-@CLAIM.check(Role.REPAIRED, "search")
+@CLAIM.check(Role.STATED, "search")
 def search_finds_a_witness() -> str:
     """A random search over three responses finds preferences whose best response depends on psi."""
     mu = np.array(exact.uniform(3))
@@ -111,9 +115,8 @@ def search_finds_a_witness() -> str:
         unique = (by_identity == by_identity.max()).sum() == 1
         return bool(unique and by_identity.argmax() != by_log_odds.argmax())
 
-    found = strategies.find_one(strategies.preference_matrices(3, interior=True), flips)
-    upper = [str(found[i, j]) for i, j in ((0, 1), (0, 2), (1, 2))]
-    return f"found P12, P13, P23 = {', '.join(upper)}"
+    strategies.find_one(strategies.preference_matrices(3, interior=True), flips)
+    return "found within 5000 tables"
 
 
 @CLAIM.check(Role.INSTEAD, "exact")

@@ -76,13 +76,32 @@ def nothing_to_add_to_the_causal_mask() -> str:
 
 @CLAIM.check(Role.REPAIRED, "numeric")
 def detaching_makes_it_true() -> str:
-    """The same layer with the context detached: the target's gradient is unchanged in kind, the context has none."""
+    """The same layer with the context detached: the target's gradient is the same, and the context has none."""
     rng = np.random.default_rng(0)
     context = torch.tensor(rng.normal(size=(4, 3)), requires_grad=True)
     target = torch.tensor(rng.normal(size=(3, 3)), requires_grad=True)
     on_context, on_target = torch.autograd.grad(
         target_loss(context.detach(), target), [context, target], allow_unused=True
     )
+    (attached,) = torch.autograd.grad(target_loss(context, target), target)
     assert on_context is None
-    assert on_target.abs().max() > 0
+    assert torch.equal(on_target, attached)
     return "no gradient in the context"
+
+
+@CLAIM.check(Role.REPAIRED, "symbolic")
+def constants_instead_of_context() -> str:
+    """Two tokens, k and v linear in each: with k1 and v1 held constant the slope in x1 is 0, in x2 as before."""
+    import sympy as sp
+
+    x1, x2, q, a, b, k1, v1 = sp.symbols("x1 x2 q a b k1 v1", real=True)
+
+    def out(key: sp.Expr, value: sp.Expr) -> sp.Expr:
+        weights = [sp.exp(q * x2 * key), sp.exp(q * x2 * a * x2)]
+        return (weights[0] * value + weights[1] * b * x2) / sum(weights)
+
+    held, attached = out(k1, v1), out(a * x1, b * x1)
+    assert sp.diff(held, x1) == 0
+    assert sp.diff(attached, x1) != 0
+    assert sp.simplify(sp.diff(held, x2).subs({k1: a * x1, v1: b * x1}) - sp.diff(attached, x2)) == 0
+    return "slope 0 in the context; the target's unchanged"

@@ -15,8 +15,8 @@ CLAIM = Claim(
     paper="Thm 3.2 (ii)",
     statement="V(pi*) >= V(pi_bar): the policy that sees its comparator is worth at least as much.",
     truth=(
-        "True for every psi, even a decreasing one. For strictly increasing psi the two are equal exactly "
-        "when one response is a best response to every comparator in the support of mu."
+        "True for every psi: [0, 1] -> R, as the paper has it, even a decreasing one. For strictly increasing psi the "
+        "two are equal exactly when one response is a best response to every comparator in the support of mu."
     ),
     missing="",
     witness="W: 7/10 against 3/5 by identity; equality for P12 = 4/5, P13 = 3/4, P23 = 7/10",
@@ -51,12 +51,13 @@ def never_negative() -> str:
 
 @CLAIM.check(Role.STATED, "numeric")
 def log_odds_of_the_witness() -> str:
-    """W, log-odds: (ln(7/3) + ln(3/2) + ln 9) / 3 less (ln(27/7)) / 3 = ln(49/6) / 3 = .564..."""
+    """W, log-odds: (ln(7/3) + 0 + ln 9) / 3 less ln(27/7) / 3 is ln(49/9) / 3 = .564865."""
     from math import log
 
     V_star = (log(7 / 3) + 0 + log(9)) / 3
     gap = optimality_gap([[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]], [1 / 3] * 3, "log_odds")
     assert abs(gap - (V_star - log(27 / 7) / 3)) < 1e-12
+    assert abs(gap - log(49 / 9) / 3) < 1e-12
     return f"{V_star:.6f} - {V_star - gap:.6f} = {gap:.6f}"
 
 

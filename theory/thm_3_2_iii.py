@@ -9,23 +9,23 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import strategies as st
 
-from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima
+from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima, scores, value
 from inspo.preferences import bradley_terry
 from theory import exact, strategies
 from theory.claims import Claim, Role
-from theory.strategies import Problem, Scalarization
+from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
     id="thm-3.2-iii",
     paper="Thm 3.2 (iii)",
     statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
     truth=(
-        "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy "
-        "is an optimal conditioned one. The sets coincide only where a has one maximiser: with ties, pi* "
-        "may mix differently against each comparator. If psi(P) only lies within e of a(y) + b(y'), the gap "
-        "is at most 2e."
+        "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy is an "
+        "optimal conditioned one. The sets coincide only where a has one maximiser: with ties, pi* may mix "
+        "differently against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi "
+        "= identity. If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
     ),
-    missing="'coincides' read as 'has the same value', or one best response; the paper's form excludes identity",
+    missing="'coincides' read as 'has the same value', or one best response",
     witness="P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
 )
 
@@ -39,9 +39,23 @@ def ties_break_equality() -> str:
     return "pi(y' | y') = 1 is optimal"
 
 
-@CLAIM.check(Role.REFUTED, "z3")
+@CLAIM.check(Role.REFUTED, "search")
+def search_finds_a_tie() -> str:
+    """A search over Bradley-Terry tables finds an optimal policy that depends on its comparator."""
+
+    def copies_and_is_optimal(P: Array) -> bool:
+        mu = np.array(exact.uniform(len(P)))
+        return bool(value(np.eye(len(P), dtype=int) * Fraction(1), P, mu) == scores(P, mu).max())
+
+    strengths = st.lists(st.integers(1, 9), min_size=2, max_size=4)
+    found = strategies.find_one(strengths.map(lambda s: np.array(exact.bradley_terry(s))), copies_and_is_optimal)
+    assert (found == exact.HALF).all()
+    return f"found K = {len(found)}, P = 1/2: repeating the comparator is as good as pi_bar"
+
+
+@CLAIM.check(Role.INSTEAD, "z3")
 def identity_is_never_of_that_form() -> str:
-    """P itself is never c(y) - c(y') times a constant: its diagonal is 1/2 and not zero."""
+    """The paper's condition is never met by psi = identity, P's diagonal being 1/2: there (iii) says nothing."""
     import z3
 
     from theory import solver
@@ -50,7 +64,7 @@ def identity_is_never_of_that_form() -> str:
     c, scale = z3.Reals("c_0 c_1"), z3.Real("scale")
     difference = z3.And([P[i][j] == scale * (c[i] - c[j]) for i in range(2) for j in range(2)])
     solver.prove(valid, z3.Not(difference))
-    return "proved: the condition excludes psi = identity"
+    return "proved: P is no multiple of c(y) - c(y')"
 
 
 @CLAIM.check(Role.REPAIRED, "z3")

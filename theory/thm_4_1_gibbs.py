@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from inspo.objectives import gibbs_policy
-from theory import flow, strategies
+from theory import exact, flow, strategies
 from theory.claims import Claim, Role
 from theory.strategies import Array
 
@@ -17,16 +17,52 @@ CLAIM = Claim(
     paper="Thm 4.1, Eq. (7), (8), (11), (*)",
     statement="Solving (7) gives r = beta [log(pi_r / pi_ref) + log Z], the Gibbs policy (11).",
     truth=(
-        "True for every finite r, and the Gibbs policy is the only solution, where comparators and responses are in "
-        "the support of mu. The identity E_pi r - beta KL(pi, mu) = beta log Z - beta KL(pi, pi_r) shows it at once. "
-        "pi_r has the support of mu, so it is never pi* itself."
+        "For every finite r the Gibbs policy is the only solution and (8) holds, where comparators and responses are "
+        "in the support of mu. Against a comparator that the reference never gives, any policy solves (7); for a "
+        "response that it never gives, (8) takes the logarithm of 0 / 0. The identity E_pi r - beta KL(pi, mu) = beta "
+        "log Z - beta KL(pi, pi_r) shows it at once. pi_r has the support of mu, so it is never pi* itself."
     ),
-    missing="",
+    missing="pi_ref of full support, which a softmax has and the reference in the proof of Prop. 3.1 has not",
     witness="r = ((ln 2, 0), (0, 0)), beta = 1, mu = 1/2: pi_r(. | y1) = (2/3, 1/3), Z = 3/2",
 )
 
 
-@CLAIM.check(Role.STATED, "symbolic")
+@CLAIM.check(Role.REFUTED, "exact")
+def a_comparator_that_never_comes() -> str:
+    """r = 0, mu = (1/2, 1/2, 0): answering y3 with y1 always is a solution, and (8) asks for pi_r / mu = 1, not 2.
+
+    (7) is -beta sum_j mu_j KL(pi(. | y_j), mu) <= 0 here, and 0 for this policy: its one column that
+    is not mu has the weight mu_3 = 0 and a finite KL, log 2.
+    """
+    mu = exact.fractions("1/2 1/2 0")
+    policy = (mu, mu, exact.fractions("1 0 0"))  # by comparator
+    assert all(m == 0 for m, column in zip(mu, policy, strict=True) if column != mu)
+    assert all(p == 0 for column in policy for p, m in zip(column, mu, strict=True) if m == 0), "KL is finite"
+    ratios = [p / m for p, m in zip(policy[2], mu, strict=True) if m]
+    assert ratios == [2, 0]
+    return "pi_r / mu = 2 and 0 against y3, where r = 0 asks for 1"
+
+
+@CLAIM.check(Role.REFUTED, "property")
+def two_solutions_off_the_support() -> str:
+    """Random r, a comparator without mass: the library's pi_r and one that differs there have one value of (7)."""
+
+    def tie(seed: int, k: int, beta: float) -> None:
+        rng = np.random.default_rng(seed)
+        reward, mu = rng.normal(size=(k, k)), np.append(rng.dirichlet(np.ones(k - 1)), 0.0)
+        pi_r = gibbs_policy(reward, mu, beta)
+        other = pi_r.copy()
+        other[:, -1] = np.append(np.roll(pi_r[:-1, -1], 1), 0.0)
+        assert objective(other, reward, mu, beta) == objective(pi_r, reward, mu, beta)
+        implied = [beta * np.log(policy[:-1, -1] / mu[:-1]) for policy in (pi_r, other)]
+        assert np.ptp(implied[0] - reward[:-1, -1]) < 1e-9  # (8): r up to log Z
+        assert np.ptp(implied[1] - reward[:-1, -1]) > 1e-6
+
+    betas = st.sampled_from([0.5, 1.0, 3.0])
+    return f"{strategies.for_all(tie, st.integers(0, 10**6), st.integers(3, 5), betas, tries=40)} rewards"
+
+
+@CLAIM.check(Role.REPAIRED, "symbolic")
 def identity_behind_it() -> str:
     """E_pi r - KL(pi, mu) = log Z - KL(pi, pi_r), symbolically for K = 2 to 5 (beta = 1 by scaling r)."""
     import sympy as sp
@@ -43,11 +79,12 @@ def identity_behind_it() -> str:
 
 def objective(policy: Array, reward: Array, mu: Array, beta: float) -> float:
     """The value of (7)."""
-    kl = policy * np.log(np.where(policy > 0, policy, 1) / mu[:, None])
+    given = np.where(mu > 0, mu, 1)[:, None]
+    kl = policy * np.log(np.where(policy > 0, policy / given, 1))
     return float(((policy * reward - beta * kl) * mu).sum())
 
 
-@CLAIM.check(Role.STATED, "property")
+@CLAIM.check(Role.REPAIRED, "property")
 def no_policy_does_better() -> str:
     """gibbs_policy beats random policies, and Eq. (8) returns its reward."""
 
@@ -66,7 +103,7 @@ def no_policy_does_better() -> str:
     return f"{strategies.for_all(best, st.integers(0, 10**6), st.integers(2, 5), betas, tries=40)} rewards"
 
 
-@CLAIM.check(Role.STATED, "ODE")
+@CLAIM.check(Role.REPAIRED, "ODE")
 def gradient_ascent_arrives_there() -> str:
     """Gradient flow on (7), from mu, ends at mu exp(r / beta) / Z."""
     rng = np.random.default_rng(1)
@@ -85,7 +122,7 @@ def gradient_ascent_arrives_there() -> str:
     return f"largest error {error:.0e}" if error > 1e-9 else "error below 1e-9"
 
 
-@CLAIM.check(Role.STATED, "exact")
+@CLAIM.check(Role.REPAIRED, "exact")
 def by_hand() -> str:
     """r = (ln 2, 0), beta = 1, mu = 1/2: weights 1 and 1/2, so Z = 3/2 and pi_r = (2/3, 1/3)."""
     from fractions import Fraction
