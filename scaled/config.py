@@ -173,6 +173,12 @@ class TrainConfig:
     save_every: int | None = _option(None, "updates between checkpoints; null for at every validation", least=1)
     keep_checkpoints: int = _option(2, "complete checkpoints that are kept, beside the best", least=1)
     tensorboard: bool = _option(True, "write TensorBoard events beside metrics.jsonl")
+    sample_kl: int | None = _option(
+        None,
+        "held-out prompts to sample responses to at every validation, for KL(pi || pi_ref)",
+        least=2,
+    )
+    sample_tokens: int = _option(256, "most tokens of a sampled response; the KL is over so many", least=1)
     plain_logps: bool = _option(True, "also log log-probs without context: what the deployed policy says")
 
     def __post_init__(self) -> None:
@@ -202,12 +208,17 @@ class TrainConfig:
         if self.kl_group is not None and self.batch_size % self.kl_group:
             raise ConfigError(f"batch_size = {self.batch_size} is not a multiple of kl_group = {self.kl_group}")
 
+        if self.sample_kl is not None and self.zero_stage == 3:
+            raise ConfigError("sample_kl needs all weights on each rank to generate with: set zero_stage=2")
+
     def _check_effect(self) -> None:
         """Refuse options that would change nothing."""
         if self.lora_rank is None and (self.lora_alpha is not None or self.lora_dropout):
             raise ConfigError("lora_alpha and lora_dropout are an adapter's: give lora_rank too")
         if self.lora_alpha == 0:
             raise ConfigError("lora_alpha = 0 switches the adapter off: raise it, or set null for twice the rank")
+        if self.sample_kl is None and self.sample_tokens != _default("sample_tokens"):
+            raise ConfigError("sample_tokens is the length of sample_kl's responses: give sample_kl too")
         if self.kl_group is not None and not METHODS[self.method].needs_kl:
             raise ConfigError(f"kl_group is kto's, and {self.method} estimates no KL: set kl_group=null")
         if self.reference == "conditioned" and not METHODS[self.method].needs_reference:
@@ -272,6 +283,10 @@ def _checked(option: Any, value: Any) -> Any:
     if limits["most"] is not None and not value <= limits["most"]:
         raise ConfigError(f"{option.name} = {value} must be at most {limits['most']}")
     return value
+
+
+def _default(name: str) -> Any:
+    return next(option.default for option in fields(TrainConfig) if option.name == name)
 
 
 def _kinds(name: str) -> tuple[type, ...]:

@@ -151,6 +151,8 @@ def describe_run(config: TrainConfig) -> str:
     activations = activation_bytes(config, numbers, row)
     for gpus in GPUS:
         state = state_bytes(config, weights, gpus)
+        if config.sample_kl is not None and config.lora_rank is None:
+            state += weights.total * weights_dtype(config).itemsize  # the initial policy, beside the trained one
         total = (state + activations) / 2**30
         lines.append(f"  {gpus} GPU: {state / 2**30:.1f} + {activations / 2**30:.1f} = {total:.1f} GiB")
     disk, count = disk_bytes(config, weights), kept_checkpoints(config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from scaled.models import load_policy, verify_tree_attention
 from scaled.objective import prepare
 from scaled.prepare import Pairs, Prepared
 from scaled.reference import Ranks, UnusableReferenceError, reference_logps
+from scaled.sampling import Sampling
 from scaled.support import VERIFIED
 from scaled.throughput import uses_gpu
 from scaled.trainer import PairSet
@@ -70,6 +72,11 @@ def load_initial(config: TrainConfig, source: str) -> PreTrainedModel:
         raise ConfigError(f"model = {source}: its weights cannot be loaded ({first_line(error)})") from None
 
 
+def _placed(config: TrainConfig, model: nn.Module) -> nn.Module:
+    """The model on the GPU, where the run is on one; quantized weights are loaded to it."""
+    return model.cuda() if uses_gpu(config) and not config.qlora else model
+
+
 def lora(config: TrainConfig) -> Any:
     """PEFT's configuration of the adapter, where the configuration has one."""
     from peft import LoraConfig
@@ -107,14 +114,26 @@ def check_attention(config: TrainConfig, ready: Prepared) -> None:
     """
     if ready.architecture.model_type in VERIFIED:
         return
-    model: nn.Module = load_initial(config, ready.source)
-    if uses_gpu(config) and not config.qlora:
-        model.cuda()
+    model = _placed(config, load_initial(config, ready.source))
     try:
         with autocast(config):
             verify_tree_attention(model, attention=config.attention)
     except ValueError as error:
         raise ConfigError(f"model = {ready.source}: {error}") from error
+
+
+def make_sampling(config: TrainConfig, ready: Prepared) -> Sampling | None:
+    """What ``sample_kl`` asks for. Without an adapter to switch off, the initial policy is kept beside the trained."""
+    if config.sample_kl is None:
+        return None
+    reference: nn.Module | None = None
+    if config.lora_rank is None:
+        reference = _placed(config, load_initial(config, ready.source))
+        reference.train(mode=False)
+        prepare(reference)
+    prompts = [pair.prompt for pair in ready.held_out.pairs[: config.sample_kl]]
+    end = ready.template.end_of_turn
+    return Sampling(prompts, config.sample_tokens, end, config.seed, reference, partial(autocast, config))
 
 
 def with_reference(config: TrainConfig, ready: Prepared) -> tuple[PairSet, PairSet | None]:
@@ -125,9 +144,7 @@ def with_reference(config: TrainConfig, ready: Prepared) -> tuple[PairSet, PairS
     """
     if not METHODS[config.method].needs_reference:
         return _pair_set(ready.train), _pair_set(ready.held_out) if ready.held_out.pairs else None
-    model: nn.Module = load_initial(config, ready.source)
-    if uses_gpu(config) and not config.qlora:  # quantized weights are there already
-        model.cuda()
+    model = _placed(config, load_initial(config, ready.source))
 
     def scored(pairs: Sequence[PreferencePair], conditioning: Conditioning) -> Any:
         return reference_logps(

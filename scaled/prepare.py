@@ -121,6 +121,8 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prep
     if not train.pairs:
         raise ConfigError(f"no pair of {config.data} is within max_length = {config.max_length}: raise it")
     check_depth(architecture, max(train.depth, held_out.depth))
+    if config.sample_kl is not None:
+        _check_sampling(config, held_out, architecture)
     plan = make_plan(
         train.lengths,
         epoch_stream(len(train.pairs), config.epochs, config.seed, shuffle=config.shuffle),
@@ -131,6 +133,19 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prep
         max_updates=config.max_updates,
     )
     return Prepared(source, architecture, tokenizer, template, objective, train, held_out, ties, plan)
+
+
+def _check_sampling(config: TrainConfig, held_out: Pairs, architecture: PreTrainedConfig) -> None:
+    wanted = config.sample_kl or 0
+    if wanted > len(held_out.pairs):
+        raise ConfigError(f"sample_kl = {wanted} is more than the {len(held_out.pairs)} held-out pairs: lower it")
+    longest = max(len(pair.prompt) for pair in held_out.pairs[:wanted]) + config.sample_tokens
+    positions = getattr(architecture.get_text_config(decoder=True), "max_position_embeddings", None)
+    if positions and longest > positions:
+        raise ConfigError(
+            f"a prompt and sample_tokens = {config.sample_tokens} exceed the model's {positions} positions: lower it"
+        )
+    check_depth(architecture, longest)
 
 
 def make_pairs(

@@ -11,7 +11,7 @@ from scaled import checkpoints
 from scaled.base import write_base
 from scaled.config import NOT_DECISIVE, RANDOM, ConfigError, TrainConfig
 from scaled.data import fingerprint
-from scaled.lifecycle import from_first, rank, ranks
+from scaled.lifecycle import from_first, gathered, rank, ranks
 from scaled.prepare import Prepared
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def settle_identity(config: TrainConfig, ready: Prepared, resume: Path | None) -
         ``data`` and ``validation``, hashes of the tokens; ``weights``, of the initial weights.
 
     Raises:
-        ConfigError: the checkpoint was made from others.
+        ConfigError: the checkpoint was made from others, or ranks differ.
     """
     if rank() == 0 and config.model == RANDOM and not (resume is not None and Path(ready.source).is_dir()):
         write_base(Path(ready.source), ready.architecture, ready.tokenizer, config.seed)
@@ -101,6 +101,8 @@ def settle_identity(config: TrainConfig, ready: Prepared, resume: Path | None) -
         "validation": fingerprint(ready.held_out.pairs),
         "weights": from_first(weights_identity(ready) if rank() == 0 else ""),
     }
+    if any(other != identity for other in gathered(identity)):
+        raise ConfigError(f"ranks read other records from {config.data}: give all machines the same files")
     if resume is not None:
         facts = checkpoints.facts(resume)
         for name, now in identity.items():

@@ -26,7 +26,7 @@ from scaled.journal import Journal
 from scaled.lifecycle import StopWatch, barrier, rank, ranks
 from scaled.machine import check_disk, check_machine, join_ranks
 from scaled.plan import evaluation_slots
-from scaled.policy import check_attention, load_trainable, with_reference
+from scaled.policy import check_attention, load_trainable, make_sampling, with_reference
 from scaled.prepare import Prepared, prepare_run
 from scaled.results import Provenance, write_results
 from scaled.resumption import claim_folder, claim_on_first, find_checkpoint, settle_identity
@@ -126,6 +126,7 @@ def build_trainer(
         )
     journal = Journal(Path(config.out), update, tensorboard=config.tensorboard) if rank() == 0 else None
     model = load_trainable(config, ready.source)
+    sampling = make_sampling(config, ready)
     return PairTrainer(
-        model, config, arguments, ready.objective, train, ready.plan, held_out, slots, journal, stop, identity
+        model, config, arguments, ready.objective, train, ready.plan, held_out, slots, journal, stop, identity, sampling
     )

@@ -42,6 +42,7 @@ from scaled.lifecycle import (
 )
 from scaled.objective import PLAIN, Objective, Outcome, describe, join, pair_losses, score
 from scaled.plan import Plan, Slot
+from scaled.sampling import Sampling, sample_kl
 from scaled.throughput import memory_gib, peak_share, uses_gpu
 
 
@@ -112,6 +113,7 @@ class PairTrainer(Trainer):
         journal: where numbers go, on rank 0; None elsewhere.
         stop: when to stop early.
         identity: what a checkpoint's resumption must find unchanged: data, initial weights.
+        sampling: what to sample at every validation, or None.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss scales by the whole update
@@ -130,10 +132,12 @@ class PairTrainer(Trainer):
         journal: Journal | None = None,
         stop: StopWatch | None = None,
         identity: Mapping[str, str] | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.config, self.objective, self.plan, self.data = config, objective, plan, train
         self.held_out = None if validation is None else Rows(validation, validation_slots, objective)
         self.journal, self.stop, self.identity = journal, stop, identity or {}
+        self.sampling = sampling
         self.stopped: str | None = None
         self._scored: list[tuple[Slot, Outcome]] = []
         self._grad_norm: float | None = None
@@ -242,10 +246,19 @@ class PairTrainer(Trainer):
         """Trainer's own means are not kept; the journal is."""
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score every held-out pair once; the numbers of :func:`describe`, each named ``eval_...``."""
+        """Score every held-out pair once; the numbers of :func:`describe`, each named ``eval_...``.
+
+        Where it is asked for, also those of :func:`scaled.sampling.sample_kl`.
+        """
         assert self.held_out is not None  # noqa: S101  # Trainer asks only where there is something to evaluate
         outcome = self.score_held_out()
         numbers = describe(self.objective, outcome)
+        if self.sampling is not None:
+            model = cast("nn.Module", self.model)
+            training = model.training
+            model.eval()
+            numbers |= sample_kl(model, self.sampling, self.state.global_step, self.config.attention)
+            model.train(training)
         if self.journal is not None:
             self.journal.write("validation", self.state.global_step, dict(numbers))
         named = {f"eval_{name}": value for name, value in numbers.items()}

@@ -100,6 +100,9 @@ MISTAKES = {
     "a context of nothing": ({"conditioning": "none", "reference": "conditioned"}, "set reference=plain"),
     "a separator of nothing": ({"conditioning": "none", "separator": "turn"}, "set separator=none"),
     "none where YAML has null": ({"tokenizer": "none"}, "write tokenizer=null"),
+    "samples of nothing": ({"sample_kl": 9}, "sample_kl = 9 is more than the 8 held-out pairs"),
+    "length of no samples": ({"sample_tokens": 9}, "give sample_kl too"),
+    "samples of weights elsewhere": ({"sample_kl": 4, "zero_stage": 3}, "set zero_stage=2"),
     "a GPU's attention": ({"attention": "flex"}, "attention = flex needs a GPU"),
     "one held-out pair for a KL": ({"method": "kto", "validation_size": 1}, "of the 1 held-out pairs are the same"),
 }

@@ -97,7 +97,9 @@ def trajectories(tmp_path_factory) -> Path:
     """Two launches: every variant on one rank and on two."""
     root = tmp_path_factory.mktemp("cells")
     for ranks in (1, 2):
-        extra = {"kto": KTO, "lora": LORA, **{f"bf16-zero{stage}": BF16 | {"zero_stage": stage} for stage in (1, 2, 3)}}
+        extra = {"kto": KTO, "lora": LORA}
+        if ranks == 2:
+            extra |= {f"bf16-zero{stage}": BF16 | {"zero_stage": stage} for stage in (1, 2, 3)}
         cells = [
             COMMON | {"max_updates": 4, "epochs": 2} | values | {"out": str(root / f"{name}-{ranks}")}
             for name, values in (VARIANTS | extra).items()
@@ -132,13 +134,12 @@ def test_kto_and_lora_do_not_depend_on_ranks(trajectories, name):
     assert one[-1]["margin"] > one[0]["margin"] + 1
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_bf16_learns_under_deepspeed(trajectories, stage, ranks):
-    """From its reference: rounding of bf16 activations leaves the first margin, the mean of 16, at hundredths."""
-    lines = numbers(trajectories / f"bf16-zero{stage}-{ranks}")
-    assert abs(lines[0]["margin"]) < 0.1
-    assert lines[-1]["margin"] > lines[0]["margin"] + 1
+def test_bf16_learns_under_deepspeed(trajectories, stage):
+    """Beginning at its reference, which it equals bit by bit."""
+    lines = numbers(trajectories / f"bf16-zero{stage}-2")
+    assert lines[0]["margin"] == lines[0]["chosen_logratio"] == 0
+    assert lines[-1]["margin"] > 5
 
 
 def test_the_trained_folder_generates(trajectories):

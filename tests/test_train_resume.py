@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
-from scaled import checkpoints
+from scaled import checkpoints, resumption
 from scaled import run as running
 from scaled.base import make_base
 from scaled.config import ConfigError, TrainConfig
@@ -130,6 +130,12 @@ def test_changed_initial_weights_are_not_trained(values, tmp_path):
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     with pytest.raises(ConfigError, match="checkpoint-1 was made with other initial weights"):
         running.run(TrainConfig(**(values | {"model": str(base)})))
+
+
+def test_ranks_that_read_other_data_do_not_train_on_them(values, monkeypatch):
+    monkeypatch.setattr(resumption, "gathered", lambda mine: [mine, mine | {"data": "another machine's"}])
+    with pytest.raises(ConfigError, match="ranks read other records"):
+        running.run(TrainConfig(**values))
 
 
 def test_a_folder_that_was_moved_still_finds_its_best_checkpoint(values, tmp_path, monkeypatch):
