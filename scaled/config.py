@@ -207,7 +207,6 @@ class TrainConfig:
             )
         if self.kl_group is not None and self.batch_size % self.kl_group:
             raise ConfigError(f"batch_size = {self.batch_size} is not a multiple of kl_group = {self.kl_group}")
-
         if self.sample_kl is not None and self.zero_stage == 3:
             raise ConfigError("sample_kl needs all weights on each rank to generate with: set zero_stage=2")
 
