@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from scaled.config import ConfigError
 from scaled.records import Record
@@ -57,8 +64,53 @@ def train_tokenizer(texts: Iterable[str], size: int = _VOCABULARY) -> PreTrained
     return made
 
 
+def base_tokenizer(records: Iterable[Record]) -> PreTrainedTokenizerFast:
+    """A tokenizer trained on the text of records."""
+    return train_tokenizer(
+        text
+        for record in records
+        for text in (*(turn["content"] for turn in record["prompt"]), record["chosen"], record["rejected"])
+    )
+
+
+def base_architecture(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    """A shipped architecture with a tokenizer's vocabulary.
+
+    Raises:
+        ConfigError: no such architecture.
+    """
+    return architecture(
+        name,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def write_base(folder: Path, numbers: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:
+    """Write random weights and their tokenizer as a Hugging Face folder. The same for the same arguments.
+
+    Args:
+        folder: what is there is replaced, once the new one is complete.
+        numbers: the architecture.
+        tokenizer: goes with it.
+        seed: of the weights.
+    """
+    staged = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(numbers)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    torch.set_rng_state(state)
+    model.save_pretrained(staged)
+    tokenizer.save_pretrained(staged)
+    shutil.rmtree(folder, ignore_errors=True)
+    staged.replace(folder)
+
+
 def make_base(folder: Path, name: str, records: Iterable[Record], seed: int) -> None:
-    """Write tokenizer and random weights as a Hugging Face folder.
+    """:func:`write_base` for a shipped architecture and a tokenizer of its own.
 
     Args:
         folder: made anew.
@@ -66,22 +118,5 @@ def make_base(folder: Path, name: str, records: Iterable[Record], seed: int) -> 
         records: what the tokenizer is trained on.
         seed: of the weights.
     """
-    texts = [
-        text
-        for record in records
-        for text in (*(turn["content"] for turn in record["prompt"]), record["chosen"], record["rejected"])
-    ]
-    tokenizer = train_tokenizer(texts)
-    config = architecture(
-        name,
-        vocab_size=len(tokenizer),
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    torch.set_rng_state(state)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer = base_tokenizer(records)
+    write_base(folder, base_architecture(name, tokenizer), tokenizer, seed)

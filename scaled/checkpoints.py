@@ -46,7 +46,7 @@ def existing(out: Path) -> list[Path]:
 def sums(folder: Path, part: int = 0, parts: int = 1) -> dict[str, tuple[int, int]]:
     """Size and CRC-32 of a checkpoint's files; of every `parts`-th one, to share the work among ranks."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return {str(path.relative_to(folder)): _sum(path) for path in files[part::parts]}
+    return {str(path.relative_to(folder)): file_sum(path) for path in files[part::parts]}
 
 
 def complete(folder: Path, files: dict[str, tuple[int, int]], **facts: Any) -> None:
@@ -55,7 +55,7 @@ def complete(folder: Path, files: dict[str, tuple[int, int]], **facts: Any) -> N
     Args:
         folder: the checkpoint.
         files: :func:`sums` of all its files.
-        facts: what a resumption must know: ranks, ZeRO stage.
+        facts: what a resumption must know: ranks, ZeRO stage, data, initial weights.
     """
     write_atomically(folder / MANIFEST, json.dumps({"files": files, **facts}, indent=1) + "\n")
 
@@ -74,19 +74,33 @@ def problem(folder: Path) -> str | None:
             return f"lacks {name}"
         if path.stat().st_size != size:
             return f"has {path.stat().st_size} of the {size} bytes of {name}"
-        if _sum(path)[1] != crc:
+        if file_sum(path)[1] != crc:
             return f"has a corrupted {name}"
     return None
 
 
-def latest(out: Path) -> tuple[Path | None, list[str]]:
-    """The last complete checkpoint, and one line about each later one that is not."""
-    remarks: list[str] = []
+def latest(out: Path) -> tuple[Path | None, dict[Path, str]]:
+    """The last complete checkpoint, and what is wrong with each later one."""
+    wrong: dict[Path, str] = {}
     for folder in existing(out):
-        if (wrong := problem(folder)) is None:
-            return folder, remarks
-        remarks.append(f"{folder.name} {wrong}: not used")
-    return None, remarks
+        if (what := problem(folder)) is None:
+            return folder, wrong
+        wrong[folder] = what
+    return None, wrong
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Take a checkpoint that is not used out of the count, so that pruning cannot prefer it to good ones.
+
+    Returns:
+        Where a damaged one is now; None for one that was cut off, which is of no use and removed.
+    """
+    if not (folder / MANIFEST).exists():
+        discard(folder)
+        return None
+    damaged = folder.with_name(f"damaged-{folder.name}")
+    shutil.rmtree(damaged, ignore_errors=True)
+    return folder.rename(damaged)
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -114,7 +128,8 @@ def prune(out: Path, keep: int, best: Path | None) -> None:
             discard(folder)
 
 
-def _sum(path: Path) -> tuple[int, int]:
+def file_sum(path: Path) -> tuple[int, int]:
+    """Size in bytes and CRC-32 of a file."""
     crc = 0
     with path.open("rb") as file:
         while block := file.read(2**22):

@@ -10,12 +10,15 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+
 from inspo.conditioning import Conditioning, ReferenceContext
 from inspo.losses import METHODS
+from inspo.pairs import PairLogps
 
 RANDOM = "random"
 """``model: random`` trains random weights of ``architecture``, with a tokenizer trained on the data."""
@@ -55,6 +58,11 @@ class ConfigError(ValueError):
     """A mistake of the user's: one line that says what is wrong and how to fix it. Exit code 2."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 def _doc(text: str, choices: Sequence[str] | None = None, least: float | None = None, most: float | None = None) -> Any:
     return {"help": text, "choices": choices, "least": least, "most": most}
 
@@ -73,17 +81,19 @@ class TrainConfig:
 
     # What is trained, on what
     model: str = _option(RANDOM, "folder or hub name of the policy's initial weights, or random")
-    tokenizer: str | None = _option(None, "folder or hub name of the tokenizer; none for the model's")
+    tokenizer: str | None = _option(None, "folder or hub name of the tokenizer; null for the model's")
     architecture: str | None = _option(
         None, "shipped architecture numbers (scaled/configs/architectures) for --dry-run and model: random"
     )
     data: str = _option(
         "scaled/examples/tiny.jsonl", "preference records: a .jsonl, .json or .csv (also .gz), .parquet or .arrow file"
     )
-    validation: str | None = _option(None, "held-out records; none holds out validation_size of the data")
+    validation: str | None = _option(None, "held-out records; null holds out validation_size of the data")
     validation_size: int = _option(1000, "records held out of the data, drawn with the seed; 0 for none", least=0)
     limit: int | None = _option(None, "use the first so many records of the data only", least=2)
-    soft_labels: bool = _option(False, "keep a judged pair's probability as a soft label")
+    soft_labels: bool = _option(
+        False, "keep the probability of a judged pair, or of a preference column, as a soft label; false: hard labels"
+    )
     template: str = _option("tokenizer", "named chat template, or tokenizer for the tokenizer's own")
     out: str = _option("results/run", "folder of the run; an interrupted run goes on when started again")
 
@@ -116,13 +126,13 @@ class TrainConfig:
     sft_weight: float | None = _option(None, HYPERPARAMETERS["sft_weight"])
     sft_length_mean: bool | None = _option(None, HYPERPARAMETERS["sft_length_mean"])
     kl_group: int | None = _option(
-        None, "pairs of an update that share one KL estimate (kto); none for the whole update", least=1
+        None, "pairs of an update that share one KL estimate (kto); null for the whole update", least=1
     )
 
     # Updates
     batch_size: int = _option(128, "pairs per update, exactly, over all ranks and accumulation", least=1)
-    micro_batch: int = _option(8, "pairs per row where row_tokens is none", least=1)
-    row_tokens: int | None = _option(None, "pack pairs into rows of at most so many tokens; none: micro_batch", least=2)
+    micro_batch: int = _option(8, "pairs per row where row_tokens is null", least=1)
+    row_tokens: int | None = _option(None, "pack pairs into rows of at most so many tokens; null: micro_batch", least=2)
     epochs: float = _option(3.0, "passes over the data; see scaled/plan.py for the remainder", least=0.0)
     max_updates: int | None = _option(None, "stop after so many updates, with the schedule of these", least=1)
     shuffle: bool = _option(True, "draw each epoch's order with the seed; false keeps the order of the file")
@@ -150,26 +160,33 @@ class TrainConfig:
     attention: str = _option(
         "auto", "how to attend over trees", choices=("auto", "pathwise", "dense", "flex", "varlen")
     )
-    threads: int | None = _option(None, "CPU threads per rank; none shares the cores among the ranks", least=1)
+    threads: int | None = _option(None, "CPU threads per rank; null shares the cores among the ranks", least=1)
 
     # Adapters
-    lora_rank: int | None = _option(None, "train a LoRA adapter of this rank; none trains all weights", least=1)
-    lora_alpha: float | None = _option(None, "LoRA's alpha; none for twice the rank", least=0.0)
+    lora_rank: int | None = _option(None, "train a LoRA adapter of this rank; null trains all weights", least=1)
+    lora_alpha: float | None = _option(None, "LoRA's alpha; null for twice the rank", least=0.0)
     lora_dropout: float = _option(0.0, "dropout of the adapter", least=0.0, most=1.0)
     qlora: bool = _option(False, "quantize the frozen weights to 4 bits (needs a GPU and bitsandbytes)")
 
     # What is kept
-    evaluate_every: int | None = _option(None, "updates between validations; none for once per epoch", least=1)
-    save_every: int | None = _option(None, "updates between checkpoints; none for at every validation", least=1)
+    evaluate_every: int | None = _option(None, "updates between validations; null for once per epoch", least=1)
+    save_every: int | None = _option(None, "updates between checkpoints; null for at every validation", least=1)
     keep_checkpoints: int = _option(2, "complete checkpoints that are kept, beside the best", least=1)
     tensorboard: bool = _option(True, "write TensorBoard events beside metrics.jsonl")
+    sample_kl: int | None = _option(
+        None,
+        "held-out prompts to sample responses to at every validation, for KL(pi || pi_ref)",
+        least=2,
+    )
+    sample_tokens: int = _option(256, "most tokens of a sampled response; the KL is over so many", least=1)
     plain_logps: bool = _option(True, "also log log-probs without context: what the deployed policy says")
 
     def __post_init__(self) -> None:
         for option in fields(self):
             object.__setattr__(self, option.name, _checked(option, getattr(self, option.name)))
         self._check_together()
-        self.hyperparameters()
+        self._check_effect()
+        self._check_loss()
 
     def _check_together(self) -> None:
         if self.draft_cap is not None and (self.max_length is None or self.draft_cap == 0):
@@ -190,6 +207,36 @@ class TrainConfig:
             )
         if self.kl_group is not None and self.batch_size % self.kl_group:
             raise ConfigError(f"batch_size = {self.batch_size} is not a multiple of kl_group = {self.kl_group}")
+        if self.sample_kl is not None and self.zero_stage == 3:
+            raise ConfigError("sample_kl needs all weights on each rank to generate with: set zero_stage=2")
+
+    def _check_effect(self) -> None:
+        """Refuse options that would change nothing."""
+        if self.lora_rank is None and (self.lora_alpha is not None or self.lora_dropout):
+            raise ConfigError("lora_alpha and lora_dropout are an adapter's: give lora_rank too")
+        if self.lora_alpha == 0:
+            raise ConfigError("lora_alpha = 0 switches the adapter off: raise it, or set null for twice the rank")
+        if self.sample_kl is None and self.sample_tokens != _default("sample_tokens"):
+            raise ConfigError("sample_tokens is the length of sample_kl's responses: give sample_kl too")
+        if self.kl_group is not None and not METHODS[self.method].needs_kl:
+            raise ConfigError(f"kl_group is kto's, and {self.method} estimates no KL: set kl_group=null")
+        if self.reference == "conditioned" and not METHODS[self.method].needs_reference:
+            raise ConfigError(f"{self.method} has no reference to condition: set reference=plain")
+        if self.conditioning == "none" and self.reference == "conditioned":
+            raise ConfigError("conditioning = none gives the reference no context either: set reference=plain")
+        if self.conditioning == "none" and self.separator != "none":
+            raise ConfigError("conditioning = none has no context to separate: set separator=none")
+
+    def _check_loss(self) -> None:
+        """Let the loss itself judge its hyperparameters, on one made-up pair."""
+        method, one = METHODS[self.method], torch.ones(1)
+        pair = PairLogps(-one, -2 * one, -one, -one, one, one)
+        try:
+            method.loss(pair, **self.hyperparameters(), **({"kl": 0.0} if method.needs_kl else {}))
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"{self.method}: {error}") from None
 
     def hyperparameters(self) -> dict[str, Any]:
         """The loss's keyword arguments: those given, and :data:`DEFAULTS` for those it must have.
@@ -237,6 +284,10 @@ def _checked(option: Any, value: Any) -> Any:
     return value
 
 
+def _default(name: str) -> Any:
+    return next(option.default for option in fields(TrainConfig) if option.name == name)
+
+
 def _kinds(name: str) -> tuple[type, ...]:
     hint = typing.get_type_hints(TrainConfig)[name]
     return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -244,8 +295,11 @@ def _kinds(name: str) -> tuple[type, ...]:
 
 def _converted(name: str, value: Any, kinds: tuple[type, ...]) -> Any:
     """`value` as one of `kinds`; YAML reads 5e-7 as text, so numbers are also read from text."""
-    if value is None and type(None) in kinds:
-        return None
+    if type(None) in kinds:
+        if value is None:
+            return None
+        if isinstance(value, str) and value.lower() == "none":
+            raise ConfigError(f"{name} = {value}: write {name}=null for none")
     kind = kinds[0]
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         if isinstance(value, float) and not math.isfinite(value):
@@ -359,11 +413,6 @@ def _help_lines() -> list[str]:
     for option in fields(TrainConfig):
         choices = option.metadata["choices"]
         among = f" ({', '.join(choices)})" if choices else ""
-        default = "none" if option.default is None else option.default
+        default = "null" if option.default is None else option.default
         lines.append(f"  {option.name}: {option.metadata['help']}{among} [{default}]".replace("%", "%%"))
     return lines
-
-
-def with_changes(config: TrainConfig, **changes: Any) -> TrainConfig:
-    """The configuration with some values changed, checked again."""
-    return replace(config, **changes)

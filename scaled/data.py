@@ -69,9 +69,9 @@ def tokenize(
     if vocab_size is not None:
         _check_vocabulary(pairs, vocab_size)
     if count := events["separately_tokenized"]:
-        logger.info("%d responses merge with their prompts and are tokenized on their own", count)
+        logger.warning("%d responses merge with their prompts and are tokenized on their own", count)
     if count := events["control_tokens_in_text"]:
-        logger.info("%d records have control tokens in their text, which are read as text", count)
+        logger.warning("%d records have control tokens in their text, which are read as text", count)
     return pairs
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +18,11 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from inspo.logprobs import CHUNK_ELEMENTS
 from scaled.base import architecture
-from scaled.config import RANDOM, ConfigError, TrainConfig, with_changes
+from scaled.config import RANDOM, ConfigError, TrainConfig
 from scaled.lifecycle import ranks
-from scaled.throughput import device_name
+from scaled.policy import lora, weights_dtype
+from scaled.prepare import Prepared, prepare_run
+from scaled.throughput import device_name, uses_gpu
 
 GPUS = (1, 2, 4, 8)
 
@@ -51,19 +52,47 @@ def count_weights(config: TrainConfig, numbers: PreTrainedConfig) -> Weights:
         largest = max(sum(part.numel() for part in module.parameters(recurse=False)) for module in model.modules())
         trained = total
         if config.lora_rank is not None:
-            from peft import LoraConfig, get_peft_model
+            from peft import get_peft_model
 
-            adapter = LoraConfig(r=config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
-            adapted: Any = get_peft_model(model, adapter)
+            adapted: Any = get_peft_model(model, lora(config))
             trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
     return Weights(total, trained, largest)
 
 
-def checkpoint_bytes(config: TrainConfig, numbers: PreTrainedConfig) -> int:
-    """Bytes of one checkpoint and the result: weights twice, float32 copies and two moments of what is trained."""
-    weights = count_weights(config, numbers)
-    each = 2 if config.precision == "bf16" else 4
-    return weights.total * 2 * each + weights.trained * 12
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that a run writes.
+
+    Attributes:
+        checkpoint: of one checkpoint.
+        result: of the trained model.
+    """
+
+    checkpoint: int
+    result: int
+
+
+def disk_bytes(config: TrainConfig, weights: Weights) -> Disk:
+    """What a checkpoint and the result take.
+
+    A checkpoint has the weights that are trained (DeepSpeed's stages 1 and 2 a second time) and their
+    two moments in float32; DeepSpeed also keeps float32 copies.
+    """
+    each = weights_dtype(config).itemsize
+    copies = 2 if config.zero_stage in (1, 2) else 1
+    state = 12 if config.zero_stage else 8
+    return Disk(weights.trained * (copies * each + state), weights.total * each)
+
+
+def kept_checkpoints(config: TrainConfig, saves: int | None = None) -> int:
+    """Most checkpoints that are on the disk at once: those kept, the best, and the one that is written.
+
+    Args:
+        config: says how many are kept.
+        saves: checkpoints of the whole run, where that is known.
+    """
+    most = config.keep_checkpoints + 2
+    return most if saves is None else min(most, saves)
 
 
 def state_bytes(config: TrainConfig, weights: Weights, gpus: int) -> int:
@@ -73,8 +102,10 @@ def state_bytes(config: TrainConfig, weights: Weights, gpus: int) -> int:
 
     offload = config.offload == "cpu"
     if config.lora_rank is not None:
-        frozen = weights.total * (0.5 if config.qlora else 2) / (gpus if config.zero_stage == 3 else 1)
-        return int(frozen + 18 * weights.trained / (gpus if config.zero_stage else 1))
+        each = 0.5 if config.qlora else weights_dtype(config).itemsize
+        frozen = weights.total * each / (gpus if config.zero_stage == 3 else 1)
+        trained = 6 if offload else 18  # weights and gradients stay; float32 copies and moments go
+        return int(frozen + trained * weights.trained / (gpus if config.zero_stage else 1))
     if config.zero_stage == 3:
         _, bytes_, _ = estimate_zero3_model_states_mem_needs(
             weights.total, weights.largest_layer, gpus, cpu_offload=offload, cpu_offload_params=False
@@ -108,24 +139,33 @@ def describe_run(config: TrainConfig) -> str:
         ConfigError: neither an architecture nor a folder of weights at hand to count from.
     """
     numbers = _numbers(config)
+    ready = _prepared(config, numbers)
+    numbers = ready.architecture if ready else numbers  # with model: random, of the vocabulary that the data make
     weights = count_weights(config, numbers)
     lines = [f"{name}: {json.dumps(value)}" for name, value in config.resolved().items() if value is not None]
     lines += ["", f"configuration hash: {config.hash()}"]
     lines.append(f"parameters: {weights.total:,} ({numbers.model_type}), {weights.trained:,} of them trained")
-    row, tokens, updates, about = _tokens(config)
+    row, tokens, updates, about = _tokens(config, ready)
     lines += about
     lines.append("memory per GPU, estimated (weights, gradients, optimizer state + activations of one row):")
     activations = activation_bytes(config, numbers, row)
     for gpus in GPUS:
         state = state_bytes(config, weights, gpus)
+        if config.sample_kl is not None and config.lora_rank is None:
+            state += weights.total * weights_dtype(config).itemsize  # the initial policy, beside the trained one
         total = (state + activations) / 2**30
         lines.append(f"  {gpus} GPU: {state / 2**30:.1f} + {activations / 2**30:.1f} = {total:.1f} GiB")
-    lines.append(f"disk: {checkpoint_bytes(config, numbers) / 2**30:.1f} GiB for a checkpoint and the result")
+    disk, count = disk_bytes(config, weights), kept_checkpoints(config)
+    lines.append(
+        f"disk: {disk.checkpoint / 2**30:.1f} GiB a checkpoint, of which there are up to {count} at once, "
+        f"and {disk.result / 2**30:.1f} GiB the result"
+    )
     lines.append(_time(config, weights, tokens, updates))
     return "\n".join(lines)
 
 
 def _numbers(config: TrainConfig) -> PreTrainedConfig:
+    """The model's numbers, without looking for it anywhere but here."""
     if config.architecture is not None:
         return architecture(config.architecture)
     if not Path(config.model).is_dir():
@@ -133,28 +173,29 @@ def _numbers(config: TrainConfig) -> PreTrainedConfig:
     return cast("PreTrainedConfig", AutoConfig.from_pretrained(config.model))
 
 
-def _tokens(config: TrainConfig) -> tuple[int, float | None, int | None, list[str]]:
+def _prepared(config: TrainConfig, numbers: PreTrainedConfig) -> Prepared | None:
+    """The run's data and plan, where data and tokenizer are here."""
+    at_hand = Path(config.tokenizer or config.model).is_dir() or (config.model == RANDOM and config.tokenizer is None)
+    return prepare_run(config, numbers) if at_hand and Path(config.data).exists() else None
+
+
+def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | None, int | None, list[str]]:
     """Tokens of the fullest row, tokens per update, updates, and lines about them."""
-    at_hand = config.model == RANDOM or Path(config.tokenizer or config.model).is_dir()
-    if not (at_hand and Path(config.data).exists()):
+    if ready is None:
         longest = (config.max_length or 4096) * 2
         row = config.row_tokens or config.micro_batch * longest
         most = config.batch_size * longest
         why = "tokenizer" if Path(config.data).exists() else "data"
         return row, None, None, [f"tokens per update: at most {most:,} (the {why} is not here to count)"]
-    from scaled.run import prepare_run
-
-    with tempfile.TemporaryDirectory() as scratch:
-        ready = prepare_run(with_changes(config, out=scratch))
     plan = ready.plan
-    sizes = [sum(ready.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
+    sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
     tokens = sum(sizes) / len(plan.updates)
     return (
         max(sizes),
         tokens,
         len(plan.updates),
         [
-            f"pairs: {plan.pairs:,} to train on, {len(ready.held_out):,} held out",
+            f"pairs: {plan.pairs:,} to train on, {len(ready.held_out.pairs):,} held out",
             f"updates: {len(plan.updates):,} of {plan.batch_size} pairs; {plan.left_out} pairs at the end fill none",
             f"rows per update: {ranks()} ranks x {plan.accumulation}, the fullest of {max(sizes):,} tokens",
             f"tokens per update: {tokens:,.0f} on average, {tokens / plan.batch_size:,.0f} per pair",
@@ -162,14 +203,23 @@ def _tokens(config: TrainConfig) -> tuple[int, float | None, int | None, list[st
     )
 
 
+_DECIDES_SPEED = ("precision", "gradient_checkpointing", "lora_rank", "qlora", "zero_stage", "offload", "attention")
+
+
 def _time(config: TrainConfig, weights: Weights, tokens: float | None, updates: int | None) -> str:
+    device = device_name(gpu=uses_gpu(config))
+    alike = {name: getattr(config, name) for name in _DECIDES_SPEED}
+    wanted = {"parameters": weights.total, "device": device, "ranks": ranks(), **alike}
     for path in sorted(Path(config.out).parent.glob("*/run.json")):
         record = json.loads(path.read_text())
         measured = record.get("tokens_per_second")
-        same = (record.get("parameters"), record.get("device")) == (weights.total, device_name())
-        if same and measured and tokens and updates:
+        found = record.get("config", {}) | record
+        if all(found.get(name) == value for name, value in wanted.items()) and measured and tokens and updates:
             seconds = math.ceil(tokens * updates / measured)
             return (
                 f"time: {seconds // 3600} h {seconds % 3600 // 60} min at {measured:,.0f} tokens/s, measured by {path}"
             )
-    return f"time: unknown, no run of this size on {device_name()} was measured beside {config.out}"
+    return (
+        f"time: unknown, no run of this size on {ranks()} x {device} with the same precision, checkpointing, adapter "
+        f"and ZeRO stage was measured beside {config.out}"
+    )

@@ -34,7 +34,7 @@ class Journal:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=update + 1 if update else None)
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=update + 1)
 
     def write(self, kind: str, update: int, numbers: dict[str, Any]) -> None:
         """Add one line.

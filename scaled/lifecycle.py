@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
@@ -23,6 +25,10 @@ _LOST_RANK = (
     "remote process exited",
     "timed out",
 )
+
+
+STORE_PATIENCE = timedelta(seconds=10)
+"""How long a rank that fails asks the others whether its message has been told."""
 
 
 class NonFiniteError(RuntimeError):
@@ -118,6 +124,36 @@ def gathered(value: T) -> list[T]:
 def is_lost_rank(error: BaseException) -> bool:
     """Whether an error says that another rank is gone."""
     return ranks() > 1 and isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _LOST_RANK)
+
+
+def tell(message: str, *, aftermath: bool = False) -> None:
+    """Say on stderr what ended the run: from whichever rank knows it, but once.
+
+    Ranks that fail alike say the same; the first one prints. They agree through the store of the
+    process group, which needs no other rank's cooperation and lives on rank 0.
+
+    Args:
+        message: one line.
+        aftermath: this rank only saw another one go: be silent where that one has told why.
+    """
+    told, first = _told(message, aftermath=aftermath)
+    if first and not (aftermath and told):
+        who = f"rank {rank()}: " if distributed() else ""
+        print(f"\nerror: {who}{message}", file=sys.stderr, flush=True)  # noqa: T201  # below the progress bar
+
+
+def _told(message: str, *, aftermath: bool) -> tuple[bool, bool]:
+    """Whether any rank has told anything, and whether this message is new."""
+    if not distributed():  # before ranks have met, all of a machine see the same
+        return False, os.environ.get("LOCAL_RANK", "0") == "0"
+    try:
+        store = torch.distributed.distributed_c10d._get_default_store()  # noqa: SLF001  # the only way to it
+        store.set_timeout(STORE_PATIENCE)
+        told = store.add("errors told", 0 if aftermath else 1) > (0 if aftermath else 1)
+        return told, store.add(f"error told: {message}", 1) == 1
+    except RuntimeError:
+        # Rank 0 is gone and the store with it. It printed what it knew, unless it was killed.
+        return False, aftermath
 
 
 def _launchers() -> list[int]:

@@ -22,7 +22,7 @@ Shapes: T rows of a packed row, D hidden size, V vocabulary, n target tokens, S 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from inspo.conditioning import Conditioning
+from inspo.conditioning import Conditioning, LogpRequest
 from inspo.logprobs import token_logps
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate
@@ -172,7 +172,14 @@ def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") 
     return cast("Tensor", output.last_hidden_state[0])
 
 
-def row_logps(model: nn.Module, row: PackedRow, *, attention: str = "auto", chunk_size: int | None = None) -> Tensor:
+def row_logps(
+    model: nn.Module,
+    row: PackedRow,
+    *,
+    attention: str = "auto",
+    chunk_size: int | None = None,
+    without_gradient: Collection[LogpRequest] = (),
+) -> Tensor:
     """Token log-probs of all targets of a packed row.
 
     Args:
@@ -180,6 +187,8 @@ def row_logps(model: nn.Module, row: PackedRow, *, attention: str = "auto", chun
         row: the trees.
         attention: how to attend, see :mod:`scaled.attention`.
         chunk_size: rows projected on the vocabulary at a time, see :func:`inspo.logprobs.token_logps`.
+        without_gradient: requests whose targets are scored for information only, which spares them the
+            backward pass of the projection.
 
     Returns:
         (n,) nats, target after target in the order of ``row.targets``, ready for
@@ -191,12 +200,26 @@ def row_logps(model: nn.Module, row: PackedRow, *, attention: str = "auto", chun
     hidden = hidden_states(model, row, attention=attention)
     rows = torch.as_tensor(np.concatenate([target.rows for target in row.targets]), device=hidden.device)
     labels = torch.as_tensor(np.concatenate([target.labels for target in row.targets]), device=hidden.device)
+    looked_at = np.repeat(
+        [target.request in without_gradient for target in row.targets], [len(target.labels) for target in row.targets]
+    )
     weight, bias, logit_scale, softcap = output_projection(model)
 
-    def project(selected: Tensor) -> Tensor:
+    def logps(selected: Tensor, labels: Tensor) -> Tensor:
         return token_logps(
             selected, weight, labels, bias=bias, logit_scale=logit_scale, softcap=softcap, chunk_size=chunk_size
         )
+
+    def project(selected: Tensor) -> Tensor:
+        if not looked_at.any():
+            return logps(selected, labels)
+        free, used = (torch.as_tensor(np.flatnonzero(which), device=hidden.device) for which in (looked_at, ~looked_at))
+        with torch.no_grad():
+            measured = logps(selected[free], labels[free])
+        if not len(used):
+            return measured
+        both = torch.cat([logps(selected[used], labels[used]), measured])
+        return both[torch.argsort(torch.cat([used, free]))]
 
     head = _output_layer(causal_lm(model))
     with _forward_replaced(head, project):

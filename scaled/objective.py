@@ -13,9 +13,9 @@ Shapes: B pairs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +47,9 @@ class Objective:
         reference: whether the reference sees the policy's context.
         separator: tokens around a context.
         draft_cap: longest context in tokens, None for no cap.
-        plain_logps: also score responses without context, for the metrics. Free where the
-            conditioning's trees hold them anyway.
+        plain_logps: also score responses without context, for the metrics. They are projected on the
+            vocabulary, forward only; their tokens are in the trees anyway as contexts, except for the
+            chosen response's under ``one_sided``.
 
     Raises:
         ValueError: an unknown method.
@@ -69,6 +70,10 @@ class Objective:
     def requests(self) -> tuple[LogpRequest, ...]:
         """Every policy log-prob that is scored, each once."""
         return tuple(dict.fromkeys((*self.conditioning.requests(), *(PLAIN if self.plain_logps else ()))))
+
+    def only_measured(self) -> tuple[LogpRequest, ...]:
+        """Those of :meth:`requests` that the loss does not read."""
+        return tuple(request for request in self.requests() if request not in self.conditioning.requests())
 
     def reference_requests(self) -> tuple[LogpRequest, ...]:
         """Every reference log-prob that the loss needs; none for methods without a reference."""
@@ -108,6 +113,7 @@ class Outcome:
         lengths: (B,) tokens of the chosen, (B,) of the rejected responses.
         preference: (B,) probability that the label is right.
         tokens: rows of the packed row.
+        kl: (B,) estimates of KL(pi || pi_ref) in nats that the losses were given, for KTO; else None.
     """
 
     losses: Tensor
@@ -116,11 +122,23 @@ class Outcome:
     lengths: Lengths
     preference: Tensor
     tokens: int
+    kl: Tensor | None = None
 
     def detached(self) -> Outcome:
-        """The same without gradients."""
-        policy = {request: logps.detach() for request, logps in self.policy.items()}
-        return replace(self, losses=self.losses.detach(), policy=policy)
+        """The same without gradients, on the CPU: small enough to keep, and ready to be sent to other ranks."""
+
+        def host(tensor: Tensor) -> Tensor:
+            return tensor.detach().cpu()
+
+        return Outcome(
+            host(self.losses),
+            {request: host(logps) for request, logps in self.policy.items()},
+            {request: host(logps) for request, logps in self.reference.items()},
+            (host(self.lengths[0]), host(self.lengths[1])),
+            host(self.preference),
+            self.tokens,
+            None if self.kl is None else host(self.kl),
+        )
 
 
 def prepare(model: nn.Module) -> None:
@@ -138,6 +156,7 @@ def score(
     pairs: Sequence[PreferencePair],
     requests: Iterable[LogpRequest],
     objective: Objective | None = None,
+    **options: Any,
 ) -> dict[LogpRequest, Tensor]:
     """Log-probs of pairs, without gradient: of a reference, or of mismatched pairs.
 
@@ -146,6 +165,7 @@ def score(
         pairs: B pairs, all in one row.
         requests: which response given which.
         objective: gives separator and draft cap; None for neither.
+        options: further arguments of :func:`scaled.models.row_logps`.
 
     Returns:
         For each request (B,) nats, summed over tokens.
@@ -155,7 +175,7 @@ def score(
         return {}
     row = (objective or Objective("dpo")).row(pairs, requests)
     with torch.no_grad():
-        return _row_logps(model, row)
+        return _row_logps(model, row, **options)
 
 
 def pair_losses(
@@ -181,7 +201,7 @@ def pair_losses(
         options: further arguments of :func:`scaled.models.row_logps`.
 
     Returns:
-        Losses and the log-probs they were made of.
+        Losses and the log-probs they were made of; of those that the loss does not read, without gradient.
 
     Raises:
         ValueError: a reference or KL estimate that the method needs is missing.
@@ -193,7 +213,11 @@ def pair_losses(
     if missing:
         raise ValueError(f"{objective.method} needs the reference's log-probs of {missing[0]}: give reference")
     row = row or objective.row(pairs)
-    policy = _row_logps(model, row, **options)
+    measured = objective.only_measured()
+    policy = {
+        request: logps.detach() if request in measured else logps
+        for request, logps in _row_logps(model, row, without_gradient=measured, **options).items()
+    }
     like = policy[objective.requests()[0]]
     kept = {request: logps.to(like) for request, logps in (reference or {}).items()}
     lengths = tuple(
@@ -204,10 +228,13 @@ def pair_losses(
     if bool((preference != 1).any()):
         keywords["preference"] = preference
     if method.needs_kl:
+        kl = torch.as_tensor(kl, dtype=like.dtype, device=like.device).expand(len(pairs))
         keywords["kl"] = kl
+    else:
+        kl = None
     weighted = objective.weighted_pairs(policy, kept, (lengths[0], lengths[1]))
     losses = conditioned_loss(partial(method.loss, **keywords), weighted)
-    return Outcome(losses, policy, kept, (lengths[0], lengths[1]), preference, len(row))
+    return Outcome(losses, policy, kept, (lengths[0], lengths[1]), preference, len(row), kl)
 
 
 def _row_logps(model: nn.Module, row: PackedRow, **options: Any) -> dict[LogpRequest, Tensor]:
@@ -233,7 +260,8 @@ def describe(objective: Objective, outcome: Outcome) -> dict[str, float]:
         - ``chosen_logratio``, ``rejected_logratio``: log(pi / pi_ref) under the loss's contexts, and
           ``plain_chosen_logratio``, ``plain_rejected_logratio`` without context, nats, where the
           reference's log-probs are at hand;
-        - ``chosen_length``, ``rejected_length``: tokens.
+        - ``chosen_length``, ``rejected_length``: tokens;
+        - ``kl``: the estimate of KL(pi || pi_ref) that the loss was given, nats, for KTO.
     """
     doubles = {request: logps.double() for request, logps in outcome.policy.items()}
     reference = {request: logps.double() for request, logps in outcome.reference.items()}
@@ -257,6 +285,8 @@ def describe(objective: Objective, outcome: Outcome) -> dict[str, float]:
         numbers["plain_margin"] = numbers["plain_chosen_logps"] - numbers["plain_rejected_logps"]
     for role, length in zip(Role, outcome.lengths, strict=True):
         numbers[f"{role.value}_length"] = weighted_mean(length.double())
+    if outcome.kl is not None:
+        numbers["kl"] = weighted_mean(outcome.kl.double())
     return {name: float(number) for name, number in numbers.items()}
 
 
@@ -294,4 +324,5 @@ def join(outcomes: Sequence[tuple[Sequence[int], Outcome]], order: Sequence[int]
         (pick([part.lengths[0] for part in parts]), pick([part.lengths[1] for part in parts])),
         pick([part.preference for part in parts]),
         sum(part.tokens for part in parts),
+        None if parts[0].kl is None else pick([cast("Tensor", part.kl) for part in parts]),
     )

@@ -192,7 +192,8 @@ def evaluation_slots(
 ) -> list[Slot]:
     """Rows that score every pair of a held-out set once, a multiple of `ranks` of them.
 
-    Where rows do not divide, the first one is repeated; its pairs are counted once, by position.
+    Where rows do not divide, the first one is repeated, on other ranks too; who adds up over ranks must
+    count its pairs once, by position.
     """
     if row_tokens is None:
         rows = [

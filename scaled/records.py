@@ -18,6 +18,7 @@ import gzip
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
@@ -64,15 +65,18 @@ def load_records(
     *,
     soft_labels: bool = False,
     ties: Literal["drop", "keep"] = "drop",
+    counts: Counter[str] | None = None,
 ) -> list[Record]:
     """Read and check preference data.
 
     Args:
         source: a file (``.jsonl``, ``.json``, ``.csv``, each also ``.gz``; ``.parquet``, ``.arrow``), a folder
             that ``datasets`` saved, several of these, or rows in memory (a list, a ``datasets.Dataset``).
-        soft_labels: keep a judged pair's probability as the record's preference; else labels are hard.
-        ties: what to do with judged pairs at probability 1/2: leave them out, counted in the log, or
-            keep them with response a as the chosen one.
+        soft_labels: keep a judged pair's probability, or what a column ``preference`` says of `chosen`, as
+            the record's preference; else labels are hard.
+        ties: what to do with pairs at probability 1/2: leave them out, counted and logged, or keep them
+            (judged pairs with response a as the chosen one).
+        counts: gets ``ties_left_out``, a number of records.
 
     Returns:
         The records, in order.
@@ -103,9 +107,11 @@ def load_records(
     if ties == "drop":
         kept = [record for record, (_, row) in zip(records, named, strict=True) if not _is_tie(row)]
         if len(kept) < len(records):
-            logger.info("%d judged pairs are ties and left out", len(records) - len(kept))
+            logger.warning("%d judged pairs are ties and left out", len(records) - len(kept))
+            if counts is not None:
+                counts["ties_left_out"] += len(records) - len(kept)
         if not kept:
-            raise ValueError("every judged pair of the data is a tie: nothing is left; see ties='keep'")
+            raise ValueError("every judged pair of the data is a tie (probability 1/2): there is nothing to learn from")
         return kept
     return records
 
@@ -228,7 +234,7 @@ def _record(name: str, row: Any, *, soft_labels: bool) -> Record:
         if "response_a" in row or "p_a_preferred" in row:
             record = _judged(row, soft_labels=soft_labels)
         else:
-            record = _labelled(row)
+            record = _labelled(row, soft_labels=soft_labels)
         for reply in ("chosen", "rejected"):
             score = f"score_{reply}"
             if score in row:
@@ -252,11 +258,18 @@ def _judged(row: Mapping[str, Any], *, soft_labels: bool) -> Record:
 
 
 def _is_tie(row: Mapping[str, Any]) -> bool:
-    return bool(row.get("p_a_preferred") == 0.5)
+    return 0.5 in (row.get("p_a_preferred"), row.get("preference"))
 
 
-def _labelled(row: Mapping[str, Any]) -> Record:
-    preference = _probability(row, "preference") if "preference" in row else 1.0
+def _labelled(row: Mapping[str, Any], *, soft_labels: bool) -> Record:
+    preference = _probability(row, "preference") if row.get("preference") is not None else 1.0
+    if not soft_labels:
+        if preference < 0.5:
+            raise ValueError(
+                f'column "preference" = {preference} says that the rejected response is the better one: '
+                "set soft_labels, or swap the two"
+            )
+        preference = 1.0
     if isinstance(_column(row, "chosen"), str):
         chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
         return {"record": "", "prompt": _prompt(row), "chosen": chosen, "rejected": rejected, "preference": preference}

@@ -35,13 +35,21 @@ from scaled.reference_cache import (
     Columns,
     Key,
     Span,
+    UnusableReferenceError,
     read_columns,
     reference_key,
     request_name,
     weights_digest,
 )
 
-__all__ = ["Ranks", "ReferenceLogps", "initial_margins", "reference_logps", "weights_digest"]
+__all__ = [
+    "Ranks",
+    "ReferenceLogps",
+    "UnusableReferenceError",
+    "initial_margins",
+    "reference_logps",
+    "weights_digest",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +115,7 @@ def reference_logps(  # noqa: PLR0913  # each is part of what is computed, or wh
     with_plain: bool = False,
     template: str = "",
     token_budget: int = 8192,
+    attention: str = "auto",
     cache_dir: str | Path | None = None,
     cache_file: str | Path | None = None,
     weights: str | None = None,
@@ -126,6 +135,7 @@ def reference_logps(  # noqa: PLR0913  # each is part of what is computed, or wh
         with_plain: also the plain log-probs of both responses, for metrics.
         template: :attr:`scaled.templates.Template.identity`.
         token_budget: tokens of a packed row; a longer tree has a row of its own.
+        attention: how to attend, see :mod:`scaled.attention`.
         cache_dir: folder of caches; None keeps nothing.
         cache_file: read this finished cache and no other; it must be of exactly this key.
         weights: :func:`weights_digest` of the model, needed where ZeRO-3 has partitioned it.
@@ -136,13 +146,14 @@ def reference_logps(  # noqa: PLR0913  # each is part of what is computed, or wh
 
     Raises:
         ValueError: no pairs, a `cache_file` of another key (naming the parts that differ), a log-prob
-            that is not finite (naming the record), or several ranks without `cache_dir`.
+            that is not finite (:class:`UnusableReferenceError`, naming the record), or several ranks without
+            `cache_dir` or with one that they do not share (:class:`UnusableReferenceError`).
     """
     ranks = ranks or Ranks()
     if not pairs:
         raise ValueError("there are no pairs to compute reference log-probs of")
     requests = _requests(conditioning, reference, with_plain=with_plain)
-    layout = _Layout(requests, separator, draft_cap, tuple(eos_ids), token_budget)
+    layout = _Layout(requests, separator, draft_cap, tuple(eos_ids), token_budget, attention)
     key = reference_key(
         _unwrapped(model),
         pairs,
@@ -185,6 +196,7 @@ class _Layout:
     draft_cap: int | None
     eos_ids: tuple[int, ...]
     token_budget: int
+    attention: str
 
     def rows(self, pairs: Sequence[PreferencePair]) -> list[tuple[list[int], PackedRow]]:
         """Packed rows, each with the indices of its pairs. A tree beyond the budget has its own row."""
@@ -221,7 +233,9 @@ def _cached(
     ranks.barrier()
     finished = folder.read()
     if finished is None:
-        raise ValueError(f"{folder.file} cannot be read back: the cache's folder must be shared by all ranks")
+        raise UnusableReferenceError(
+            f"{folder.file} cannot be read back: the cache's folder must be shared by all ranks"
+        )
     return finished
 
 
@@ -245,7 +259,7 @@ def _pass(
             sums: dict[LogpRequest, Tensor] = {}
             lengths = {request: torch.zeros(len(part), dtype=torch.int64) for request in layout.requests}
             for members, row in layout.rows(part):
-                scored = _score(model, row, layout.eos_ids)
+                scored = _score(model, row, layout)
                 for target, value, length in zip(row.targets, scored.sums, scored.lengths, strict=True):
                     index = members[target.pair]
                     column = sums.setdefault(target.request, torch.zeros(len(part), dtype=value.dtype))
@@ -254,20 +268,24 @@ def _pass(
             yield Columns(sums, lengths)
 
 
-def _score(model: nn.Module, row: PackedRow, eos_ids: Sequence[int]) -> SequenceLogps:
+def _score(model: nn.Module, row: PackedRow, layout: _Layout) -> SequenceLogps:
     """Sums and lengths of a row's targets, on the CPU. Raises where one is not finite."""
     with _evaluating(model), torch.no_grad():
         # A wrapper's own forward must run; a bare model needs no accept_rows.
-        token_logps = model(row=row) if _unwrapped(model) is not model else row_logps(model, row)
+        token_logps = (
+            model(row=row, attention=layout.attention)
+            if _unwrapped(model) is not model
+            else row_logps(model, row, attention=layout.attention)
+        )
     counts = [len(target.labels) for target in row.targets]
     mask = None
-    if eos_ids:
+    if layout.eos_ids:
         labels = torch.as_tensor(np.concatenate([target.labels for target in row.targets]), device=token_logps.device)
-        mask = without_final_eos(labels, counts, eos_ids)
+        mask = without_final_eos(labels, counts, layout.eos_ids)
     sums, lengths = (tensor.cpu() for tensor in sequence_logps(token_logps, counts, mask))
     for target, value in zip(row.targets, sums, strict=True):
         if not torch.isfinite(value):
-            raise ValueError(
+            raise UnusableReferenceError(
                 f"record {row.records[target.pair]}: the reference log-prob of {request_name(target.request)} is "
                 f"{value.item()}: are the weights whole, and is the dtype wide enough?"
             )
@@ -295,7 +313,7 @@ def _keep_in_step(
     calls = [sum(rows[rank :: ranks.world_size]) for rank in range(ranks.world_size)]
     _, row = layout.rows(pairs[:1])[0]
     for _ in range(max(calls) - calls[ranks.rank]):
-        _score(model, row, layout.eos_ids)
+        _score(model, row, layout)
 
 
 def initial_margins(

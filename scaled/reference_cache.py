@@ -169,6 +169,10 @@ class Columns:
         )
 
 
+class UnusableReferenceError(ValueError):
+    """A reference whose numbers are not finite, or cannot be exchanged. The message is one line with the fix."""
+
+
 class Damaged(ValueError):  # noqa: N818  # a state of a file that callers deal with
     """A cache file that cannot be used: unreadable, cut short, changed, or made for something else."""
 
@@ -259,13 +263,15 @@ class CacheFolder:
         """Join the shards into the finished file, with the key beside it in JSON, and delete them.
 
         Raises:
-            ValueError: a shard that another rank should have written.
+            UnusableReferenceError: a shard that another rank should have written.
         """
         parts = []
         for span in spans:
             part = self.read_shard(span)
             if part is None:
-                raise ValueError(f"{self._shard(span)} is missing: the cache's folder must be shared by all ranks")
+                raise UnusableReferenceError(
+                    f"{self._shard(span)} is missing: the cache's folder must be shared by all ranks"
+                )
             parts.append(part)
         write_columns(self.file, self._key, Columns.join(parts), self._span)
         sidecar = {"key": self._key, "pairs": self._span[1], **about}

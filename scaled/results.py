@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,13 +18,13 @@ from transformers import PreTrainedTokenizerBase
 import inspo
 from scaled import checkpoints, journal
 from scaled.config import TrainConfig
-from scaled.lifecycle import ranks
+from scaled.lifecycle import SaveError, ranks
 from scaled.plan import Plan
 from scaled.templates import Template
-from scaled.throughput import device_name
+from scaled.throughput import device_name, uses_gpu
 
-_WEIGHTS = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json")
-_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json")
+_ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 _PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "peft", "datasets", "tokenizers", "numpy")
 
 
@@ -33,17 +34,15 @@ class Provenance:
 
     Attributes:
         source: initial weights.
-        data: fingerprint of the training pairs.
-        held_out: fingerprint of the held-out pairs.
-        counts: what cutting to the limits did to the training pairs.
+        identity: fingerprints of data and initial weights, see :mod:`scaled.resumption`.
+        counts: of records and pairs that were left out or changed on the way, by what they are.
         checkpoint: whose weights are the result.
         parameters: weights of the policy, without adapter.
     """
 
     source: str
-    data: str
-    held_out: str
-    counts: dict[str, int]
+    identity: Mapping[str, str]
+    counts: Mapping[str, Mapping[str, int]]
     checkpoint: Path
     parameters: int
 
@@ -51,17 +50,27 @@ class Provenance:
 def write_results(
     config: TrainConfig, facts: Provenance, tokenizer: PreTrainedTokenizerBase, template: Template, plan: Plan
 ) -> None:
-    """Write ``model/`` (and ``adapter/``) from the best checkpoint, then ``run.json``. On one rank."""
+    """Write ``model/`` (and ``adapter/``) from the best checkpoint, then ``run.json``. On one rank.
+
+    Raises:
+        SaveError: the checkpoint has no weights.
+    """
     out = Path(config.out)
     staged = out / ".model.new"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
+    wanted = _WEIGHTS if config.lora_rank is None else _ADAPTER
+    if not any(facts.checkpoint.glob(wanted[0])):
+        raise SaveError(
+            f"the result is {facts.checkpoint}, whose weights are gone: put them back and start again, or train "
+            "again with another out"
+        )
     if config.lora_rank is None:
-        _copy(facts.checkpoint, staged, _WEIGHTS)
+        _copy(facts.checkpoint, staged, wanted)
     else:
         shutil.rmtree(out / "adapter", ignore_errors=True)
         (out / "adapter").mkdir()
-        _copy(facts.checkpoint, out / "adapter", _ADAPTER)
+        _copy(facts.checkpoint, out / "adapter", wanted)
         merge(facts.source, out / "adapter", staged)
     tokenizer.chat_template = template.source
     tokenizer.save_pretrained(staged)
@@ -92,10 +101,13 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "versions": {"python": platform.python_version(), "inspo": inspo.__version__} | _versions(),
         "git_revision": git_revision(),
         "initial_weights": facts.source,
-        "data_fingerprint": facts.data,
-        "validation_fingerprint": facts.held_out,
+        "initial_weights_fingerprint": facts.identity["weights"],
+        "data_fingerprint": facts.identity["data"],
+        "validation_fingerprint": facts.identity["validation"],
         "pairs": plan.pairs,
-        "pairs_cut_or_dropped": facts.counts,
+        "ties_left_out": facts.counts["ties"],
+        "pairs_cut_or_dropped": facts.counts["train"],
+        "held_out_pairs_cut_or_dropped": facts.counts["held_out"],
         "updates": len(plan.updates),
         "pairs_left_out_at_the_end": plan.left_out,
         "seed": config.seed,
@@ -106,7 +118,7 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "training_seconds": sum(line["seconds"] for line in updates),
         "tokens_per_second": median(line["tokens_per_second"] for line in updates),
         "parameters": facts.parameters,
-        "device": device_name(),
+        "device": device_name(gpu=uses_gpu(config)),
     }
 
 

@@ -154,7 +154,7 @@ def _choice() -> str:
 def _source(tokenizer: PreTrainedTokenizerBase, name: str) -> str:
     if name == "tokenizer":
         if not tokenizer.chat_template:
-            raise ValueError(f"the tokenizer has no chat template: name one with --template, {_choice()}")
+            raise ValueError(f"the tokenizer has no chat template: name one with --set template=NAME, {_choice()}")
         return str(tokenizer.get_chat_template())
     if name not in NAMED:
         raise ValueError(f'unknown template "{name}": must be tokenizer or {_choice()}')

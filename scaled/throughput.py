@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from scaled.config import TrainConfig
+
 PEAK_TERAFLOPS = {
     "A100": 312.0,
     "H100": 989.0,
@@ -22,17 +24,22 @@ PEAK_TERAFLOPS = {
 """Dense bfloat16 peaks, by a part of the device's name; from the makers' data sheets."""
 
 
-def device_peak() -> float | None:
+def uses_gpu(config: TrainConfig) -> bool:
+    """Whether the run is on a GPU, which a machine may have and the configuration decline."""
+    return config.device != "cpu" and torch.cuda.is_available()
+
+
+def device_peak(*, gpu: bool) -> float | None:
     """The device's dense bfloat16 peak in operations per second, or None where it is not listed."""
-    if not torch.cuda.is_available():
+    if not gpu:
         return None
     name = torch.cuda.get_device_name()
     return next((peak * 1e12 for part, peak in PEAK_TERAFLOPS.items() if part in name), None)
 
 
-def device_name() -> str:
+def device_name(*, gpu: bool) -> str:
     """The GPU's name, or the processor's architecture."""
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return str(torch.cuda.get_device_name()) if gpu else f"{platform.machine()} CPU"
 
 
 def flops_per_token(model: nn.Module) -> float:
@@ -44,18 +51,18 @@ def flops_per_token(model: nn.Module) -> float:
     return 6.0 * (count - looked_up)
 
 
-def peak_share(model: nn.Module, tokens_per_second: float) -> float | None:
+def peak_share(model: nn.Module, tokens_per_second: float, *, gpu: bool) -> float | None:
     """Share of the device's peak that a rank's tokens per second come to, or None.
 
     Recomputation by gradient checkpointing is not counted as work done, as usual.
     """
-    peak = device_peak()
+    peak = device_peak(gpu=gpu)
     return None if peak is None else tokens_per_second * flops_per_token(model) / peak
 
 
-def memory_gib() -> float:
+def memory_gib(*, gpu: bool) -> float:
     """Most memory that this rank has held: of the GPU, or of the process."""
-    if torch.cuda.is_available():
+    if gpu:
         return torch.cuda.max_memory_allocated() / 2**30
     import resource
 

@@ -9,41 +9,40 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 
 def main() -> int:
-    """Train or describe; a user's mistake is one line and exit code 2, a failed run one line and 1."""
-    from scaled.config import parse
+    """Train or describe; a user's mistake is one line and exit code 2, a failed run one line and 1.
 
-    first = os.environ.get("RANK", "0") == "0"
+    Anything else is a mistake of the program's and keeps its traceback.
+    """
+    from scaled.config import ConfigError, parse
+    from scaled.lifecycle import NonFiniteError, SaveError, is_lost_rank, rank, tell
+
     try:
         command = parse()
         if command.dry_run:
             from scaled.estimate import describe_run
 
-            message = describe_run(command.config) if first else ""
+            message = describe_run(command.config) if rank() == 0 else ""
         else:
             from scaled.run import run
 
             message = run(command.config)
-    except ValueError as error:
-        if first:
-            print(f"error: {error}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
+    except ConfigError as error:
+        tell(str(error))
         return 2
+    except (NonFiniteError, SaveError) as error:
+        tell(str(error))
     except RuntimeError as error:
-        return _failed(error)
-    if first:
-        print(message)  # noqa: T201  # where everything is
-    return 0
-
-
-def _failed(error: RuntimeError) -> int:
-    from scaled.lifecycle import NonFiniteError, SaveError, is_lost_rank, rank
-
-    if is_lost_rank(error):
-        message = "another rank was lost, see the launcher's message; the same command goes on from the last checkpoint"
-    elif isinstance(error, (NonFiniteError, SaveError)):
-        message = str(error)
+        if not is_lost_rank(error):
+            raise
+        tell(
+            "another rank was lost, see its message or the launcher's; the same command goes on from the last "
+            "checkpoint",
+            aftermath=True,
+        )
     else:
-        raise error
-    print(f"\nerror: rank {rank()}: {message}", file=sys.stderr, flush=True)  # noqa: T201  # below the progress bar
+        if rank() == 0:
+            print(message)  # noqa: T201  # where everything is
+        return 0
     # The process group is broken: tearing it down would wait for ranks that are gone.
     os._exit(1)
 

@@ -27,7 +27,7 @@ from inspo.losses import METHODS, kto_kl
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow
 from scaled import checkpoints
-from scaled.config import TrainConfig
+from scaled.config import TrainConfig, first_line
 from scaled.journal import Journal
 from scaled.lifecycle import (
     NonFiniteError,
@@ -42,7 +42,8 @@ from scaled.lifecycle import (
 )
 from scaled.objective import PLAIN, Objective, Outcome, describe, join, pair_losses, score
 from scaled.plan import Plan, Slot
-from scaled.throughput import memory_gib, peak_share
+from scaled.sampling import Sampling, sample_kl
+from scaled.throughput import memory_gib, peak_share, uses_gpu
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,8 @@ class PairTrainer(Trainer):
         validation_slots: rows that score each of them once.
         journal: where numbers go, on rank 0; None elsewhere.
         stop: when to stop early.
+        identity: what a checkpoint's resumption must find unchanged: data, initial weights.
+        sampling: what to sample at every validation, or None.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss scales by the whole update
@@ -128,14 +131,16 @@ class PairTrainer(Trainer):
         validation_slots: Sequence[Slot] = (),
         journal: Journal | None = None,
         stop: StopWatch | None = None,
+        identity: Mapping[str, str] | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.config, self.objective, self.plan, self.data = config, objective, plan, train
         self.held_out = None if validation is None else Rows(validation, validation_slots, objective)
-        self.journal, self.stop = journal, stop
+        self.journal, self.stop, self.identity = journal, stop, identity or {}
+        self.sampling = sampling
         self.stopped: str | None = None
         self._scored: list[tuple[Slot, Outcome]] = []
         self._grad_norm: float | None = None
-        self._rate = 0.0
         self._started = 0.0
         super().__init__(
             model=model,
@@ -187,17 +192,20 @@ class PairTrainer(Trainer):
         model = self.model_wrapped
         training = model.training
         model.eval()
-        policy, reference = torch.zeros(2, 2, positions, dtype=torch.float64, device=device)
+        policy, reference, scored = found = torch.zeros(3, 2, positions, dtype=torch.float64, device=device)
         for batch in batches:
             pairs = [data.mismatched[pair] for pair in batch.slot.pairs]
             where = list(batch.slot.positions)
-            for index, (request, logps) in enumerate(score(model, pairs, PLAIN).items()):
+            for index, (request, logps) in enumerate(
+                score(model, pairs, PLAIN, attention=self.config.attention).items()
+            ):
                 policy[index, where] = logps.double()
                 known = data.mismatched_reference[request][list(batch.slot.pairs)]
                 reference[index, where] = known.to(device, torch.float64)
-        if ranks() > 1:  # every position is one rank's, so the sum is exact and the same for any ranks
-            torch.distributed.all_reduce(both := torch.stack((policy, reference)))
-            policy, reference = both
+                scored[index, where] = 1
+        if ranks() > 1:
+            torch.distributed.all_reduce(found)
+            found[:2] /= found[2]  # held-out rows are repeated where ranks do not divide them
         model.train(training)
         estimates = torch.stack(
             [kto_kl(policy[:, i : i + group], reference[:, i : i + group]) for i in range(0, positions, group)]
@@ -210,6 +218,7 @@ class PairTrainer(Trainer):
         """Collect all ranks' outcomes of the update and write its line."""
         update = self.state.global_step
         scored = [each for part in gathered(self._scored) for each in part]
+        gpu = uses_gpu(self.config)
         self._scored = []
         if self.journal is None:
             return
@@ -224,8 +233,8 @@ class PairTrainer(Trainer):
             "seconds": seconds,
             "pairs_per_second": self.plan.batch_size / seconds,
             "tokens_per_second": outcome.tokens / seconds,
-            "peak_share": peak_share(cast("nn.Module", self.model), outcome.tokens / seconds / ranks()),
-            "memory_gib": memory_gib(),
+            "peak_share": peak_share(cast("nn.Module", self.model), outcome.tokens / seconds / ranks(), gpu=gpu),
+            "memory_gib": memory_gib(gpu=gpu),
         }
         self.journal.write("update", update, numbers)
         for callback in self.callback_handler.callbacks:
@@ -237,10 +246,19 @@ class PairTrainer(Trainer):
         """Trainer's own means are not kept; the journal is."""
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score every held-out pair once; the numbers of :func:`describe`, each named ``eval_...``."""
+        """Score every held-out pair once; the numbers of :func:`describe`, each named ``eval_...``.
+
+        Where it is asked for, also those of :func:`scaled.sampling.sample_kl`.
+        """
         assert self.held_out is not None  # noqa: S101  # Trainer asks only where there is something to evaluate
         outcome = self.score_held_out()
         numbers = describe(self.objective, outcome)
+        if self.sampling is not None:
+            model = cast("nn.Module", self.model)
+            training = model.training
+            model.eval()
+            numbers |= sample_kl(model, self.sampling, self.state.global_step, self.config.attention)
+            model.train(training)
         if self.journal is not None:
             self.journal.write("validation", self.state.global_step, dict(numbers))
         named = {f"eval_{name}": value for name, value in numbers.items()}
@@ -341,7 +359,7 @@ class PairTrainer(Trainer):
                 raise
             shutil.rmtree(folder, ignore_errors=True)
             raise SaveError(
-                f"{folder.name} could not be written ({str(error).splitlines()[0]}): free space on the disk of {out} "
+                f"{folder.name} could not be written ({first_line(error)}): free space on the disk of {out} "
                 f"and start again; last complete checkpoint: {checkpoints.last_complete(out)}"
             ) from error
         barrier()
@@ -355,6 +373,7 @@ class PairTrainer(Trainer):
             "ranks": ranks(),
             "zero_stage": self.config.zero_stage,
             "config": self.config.hash(),
+            **self.identity,
         }
 
     def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002  # Trainer's signature
@@ -375,15 +394,28 @@ class _AtUpdates(TrainerCallback):
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         trainer = self.trainer
         trainer.finish_update(self.rate)
-        config, update, last = trainer.config, state.global_step, len(trainer.plan.updates)
-        every = config.evaluate_every or trainer.plan.updates_per_epoch
-        control.should_evaluate = trainer.held_out is not None and (update % every == 0 or update == last)
-        control.should_save = control.should_evaluate or update == last or update % (config.save_every or every) == 0
+        update, validates = state.global_step, trainer.held_out is not None
+        control.should_evaluate, control.should_save = due(trainer.config, trainer.plan, update, validates=validates)
         control.should_log = False
-        if trainer.stop is not None and trainer.stop.should_stop() and update < last:
+        if trainer.stop is not None and trainer.stop.should_stop() and update < len(trainer.plan.updates):
+            # A validation that is due is not left to the resumed run, which begins with the next update.
             trainer.stopped = trainer.stop.reason
             control.should_save = control.should_training_stop = True
-            control.should_evaluate = False
+
+
+def due(config: TrainConfig, plan: Plan, update: int, *, validates: bool) -> tuple[bool, bool]:
+    """Whether to validate, and whether to save a checkpoint, after an update.
+
+    Args:
+        config: gives the intervals.
+        plan: gives the updates of an epoch, and the last one.
+        update: from 1.
+        validates: whether there are held-out pairs.
+    """
+    every = config.evaluate_every or plan.updates_per_epoch
+    last = update == len(plan.updates)
+    validate = validates and (update % every == 0 or last)
+    return validate, validate or last or update % (config.save_every or every) == 0
 
 
 def learning_rate(config: TrainConfig, step: int, updates: int) -> float:
@@ -452,6 +484,8 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
     return {
         "zero_optimization": zero,
         "bf16": {"enabled": config.precision == "bf16"},
+        # Or bf16 would sum micro-steps and lose the small ones.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "gradient_clipping": "auto",
         "gradient_accumulation_steps": "auto",
         "train_batch_size": "auto",

@@ -89,7 +89,7 @@ def test_a_response_that_merges_with_the_prompt_leaves_the_prompts_tokens_alone(
     tokenizer = tiny_tokenizer(["a\n\n\nb"] * 9)
     assert "ĊĊ" in tokenizer.get_vocab()
     template, counts = Template.of(tokenizer, "plain"), Counter()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         (pair,) = tokenize(records(("What?", "\n\nYes", "No")), tokenizer, template, counts=counts)
     whole = tokenizer.encode("<s>What?\n\n\nYes</s>", add_special_tokens=False)
     assert whole[: len(pair.prompt)] != list(pair.prompt)  # what concatenating strings would have scored
@@ -115,7 +115,7 @@ def test_control_tokens_in_text_are_text(name, small, caplog):
     """Complaint 2 (SimPO#17): markup in data neither ends a turn nor begins a text."""
     control = "<s> </s> <|im_end|> <|eot_id|> <|im_start|>"
     counts = Counter()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         (pair,) = tokenize(records((control, f"Yes {control}!", "No")), small, name, counts=counts)
     special = set(small.all_special_ids) | {small.convert_tokens_to_ids(token) for token in control.split()}
     assert [token for token in pair.chosen if token in special] == [pair.chosen[-1]]
@@ -191,7 +191,7 @@ def test_no_response_is_empty_after_truncation(tokenizer, real_records, max_leng
 def test_mistakes_name_their_record(small):
     with pytest.raises(ValueError, match=r"^record 1: chosen and rejected are the same response"):
         tokenize(records(("What?", "Yes ", "Yes")), small, "llama-3")
-    with pytest.raises(ValueError, match="no chat template: name one with --template"):
+    with pytest.raises(ValueError, match="no chat template: name one with --set template=NAME"):
         tokenize(records(("What?", "Yes", "No")), small)
     system = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
     with pytest.raises(ValueError, match=r"^record 1: the chat template refuses this conversation: there is no system"):

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import logging
+from collections import Counter
 
 import pytest
 from datasets import Dataset, DatasetDict
@@ -108,17 +109,28 @@ def test_judged_pairs(p, chosen, soft):
 def test_ties_are_dropped_and_counted_or_kept(caplog):
     row = {"prompt": "Q", "response_a": "A", "response_b": "B"}
     rows = [{**row, "p_a_preferred": p} for p in (0.5, 0.7, 0.5)]
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.WARNING):
         (record,) = load_records(rows)
     assert record["record"] == "2"
     assert "2 judged pairs are ties and left out" in caplog.text
     assert [r["preference"] for r in load_records(rows, ties="keep", soft_labels=True)] == [0.5, 0.7, 0.5]
-    with pytest.raises(ValueError, match="nothing is left"):
+    with pytest.raises(ValueError, match="nothing to learn from"):
         load_records(rows[:1])
 
 
-def test_a_stored_preference_is_kept():
-    assert load_records([{"prompt": "Q", "chosen": "A", "rejected": "B", "preference": 0.75}])[0]["preference"] == 0.75
+def test_a_stored_preference_is_a_soft_label_where_those_are_wanted():
+    rows = [{"prompt": "Q", "chosen": "A", "rejected": "B", "preference": preference} for preference in (0.75, 0.5)]
+    counts = Counter()
+    assert [record["preference"] for record in load_records(rows, soft_labels=True, counts=counts)] == [0.75]
+    assert [record["preference"] for record in load_records(rows, counts=counts)] == [1.0]
+    assert counts == {"ties_left_out": 2}
+
+
+def test_a_preference_against_its_own_label_is_no_hard_label():
+    rows = [{"prompt": "Q", "chosen": "A", "rejected": "B", "preference": 0.25}]
+    assert load_records(rows, soft_labels=True)[0]["preference"] == 0.25
+    with pytest.raises(ValueError, match=r"record 1: .* the rejected response is the better one: set soft_labels"):
+        load_records(rows)
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,9 @@ def calls(monkeypatch):
     """The packed rows that went through a model."""
     rows = []
 
-    def counted(model, row):
+    def counted(model, row, **options):
         rows.append(row)
-        return row_logps(model, row)
+        return row_logps(model, row, **options)
 
     monkeypatch.setattr(scaled.reference, "row_logps", counted)
     return rows
@@ -355,11 +355,11 @@ def test_an_interrupted_pass_continues(model, pairs, calls, tmp_path, monkeypatc
     calls.clear()
     stop_after = needed * 2 // 3
 
-    def killed(model, row):
+    def killed(model, row, **options):
         if len(calls) == stop_after:
             raise KeyboardInterrupt
         calls.append(row)
-        return row_logps(model, row)
+        return row_logps(model, row, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(scaled.reference, "row_logps", killed)

@@ -105,7 +105,9 @@ def test_identity_follows_template_and_tokenizer(tokenizer):
 
 
 def test_mistakes(tokenizer):
-    with pytest.raises(ValueError, match=r"no chat template: name one with --template, one of plain, chatml, llama-3"):
+    with pytest.raises(
+        ValueError, match=r"no chat template: name one with --set template=NAME, one of plain, chatml, llama-3"
+    ):
         Template.of(tokenizer)
     with pytest.raises(ValueError, match='unknown template "alpaca"'):
         Template.of(tokenizer, "alpaca")

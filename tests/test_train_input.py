@@ -1,11 +1,13 @@
 """A user's mistake is one line with the fix and exit code 2, before anything is trained or left behind."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from scaled import policy
 from scaled import run as running
 from scaled.base import make_base
 from scaled.config import DEFAULTS, TrainConfig, load
@@ -83,13 +85,34 @@ MISTAKES = {
     "unknown separator": ({"separator": "token:<sep>"}, '"<sep>" is not a token'),
     "unknown template": ({"template": "alpaca"}, 'unknown template "alpaca"'),
     "no such model": ({"model": "/nowhere/model"}, "/nowhere/model: cannot be loaded"),
+    "negative beta": ({"beta": -1}, "dpo: beta = -1.0 must be a finite number > 0"),
+    "tau of zero": ({"method": "ipo", "tau": 0}, "ipo: tau = 0.0 must be a finite number > 0"),
+    "more noise than signal": ({"label_smoothing": 0.7}, "label_smoothing = 0.7 must be in [0, 1/2]"),
+    "both gammas": (
+        {"method": "simpo", "gamma": 1.0, "gamma_beta_ratio": 0.5},
+        "simpo: give exactly one of gamma and gamma_beta_ratio",
+    ),
+    "another method's option": ({"kl_group": 4}, "kl_group is kto's"),
+    "adapter options without adapter": ({"lora_alpha": 8}, "give lora_rank too"),
+    "adapter dropout without adapter": ({"lora_dropout": 0.1}, "give lora_rank too"),
+    "adapter without effect": ({"lora_rank": 4, "lora_alpha": 0}, "lora_alpha = 0 switches the adapter off"),
+    "a context for no reference": ({"method": "orpo", "reference": "conditioned"}, "orpo has no reference"),
+    "a context of nothing": ({"conditioning": "none", "reference": "conditioned"}, "set reference=plain"),
+    "a separator of nothing": ({"conditioning": "none", "separator": "turn"}, "set separator=none"),
+    "none where YAML has null": ({"tokenizer": "none"}, "write tokenizer=null"),
+    "samples of nothing": ({"sample_kl": 9}, "sample_kl = 9 is more than the 8 held-out pairs"),
+    "length of no samples": ({"sample_tokens": 9}, "give sample_kl too"),
+    "samples of weights elsewhere": ({"sample_kl": 4, "zero_stage": 3}, "set zero_stage=2"),
+    "a GPU's attention": ({"attention": "flex"}, "attention = flex needs a GPU"),
+    "one held-out pair for a KL": ({"method": "kto", "validation_size": 1}, "of the 1 held-out pairs are the same"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line(train, mistake):
+def test_a_mistake_is_one_line_and_leaves_nothing(train, tmp_path, mistake):
     values, said = MISTAKES[mistake]
     assert_one_line(train(**values), said)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -149,16 +172,47 @@ def test_a_file_where_the_folder_should_be_is_one_line(train, tmp_path):
     assert_one_line(train(out=str(tmp_path / "file" / "out")), "cannot be written")
 
 
-def test_too_little_disk_is_one_line(train, monkeypatch):
+def test_too_little_disk_is_one_line(train, tmp_path, monkeypatch):
     import shutil
     from types import SimpleNamespace
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    assert_one_line(train(), "GiB left, a checkpoint and the result need")
+    # A checkpoint of half a million float32 weights with two moments is 6 MB, the result 2 MB.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 10**6))
+    assert_one_line(train(save_every=1, epochs=4), "GiB left, 4 more checkpoints and the result need")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mistake_of_the_programs_keeps_its_traceback(train, monkeypatch):
+    def fail(_):
+        raise ValueError("of a library, in mid-training")
+
+    monkeypatch.setattr(running, "run", fail)
+    with pytest.raises(ValueError, match="in mid-training"):
+        train()
+
+
+def test_weights_that_are_not_there_are_one_line(train, base, tmp_path):
+    import shutil
+
+    shutil.copytree(base, tmp_path / "empty")
+    (tmp_path / "empty" / "model.safetensors").unlink()
+    assert_one_line(train(model=str(tmp_path / "empty")), "its weights cannot be loaded")
+
+
+def test_weights_that_are_not_finite_are_one_line(train, base, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, tmp_path / "broken")
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, tmp_path / "broken" / "model.safetensors", {"format": "pt"})
+    assert_one_line(train(model=str(tmp_path / "broken")), "tiny.jsonl:", "the reference log-prob of")
 
 
 def test_mistakes_come_before_a_model_is_loaded(train, monkeypatch):
-    monkeypatch.setattr(running, "load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(policy, "load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
     for values, _ in MISTAKES.values():
         assert train(**values)[0] == 2
 
@@ -172,9 +226,44 @@ def test_every_committed_configuration_loads_and_can_be_described(path, capsys, 
     assert main() == 0
     said = capsys.readouterr().out
     assert config.hash() in said
-    counts = {"mistral": "7,241,732,096", "llama-3": "8,030,261,248", "gemma-2": "9,241,705,984", "tiny": "501,408"}
+    counts = {
+        "mistral": "7,241,732,096",
+        "llama-3": "8,030,261,248",
+        "gemma-2": "9,241,705,984",
+        "tiny": "405,408",
+    }  # tiny: with the 524 tokens of its own vocabulary
     assert next(count for start, count in counts.items() if path.stem.startswith(start)) in said
     assert "time: " in said
+
+
+def test_a_hub_model_with_a_tokenizer_at_hand_is_described_offline(base, tmp_path, monkeypatch, capsys):
+    from transformers import AutoConfig
+
+    stock = AutoConfig.from_pretrained
+    monkeypatch.setattr(
+        AutoConfig,
+        "from_pretrained",
+        lambda name, **_: pytest.fail("looked for the model") if "/hub" in name else stock(name),
+    )
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        yaml.safe_dump(SMALL | {"model": "some/hub-model", "tokenizer": str(base), "out": str(tmp_path / "o")})
+    )
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(file), "--dry-run"])
+    assert main() == 0
+    assert "pairs: 16 to train on, 8 held out" in capsys.readouterr().out
+    assert not (tmp_path / "o").exists()
+
+
+def test_help_says_null_where_yaml_wants_it(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["train.py", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    lines = {line.split(":")[0].strip(): line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    for option in fields(TrainConfig):
+        if option.default is None:
+            assert lines[option.name].endswith("[null]")
+            assert " none " not in lines[option.name]
 
 
 def test_every_method_has_what_it_must_have():

@@ -10,8 +10,10 @@ from inspo.losses import METHODS
 from scaled.base import make_base
 from scaled.config import TrainConfig
 from scaled.objective import margins
+from scaled.policy import with_reference
+from scaled.prepare import prepare_run
 from scaled.records import load_records
-from scaled.run import build_trainer, prepare_run, with_reference
+from scaled.run import build_trainer
 
 TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
 

@@ -1,0 +1,210 @@
+"""Stopping and going on, in one process: nothing is lost, and nothing stale or damaged is trained on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Trainer
+
+from scaled import checkpoints, resumption
+from scaled import run as running
+from scaled.base import make_base
+from scaled.config import ConfigError, TrainConfig
+from scaled.journal import TIMES, Journal, read
+from scaled.lifecycle import SaveError, StopWatch
+from scaled.records import load_records
+from scaled.resumption import claim_folder, find_checkpoint
+
+TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
+
+
+@pytest.fixture
+def values(tmp_path) -> dict:
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(TINY.read_text().splitlines(keepends=True)[:24]))
+    return {
+        "model": "random",
+        "architecture": "tiny-llama",
+        "data": str(data),
+        "validation_size": 8,
+        "out": str(tmp_path / "out"),
+        "method": "simpo",  # has no reference, which is another test's matter
+        "max_length": 96,
+        "batch_size": 8,
+        "micro_batch": 8,
+        "max_updates": 4,
+        "learning_rate": 1e-3,
+        "evaluate_every": 2,
+        "save_every": 1,
+        "precision": "float32",
+        "gradient_checkpointing": False,
+        "zero_stage": 0,
+        "threads": 1,
+        "tensorboard": False,
+    }
+
+
+class StopAfter(StopWatch):
+    """Is told to stop during a certain update."""
+
+    def __init__(self, update: int) -> None:
+        super().__init__()
+        self.left = update
+
+    def should_stop(self) -> bool:
+        self.left -= 1
+        self.reason = "SIGTERM" if self.left <= 0 else None
+        return self.left <= 0
+
+
+def stop_after(update: int, values: dict) -> str:
+    return running.run(TrainConfig(**values), StopAfter(update))
+
+
+def lines(out: Path | str) -> list[dict]:
+    return [
+        {name: value for name, value in line.items() if name not in TIMES} for line in read(Path(out) / "metrics.jsonl")
+    ]
+
+
+def test_a_stop_loses_no_validation(values, tmp_path):
+    """Stopped during update 2, whose validation is due: the same lines and best checkpoint as without a stop."""
+    assert "stopped (SIGTERM) after update 2" in stop_after(2, values)
+    running.run(TrainConfig(**values))
+    whole = values | {"out": str(tmp_path / "whole")}
+    running.run(TrainConfig(**whole))
+    assert [line["kind"] for line in lines(whole["out"])].count("validation") == 2
+    assert lines(values["out"]) == lines(whole["out"])
+
+
+def test_a_damaged_checkpoint_does_not_push_out_good_ones(values, caplog):
+    out = Path(values["out"])
+    for update in (5, 10, 15):
+        folder = checkpoints.checkpoint(out, update)
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text(f"weights of {update}")
+        checkpoints.complete(folder, checkpoints.sums(folder), ranks=1, zero_stage=0)
+    (out / "checkpoint-15" / "weights").write_text("weights of 16")
+    (out / "checkpoint-20").mkdir()
+
+    assert find_checkpoint(TrainConfig(**values)) == out / "checkpoint-10"
+    assert "checkpoint-15 has a corrupted weights: not used, kept as damaged-checkpoint-15" in caplog.text
+    assert "checkpoint-20 was cut off while it was written: not used" in caplog.text
+    (out / "checkpoint-11").mkdir()
+    checkpoints.complete(out / "checkpoint-11", {}, ranks=1, zero_stage=0)
+    checkpoints.prune(out, 2, None)
+    assert {folder.name for folder in out.iterdir()} == {"checkpoint-10", "checkpoint-11", "damaged-checkpoint-15"}
+
+
+def test_random_weights_of_an_abandoned_attempt_are_not_trained(values, tmp_path):
+    out = Path(values["out"])
+    make_base(out / "base", "tiny-llama", load_records(TINY), seed=5)
+    make_base(tmp_path / "fresh", "tiny-llama", load_records(values["data"]), seed=0)
+    stop_after(1, values)
+    ours, fresh = (load_file(folder / "model.safetensors") for folder in (out / "base", tmp_path / "fresh"))
+    assert ours.keys() == fresh.keys()
+    assert all(torch.equal(ours[name], fresh[name]) for name in fresh)
+    tokenizers = [(folder / "tokenizer.json").read_text() for folder in (out / "base", tmp_path / "fresh")]
+    assert tokenizers[0] == tokenizers[1]
+
+
+def test_changed_data_are_not_trained_on(values):
+    stop_after(1, values)
+    data = Path(values["data"])
+    records = [json.loads(line) for line in data.read_text().splitlines()]
+    records[3]["chosen"], records[3]["rejected"] = records[3]["rejected"], records[3]["chosen"]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with pytest.raises(ConfigError, match=r"checkpoint-1 was made with other (held-out )?data: put them back"):
+        running.run(TrainConfig(**values))
+
+
+def test_changed_initial_weights_are_not_trained(values, tmp_path):
+    base = tmp_path / "base"
+    make_base(base, "tiny-llama", load_records(TINY), seed=1)
+    stop_after(1, values | {"model": str(base)})
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] *= 2
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="checkpoint-1 was made with other initial weights"):
+        running.run(TrainConfig(**(values | {"model": str(base)})))
+
+
+def test_ranks_that_read_other_data_do_not_train_on_them(values, monkeypatch):
+    monkeypatch.setattr(resumption, "gathered", lambda mine: [mine, mine | {"data": "another machine's"}])
+    with pytest.raises(ConfigError, match="ranks read other records"):
+        running.run(TrainConfig(**values))
+
+
+def test_a_folder_that_was_moved_still_finds_its_best_checkpoint(values, tmp_path, monkeypatch):
+    """Ended but for its results, and moved: they come from the best checkpoint where it is now."""
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "write_results", lambda *_: None)
+        running.run(TrainConfig(**values))
+    moved = tmp_path / "moved"
+    shutil.move(values["out"], moved)
+    running.run(TrainConfig(**(values | {"out": str(moved)})))
+    best = json.loads((moved / "run.json").read_text())["best_update"]
+    ours, kept = (load_file(folder / "model.safetensors") for folder in (moved / "model", moved / f"checkpoint-{best}"))
+    assert all(torch.equal(ours[name], kept[name]) for name in kept)
+
+
+def test_a_result_without_weights_is_not_called_finished(values, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "write_results", lambda *_: None)
+        running.run(TrainConfig(**values))
+    out = Path(values["out"])
+    state = json.loads((out / "checkpoint-4" / "trainer_state.json").read_text())
+    best = out / f"checkpoint-{state['best_global_step']}"
+    if best.name == "checkpoint-4":  # damage would be seen at resumption
+        monkeypatch.setattr(checkpoints, "problem", lambda _: None)
+    (best / "model.safetensors").unlink()
+    with pytest.raises(SaveError, match=f"{best.name}, whose weights are gone"):
+        running.run(TrainConfig(**values))
+    assert not (out / "run.json").exists()
+
+
+def test_a_save_that_fails_without_a_word_is_still_one_line(values, monkeypatch):
+    def fail(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(Trainer, "_save_checkpoint", fail)
+    with pytest.raises(SaveError, match=r"checkpoint-1 could not be written \(RuntimeError\)"):
+        running.run(TrainConfig(**values))
+
+
+def test_ranks_that_probe_a_folder_at_once_do_not_call_it_unwritable(values, monkeypatch):
+    """As when another rank removes the probe first."""
+    monkeypatch.setattr(Path, "touch", lambda _: None)
+    claim_folder(TrainConfig(**values))
+    assert Path(values["out"]).is_dir()
+
+
+def test_tensorboard_shows_a_run_that_began_again_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for loss in (0.7, 0.6):
+        journal = Journal(tmp_path, 0)
+        journal.write("update", 1, {"loss": loss})
+        journal.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, round(event.value, 3)) for event in events.Scalars("update/loss")] == [(1, 0.6)]
+
+
+def test_an_architecture_that_no_test_covers_is_tried_before_it_is_trained(values, monkeypatch):
+    from scaled import policy
+
+    tried = []
+
+    def disagree(model, *, attention):
+        tried.append((model.config.model_type, attention))
+        raise ValueError("llama: log-probs differ")
+
+    monkeypatch.setattr(policy, "VERIFIED", frozenset())
+    monkeypatch.setattr(policy, "verify_tree_attention", disagree)
+    with pytest.raises(ConfigError, match="log-probs differ"):
+        running.run(TrainConfig(**(values | {"attention": "dense"})))
+    assert tried == [("llama", "dense")]
