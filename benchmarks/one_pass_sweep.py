@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 SHARES = (0.05, 0.2, 0.4, 0.6, 0.8)
 LENGTHS = (50, 200, 500, 1000, 2000)
+MARKERS = "osD^v"
 MOST_TOKENS = 10_000  # of the tree of one pair: the patience of a CPU
 CELL_TOKENS = 4000  # short pairs come several at a time, up to this many tokens of trees
 RATIOS = {
@@ -110,12 +111,13 @@ def _draw(cells: list[Cell], seconds: str, path: Path) -> None:
         for index, length in enumerate(LENGTHS):
             points = [(c["share"], r[seconds]) for c in cells if c["length"] == length and (r := c["ratios"][name])]
             color = colors(0.9 * index / len(LENGTHS))
-            panel.plot(*zip(*points, strict=True), "o-", color=color, label=f"{length}") if points else None
+            style = {"color": color, "marker": MARKERS[index], "label": f"{length}"}
+            panel.plot(*zip(*points, strict=True), **style) if points else None
         panel.set_title(name, fontsize=11)
         panel.set_xlabel("prompt's share of prompt and one response")
         panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
         panel.spines[["top", "right"]].set_visible(False)
-        panel.set_ylim(bottom=0)
+    panels[0].set_ylim(bottom=0)  # last, so that the shared limits know every line
     panels[0].set_ylabel(f"{seconds.replace('cpu', 'CPU')} time of forward and backward, ratio")
     figure.legend(
         *panels[0].get_legend_handles_labels(), title="response\ntokens", loc="outside right center", frameon=False
