@@ -19,6 +19,7 @@ import math
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -197,6 +198,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write result files, print the table; 1 if a model did not fit into memory."""
     options = parse(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # that methods are renamed
     on_gpu = options.device == "cuda"
     folder = options.results / ("cost" if on_gpu else "cost-small")
     results: dict[str, dict[str, dict[str, Any]]] = {}

@@ -152,6 +152,7 @@ def draw(results: dict[str, Any]) -> Figure:
     rates.set(ylabel="share of problems")
     rates.set_title("how often the pick changes, or cannot", loc="left")
     rates.set_ylim(0, 1.22)
+    rates.set_yticks(np.linspace(0, 1, 6))
     rates.legend(loc="upper right")
     gap.set(ylabel="V(pi*) - V(pi_bar)")
     gap.set_title("what not seeing the comparator costs", loc="left")
