@@ -69,8 +69,9 @@ def prepare(folder: Path, count: int) -> None:
     rows = []
     with gzip.open(DATA, "rt") as lines:
         for row in map(json.loads, lines):
-            longest = max(len(row["response_a"]), len(row["response_b"]))
-            if row["p_a_preferred"] != 0.5 and longest <= 1600:
+            replies = [row["response_a"].strip(), row["response_b"].strip()]
+            usable = all(replies) and replies[0] != replies[1] and row["p_a_preferred"] != 0.5
+            if usable and max(map(len, replies)) <= 1600:
                 rows.append(row)
     file = folder / "pairs.jsonl"
     # Every so many-th one, since the file is sorted by model.
