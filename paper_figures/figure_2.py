@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 TITLE = "Figure 2. Training dynamics, INS solid and baselines dashed"
 COLUMNS = ("(a) preference accuracy", "(b) reward margin, nats", "(c) training loss", "(d) without context")
 
-# The panels' numbers under the names that each source gives them. Of several, the first one there.
+# The panels' numbers under the names that each source gives them; of two, the difference.
 TOY_KEYS = ("accuracy", "margin", "relative_loss", "value_deployed")
-TINY_KEYS = (("accuracy",), ("margin",), ("loss",), ("plain_margin",))
+TINY_KEYS = (("accuracy",), ("margin",), ("loss",), ("plain_chosen_logratio", "plain_rejected_logratio"))
 FLAT = 0.05
 DRAWN = (Conditioning.NONE.value, Conditioning.SYMMETRIC.value)
 CAPTION = r"""(a) and (b) let an INS policy see the other response; (d) does not: $\pi(\cdot\mid x)$, as deployed.
@@ -33,7 +33,7 @@ The paper's own curves are a picture without numbers, so none of them are drawn 
 STEP_KEYS = ("update", "step")
 TOY_LABELS = ("on unseen pairs", "on unseen pairs", "share of its start", r"$V$ of $\pi(\cdot\mid x)$")
 UNITS = {"identity": "", "log_odds": ", nats"}
-TINY_LABELS = ("training batch", "training batch", "nats", r"margin of $\pi(\cdot\mid x)$, nats")
+TINY_LABELS = ("training batch", "training batch", "nats", r"margin of $\pi(\cdot\mid x)$ over ref., nats")
 
 # Folder below the result files, whether it is the INS run, and the command that makes it.
 TINY_RUNS = (
@@ -124,10 +124,10 @@ def tiny_row(results: Path) -> Panels:
             continue
         updates = read_updates(path)
         for panel, keys in zip(lines, TINY_KEYS, strict=True):
-            key = next((name for name in keys if all(name in update for update in updates)), None)
-            if key is not None:
+            if all(key in update for update in updates for key in keys):
                 steps = [_step(update, path) for update in updates]
-                panel.append(Line(steps, [update[key] for update in updates], None, METHOD_COLOURS["dpo"], ins))
+                values = [update[keys[0]] - sum(update[key] for key in keys[1:]) for update in updates]
+                panel.append(Line(steps, values, None, METHOD_COLOURS["dpo"], ins))
     return Panels("train-tiny: DPO on a small transformer", TINY_LABELS, lines, tuple(missing))
 
 

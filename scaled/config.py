@@ -91,6 +91,12 @@ class TrainConfig:
     validation: str | None = _option(None, "held-out records; null holds out validation_size of the data")
     validation_size: int = _option(1000, "records held out of the data, drawn with the seed; 0 for none", least=0)
     limit: int | None = _option(None, "use the first so many records of the data only", least=2)
+    filters: str = _option(
+        "none",
+        "records to leave out: none, where one that cannot be trained on is an error; unusable, those with an empty "
+        "response or two equal ones; paper, also duplicates, lengths and margins as in Appendix D.2",
+        choices=("none", "unusable", "paper"),
+    )
     soft_labels: bool = _option(
         False, "keep the probability of a judged pair, or of a preference column, as a soft label; false: hard labels"
     )

@@ -97,11 +97,16 @@ def _tokenize_batch(
     return pairs
 
 
+_LEAVE_OUT = "filters=unusable (scaled.filters) leaves such records out"
+
+
 def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Template) -> tuple[str, str, str]:
     """Prompt, prompt with chosen, prompt with rejected. The template's lead belongs to the prompt."""
     for reply in ("chosen", "rejected"):
         if not record[reply].strip():
-            raise ValueError(f"record {record['record']}: the {reply} response is empty")
+            raise ValueError(f"record {record['record']}: the {reply} response is empty; {_LEAVE_OUT}")
+    if record["chosen"].strip() == record["rejected"].strip():
+        raise ValueError(f"record {record['record']}: chosen and rejected are the same response; {_LEAVE_OUT}")
     try:
         prompt, chosen, rejected = (template.render(tokenizer, record["prompt"], reply) for reply in _replies(record))
     except ValueError as error:

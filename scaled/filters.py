@@ -58,6 +58,13 @@ class Filters:
             raise ValueError(f"least_margin = {self.least_margin} is a probability in [0, 1]")
 
 
+PRESETS = {
+    "unusable": Filters(duplicates=False, most_tokens=None, least_tokens=0, least_margin=None),
+    "paper": Filters(),
+}
+"""What a configuration's `filters` names: what no training could take, and all of D.2 but the classifier."""
+
+
 def filter_records(
     records: Iterable[Record], filters: Filters, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[list[Record], dict[str, int]]:

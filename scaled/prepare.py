@@ -19,7 +19,8 @@ from inspo.sequences import Limits, Separator, fit
 from scaled.base import base_architecture, base_tokenizer
 from scaled.config import RANDOM, ConfigError, TrainConfig, first_line
 from scaled.data import tokenize
-from scaled.lifecycle import ranks
+from scaled.filters import PRESETS, filter_records
+from scaled.lifecycle import rank, ranks
 from scaled.objective import PLAIN, Objective
 from scaled.plan import Plan, epoch_stream, make_plan
 from scaled.records import Record, load_records
@@ -61,7 +62,8 @@ class Prepared:
         objective: the loss.
         train: what is trained on.
         held_out: what is validated on.
-        ties: judged pairs that were left out because neither response was preferred, by file.
+        left_out: by file, records that were left out and why: ``ties`` of judged pairs, and the steps of
+            :func:`scaled.filters.filter_records`.
         plan: every update.
     """
 
@@ -72,7 +74,7 @@ class Prepared:
     objective: Objective
     train: Pairs
     held_out: Pairs
-    ties: dict[str, int]
+    left_out: dict[str, dict[str, int]]
     plan: Plan
 
 
@@ -95,9 +97,9 @@ def prepare_run(config: TrainConfig, architecture: PreTrainedConfig | None = Non
 
 
 def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prepared:
-    ties: dict[str, int] = {}
-    records = _records(config, "data", ties)[: config.limit]
-    train_records, held_out_records = _split(config, records, ties)
+    left_out: dict[str, dict[str, int]] = {}
+    records = _records(config, "data", left_out)[: config.limit]
+    validation = None if config.validation is None else _records(config, "validation", left_out)
     if config.model == RANDOM:
         source = str(Path(config.out) / "base")
         tokenizer = base_tokenizer(records) if config.tokenizer is None else _tokenizer(config.tokenizer)
@@ -107,6 +109,11 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prep
         tokenizer = _tokenizer(config.tokenizer or source)
         architecture = architecture or _architecture(source)
     check_supported(architecture)
+    records = _filtered(config, "data", records, tokenizer, left_out)
+    if validation is None:
+        train_records, held_out_records = _split(config, records)
+    else:
+        train_records, held_out_records = records, _filtered(config, "validation", validation, tokenizer, left_out)
     template = Template.of(tokenizer, config.template)
     objective, limits = make_objective(config, tokenizer, template, architecture)
 
@@ -132,7 +139,7 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prep
         row_tokens=config.row_tokens,
         max_updates=config.max_updates,
     )
-    return Prepared(source, architecture, tokenizer, template, objective, train, held_out, ties, plan)
+    return Prepared(source, architecture, tokenizer, template, objective, train, held_out, left_out, plan)
 
 
 def _check_sampling(config: TrainConfig, held_out: Pairs, architecture: PreTrainedConfig) -> None:
@@ -231,20 +238,42 @@ def make_objective(
     return objective, limits
 
 
-def _records(config: TrainConfig, key: str, ties: dict[str, int]) -> list[Record]:
+def _records(config: TrainConfig, key: str, left_out: dict[str, dict[str, int]]) -> list[Record]:
     path = Path(getattr(config, key))
     if not path.exists():
         raise ConfigError(f"{key} = {path}: there is no such file; give your records with --set {key}=FILE")
     counts: Counter[str] = Counter()
     records = load_records(path, soft_labels=config.soft_labels, counts=counts)
-    ties[key] = counts["ties_left_out"]
+    left_out[key] = {"ties": counts["ties_left_out"]}
     return records
 
 
-def _split(config: TrainConfig, records: list[Record], ties: dict[str, int]) -> tuple[list[Record], list[Record]]:
+def _filtered(
+    config: TrainConfig,
+    key: str,
+    records: list[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    left_out: dict[str, dict[str, int]],
+) -> list[Record]:
+    """The records that `filters` keeps; how many each of its steps drops goes to `left_out` and the log."""
+    if config.filters == "none":
+        return records
+    filters = PRESETS[config.filters]
+    if filters.least_margin is not None and not all("score_chosen" in r and "score_rejected" in r for r in records):
+        raise ConfigError(
+            f"filters = {config.filters} needs the columns score_chosen and score_rejected in {getattr(config, key)}: "
+            "give them, or set filters=unusable"
+        )
+    kept, dropped = filter_records(records, filters, tokenizer)
+    left_out[key] |= dropped
+    if rank() == 0 and any(dropped.values()):
+        counts = ", ".join(f"{step} {count}" for step, count in dropped.items() if count)
+        logger.warning("%s: filters=%s left out %s of %d records", key, config.filters, counts, len(records))
+    return kept
+
+
+def _split(config: TrainConfig, records: list[Record]) -> tuple[list[Record], list[Record]]:
     """Training and held-out records."""
-    if config.validation is not None:
-        return records, _records(config, "validation", ties)
     size = config.validation_size
     if size >= len(records):
         raise ConfigError(f"validation_size = {size} leaves nothing of {len(records)} records to train on: lower it")

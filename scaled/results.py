@@ -35,14 +35,16 @@ class Provenance:
     Attributes:
         source: initial weights.
         identity: fingerprints of data and initial weights, see :mod:`scaled.resumption`.
-        counts: of records and pairs that were left out or changed on the way, by what they are.
+        left_out: records that were left out, by file and reason.
+        changed: pairs that were cut or dropped, ``train`` and ``held_out``, by what happened.
         checkpoint: whose weights are the result.
         parameters: weights of the policy, without adapter.
     """
 
     source: str
     identity: Mapping[str, str]
-    counts: Mapping[str, Mapping[str, int]]
+    left_out: Mapping[str, Mapping[str, int]]
+    changed: Mapping[str, Mapping[str, int]]
     checkpoint: Path
     parameters: int
 
@@ -105,9 +107,9 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "data_fingerprint": facts.identity["data"],
         "validation_fingerprint": facts.identity["validation"],
         "pairs": plan.pairs,
-        "ties_left_out": facts.counts["ties"],
-        "pairs_cut_or_dropped": facts.counts["train"],
-        "held_out_pairs_cut_or_dropped": facts.counts["held_out"],
+        "records_left_out": facts.left_out,
+        "pairs_cut_or_dropped": facts.changed["train"],
+        "held_out_pairs_cut_or_dropped": facts.changed["held_out"],
         "updates": len(plan.updates),
         "pairs_left_out_at_the_end": plan.left_out,
         "seed": config.seed,

@@ -89,7 +89,8 @@ def _run(config: TrainConfig, stop: StopWatch) -> str:
     facts = Provenance(
         ready.source,
         identity,
-        {"ties": ready.ties, "train": ready.train.counts, "held_out": ready.held_out.counts},
+        ready.left_out,
+        {"train": ready.train.counts, "held_out": ready.held_out.counts},
         checkpoints.checkpoint(out, best or len(ready.plan.updates)),
         count_weights(config, ready.architecture).total,
     )

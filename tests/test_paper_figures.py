@@ -296,14 +296,15 @@ def test_figure_2_reads_the_toy_and_a_run(tmp_path):
             "loss": 0.7 / step,
             "accuracy": 0.5,
             "margin": 0.1 * step,
-            "plain_margin": 0.0,
+            "plain_chosen_logratio": 0.25 * step,
+            "plain_rejected_logratio": -0.5,
         }
         for step in (1, 2)
     ]
     validation = {"update": 2, "kind": "validation", "loss": 9.0}
     run.write_text("\n".join(map(json.dumps, [*updates, validation])) + '\n{"update": 3, "lo')  # killed while writing
     tiny = figure_2.tiny_row(tmp_path)
-    assert [panel[0].values for panel in tiny.lines] == [[0.5, 0.5], [0.1, 0.2], [0.7, 0.35], [0.0, 0.0]]
+    assert [panel[0].values for panel in tiny.lines] == [[0.5, 0.5], [0.1, 0.2], [0.7, 0.35], [0.75, 1.0]]
     assert tiny.lines[0][0].ins
     assert len(tiny.missing) == 1  # the baseline
     (toy,) = figure_2.toy_rows(tmp_path / "toy" / "results.json")

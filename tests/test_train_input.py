@@ -271,3 +271,13 @@ def test_every_method_has_what_it_must_have():
         given = {"draft_cap": None, "architecture": "tiny-llama", "method": method}
         assert set(DEFAULTS[method]) <= set(TrainConfig(**given).hyperparameters())
     assert "gamma" not in TrainConfig(architecture="tiny-llama", method="simpo", gamma_beta_ratio=0.5).hyperparameters()
+
+
+def test_a_record_that_nothing_can_be_trained_on_names_itself_and_the_remedy(train, tmp_path):
+    rows = [json.loads(line) for line in TINY.read_text().splitlines()[:24]]
+    rows[6]["rejected"] = ""
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert_one_line(train(data=str(data)), "data.jsonl:7", "the rejected response is empty", "filters=unusable")
+    assert_one_line(train(data=str(data), filters="paper"), "score_chosen and score_rejected", "filters=unusable")
+    assert_one_line(train(data=str(data), filters="all"), "filters", "none, unusable, paper")

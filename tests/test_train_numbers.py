@@ -204,9 +204,35 @@ def test_nothing_that_happened_to_the_data_is_silent(config, tmp_path, caplog):
     )
     run(chosen)
     record = json.loads((Path(chosen.out) / "run.json").read_text())
-    assert record["ties_left_out"] == {"data": 3}
+    assert record["records_left_out"] == {"data": {"ties": 3}}
     train, held_out = record["pairs_cut_or_dropped"], record["held_out_pairs_cut_or_dropped"]
     assert train.get("control_tokens_in_text", 0) + held_out.get("control_tokens_in_text", 0) == 1
     assert train["responses_cut"] + held_out["responses_cut"] > 5
     for said in ("3 judged pairs are ties and left out", "1 records have control tokens in their text"):
         assert (said, "WARNING") in [(line.message.partition(",")[0], line.levelname) for line in caplog.records]
+
+
+def test_filters_leave_out_and_count(config, tmp_path, caplog):
+    rows = [json.loads(line) for line in TINY.read_text().splitlines()[:30]]
+    rows[4]["rejected"], rows[9]["chosen"] = "  ", rows[9]["rejected"]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ready = prepare_run(config(data=str(data), limit=None, filters="unusable", validation_size=4))
+    assert ready.left_out == {"data": {"ties": 0, "empty": 1, "equal": 1}}
+    assert len(ready.train.pairs) == 24
+    assert "data: filters=unusable left out empty 1, equal 1 of 30 records" in caplog.messages
+    scored = tmp_path / "scored.jsonl"
+    scores = ({"score_chosen": float(index % 2), "score_rejected": 0.0} for index in range(len(rows)))
+    scored.write_text("".join(json.dumps(row | score) + "\n" for row, score in zip(rows, scores, strict=True)))
+    ready = prepare_run(config(data=str(data), validation=str(scored), limit=None, filters="unusable"))
+    assert ready.left_out["validation"] == {"ties": 0, "empty": 1, "equal": 1}
+    long = tmp_path / "long.jsonl"
+    for row in rows:
+        row["chosen"] += " and so on" * 40
+    rows = [row | {"score_chosen": float(index % 2), "score_rejected": 0.0} for index, row in enumerate(rows)]
+    long.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ready = prepare_run(
+        config(data=str(long), limit=None, filters="paper", validation_size=4, max_length=None, draft_cap=None)
+    )
+    # Records 4 is empty; of the others, sigma(0) = .5 < .6 drops those with an even index.
+    assert ready.left_out["data"] == {"ties": 0, "empty": 1, "equal": 0, "duplicate": 0, "length": 0, "margin": 14}
