@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from dataclasses import fields, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from decimal import Decimal, getcontext
 from functools import partial
 
@@ -479,10 +479,19 @@ def test_summed_likelihood_needs_no_lengths(loss, pairs):
         loss(without, sft_weight=1.0)
 
 
+def test_nobody_can_change_what_a_name_means():
+    with pytest.raises(FrozenInstanceError):
+        METHODS["dpo"].loss = simpo
+
+
 def test_simpo_needs_exactly_one_form_of_gamma(pairs):
     for gammas in ({}, {"gamma": 1.0, "gamma_beta_ratio": 0.5}):
         with pytest.raises(ValueError, match="exactly one of gamma and gamma_beta_ratio"):
             simpo(pairs, beta=2.0, **gammas)
+
+
+def test_simpo_without_a_margin_in_either_form(pairs):
+    assert torch.equal(simpo(pairs, beta=2.0, gamma_beta_ratio=0.0), simpo(pairs, beta=2.0, gamma=0.0))
 
 
 def test_simpo_flips_the_labels_or_the_logit():

@@ -427,6 +427,12 @@ def test_gibbs_policy_between_its_limits():
     np.testing.assert_allclose(gibbs_policy(reward + 100, mu, 0.5), gibbs_policy(reward, mu, 0.5), rtol=1e-12)
 
 
+def test_gibbs_policy_of_a_hardly_possible_response():
+    """log 1e-200 + 2000 against 0: all on the first, though both weights underflow as they stand."""
+    policy = gibbs_policy([2000.0, 0.0], [1e-200, 1.0], beta=1.0)
+    assert policy.tolist() == [1.0, 0.0]
+
+
 def test_gibbs_policy_never_leaves_the_support_of_the_reference():
     np.testing.assert_allclose(gibbs_policy([100.0, 0, 0], [0, 0.25, 0.75], 0.1), [0, 0.25, 0.75], rtol=1e-14)
 
