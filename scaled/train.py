@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 # Run by path, Python puts this file's folder first on sys.path; the packages live one level up.
@@ -13,6 +14,8 @@ def main() -> int:
 
     Anything else is a mistake of the program's and keeps its traceback.
     """
+    # That functions are renamed is for the libraries that call each other, not for who trains.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|deepspeed)\.")
     from scaled.config import ConfigError, parse
     from scaled.lifecycle import NonFiniteError, SaveError, is_lost_rank, rank, tell
 

@@ -29,7 +29,7 @@ from theory.mutants import Mutant, mutants
 ROOT = Path(__file__).parents[1]
 FILES = ("inspo/objectives.py", "inspo/losses.py")
 REASONS = Path(__file__).with_name("survivors.json")
-REPORT = ROOT / "MUTATION.md"
+REPORT = Path(__file__).with_name("MUTATION.md")
 # One pytest run after the other. A file's own tests come first: most mutants end there within seconds.
 STAGES = (
     ("{own_tests}",),
@@ -165,7 +165,7 @@ def warm_up() -> None:
 
 
 def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
-    """MUTATION.md."""
+    """theory/MUTATION.md."""
     count = Counter(fate.status for fate in fates)
     caught = len(fates) - count["survived"]
     lines = [
@@ -193,7 +193,9 @@ def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if a survivor is unexplained or too few mutants were caught."""
     parser = argparse.ArgumentParser(prog="python -m theory.mutation", description="Mutation testing.")
-    parser.add_argument("--count", type=int, help="only so many mutants, drawn at random; MUTATION.md stays as it is")
+    parser.add_argument(
+        "--count", type=int, help="only so many mutants, drawn at random; theory/MUTATION.md stays as it is"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("--list", action="store_true", help="list the mutants and stop")

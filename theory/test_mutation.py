@@ -1,11 +1,12 @@
 """The mutants, and that a run tells a mutant that tests notice from one that they do not."""
 
 import ast
+import json
 
 import pytest
 
 from theory.mutants import mutants
-from theory.mutation import FILES, ROOT, Fate, all_mutants, report, run, unchanged
+from theory.mutation import FILES, REASONS, REPORT, ROOT, Fate, all_mutants, report, run, unchanged
 
 SOURCE = '''
 def gap(A, mu, scale=0.5):
@@ -35,6 +36,15 @@ def test_every_kind_of_mistake_is_made():
     assert any(before.startswith("-(best") and not after.startswith("-") for before, after in made), "a sign"
     assert not any("text" in before or "ValueError" in before for before, _ in made)
     assert len(made) == 13
+
+
+def test_the_report_is_about_the_mutants_of_now():
+    """A mutant that is no more needs no excuse; and the files change no faster than the report."""
+    queue, text = all_mutants(), REPORT.read_text(encoding="utf-8")
+    excused = json.loads(REASONS.read_text(encoding="utf-8"))
+    assert set(excused) <= {mutant.name for mutant in queue}
+    assert f"`make mutation`: {len(queue)} mutants, {len(queue) - len(excused)} caught" in text
+    assert all(name.replace("|", "\\|") in text for name in excused)
 
 
 def test_names_are_unique_and_sources_differ():
