@@ -193,9 +193,7 @@ def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if a survivor is unexplained or too few mutants were caught."""
     parser = argparse.ArgumentParser(prog="python -m theory.mutation", description="Mutation testing.")
-    parser.add_argument(
-        "--count", type=int, help="only so many mutants, drawn at random; theory/MUTATION.md stays as it is"
-    )
+    parser.add_argument("--count", type=int, help="only so many, drawn at random; theory/MUTATION.md stays as it is")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("--list", action="store_true", help="list the mutants and stop")
