@@ -1,10 +1,12 @@
-"""What one launch of tests runs on its one rank: trainings that are killed or disturbed, then started again.
+"""What one launch of tests runs on its ranks: trainings that are killed or disturbed, then started again.
 
     deepspeed tests/launched_kills.py CASES.json
 
-The imports are done once; each training is a fork. CASES.json is
-``{"config": {...}, "root": folder, "cases": [{"name", "at", "when"}]}``: in case `name` the first
-process is disturbed at the `when`-th call of the point `at`, and a second one goes on undisturbed.
+The imports are done once; each rank of each training is a fork. CASES.json is
+``{"config": {...}, "root": folder, "ports": [...], "cases": [{"name", "at", "when", "rank"}]}``: in case
+`name` the first process of rank `rank` (0 if left out) is disturbed at the `when`-th call of the point
+`at`, and a second one goes on undisturbed. Each training has a port of its own, two for each case, so that
+ranks that come early wait for the others instead of meeting what is left of the last training.
 """
 
 import contextlib
@@ -82,12 +84,13 @@ POINTS = {
 }
 
 
-def forked(values: dict, log: Path, at: str = "nothing", when: int = 0) -> int:
+def forked(values: dict, log: Path, port: int, at: str = "nothing", when: int = 0) -> int:
     """Train in a process of its own; its exit code, or minus the signal that ended it."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 1
+    os.environ["MASTER_PORT"] = str(port)
     with log.open("a") as file, contextlib.suppress(BaseException):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -111,16 +114,19 @@ def damage(out: Path, how: str) -> None:
 
 if __name__ == "__main__":
     plan = json.loads(Path(sys.argv[-1]).read_text())
-    root = Path(plan["root"])
+    root, rank = Path(plan["root"]), int(os.environ["RANK"])
+    ports = iter(plan["ports"])
     codes = {}
     for case in plan["cases"]:
         out = root / case["name"]
         values = plan["config"] | case.get("set", {}) | {"out": str(out)}
-        log = root / f"{case['name']}.log"
-        first = forked(values, log, case["at"], case["when"])
+        log = root / f"{case['name']}{f'-{rank}' if rank else ''}.log"
+        at = case["at"] if case.get("rank", 0) == rank else "nothing"
+        first = forked(values, log, next(ports), at, case["when"])
         left = [folder.name for folder in checkpoints.existing(out) if checkpoints.problem(folder) is None]
         if "damage" in case:
             damage(out, case["damage"])
-        second = forked(values, log) if case["at"] != "nothing" else None
+        port = next(ports)
+        second = forked(values, log, port) if case["at"] != "nothing" else None
         codes[case["name"]] = {"first": first, "second": second, "left": left}
-    (root / "codes.json").write_text(json.dumps(codes))
+    (root / f"codes-{rank}.json").write_text(json.dumps(codes))

@@ -1,6 +1,6 @@
 """Trainings under the real ``deepspeed`` launcher: exactness, and surviving what happens to processes.
 
-Six launches in all, each of many trainings where it can be.
+Eight launches in all, each of many trainings where it can be.
 """
 
 import json
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,18 @@ COMMON: dict[str, Any] = {
 }
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
 def launcher(ranks: int, *command: str) -> list[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     binary = Path(sys.executable).parent / "deepspeed"
-    return [str(binary), "--num_gpus", str(ranks), "--master_port", str(port), *command]
+    return [str(binary), "--num_gpus", str(ranks), "--master_port", str(free_ports(1)[0]), *command]
 
 
 def environment() -> dict[str, str]:
@@ -178,6 +184,16 @@ def test_a_lora_adapter_merges(trajectories):
     assert (merged - plain).abs().max() > 0.01
 
 
+def assert_same_to_1e_6(run: Path, unbroken: Path) -> None:
+    """The same updates and validations, and metrics and weights within 1e-6."""
+    ours, theirs = numbers(run), numbers(unbroken)
+    assert [(line["update"], line["kind"]) for line in ours] == [(line["update"], line["kind"]) for line in theirs]
+    for name in ("loss", "margin", "chosen_logps", "grad_norm"):
+        expected = [line[name] for line in theirs if name in line]
+        assert [line[name] for line in ours if name in line] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert (weights(run) - weights(unbroken)).abs().max() <= 1e-6
+
+
 # --- one rank, disturbed at every kind of moment
 
 
@@ -198,6 +214,16 @@ CASES: list[dict[str, Any]] = [
 SURVIVED = [case["name"] for case in CASES if case["name"] != "whole"]
 
 
+def survive(ranks: int, root: Path, config: dict[str, Any], cases: list[dict[str, Any]]) -> list[dict[str, dict]]:
+    """Launch the cases; by rank and case, how its two processes ended."""
+    file = root / "cases.json"
+    plan = {"config": config, "root": str(root), "ports": free_ports(2 * len(cases)), "cases": cases}
+    file.write_text(json.dumps(plan))
+    done = launch(ranks, "tests/launched_kills.py", str(file))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return [json.loads((root / f"codes-{rank}.json").read_text()) for rank in range(ranks)]
+
+
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory) -> tuple[Path, dict[str, dict]]:
     """One launch: every case, each disturbed and then started again. 6 updates of 3 micro-steps."""
@@ -210,11 +236,7 @@ def disturbed(tmp_path_factory) -> tuple[Path, dict[str, dict]]:
         "save_every": 1,
         "evaluate_every": 2,
     }
-    file = root / "cases.json"
-    file.write_text(json.dumps({"config": config, "root": str(root), "cases": CASES}))
-    done = launch(1, "tests/launched_kills.py", str(file))
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return root, json.loads((root / "codes.json").read_text())
+    return root, survive(1, root, config, CASES)[0]
 
 
 @pytest.mark.parametrize("name", SURVIVED)
@@ -268,6 +290,37 @@ def test_a_damaged_checkpoint_is_named_and_the_previous_one_used(disturbed, name
     assert f"{latest} {'has ' if name == 'cut' else ''}" in log
     assert wrong in log
     assert f"going on from {previous}" in log
+
+
+# --- two ranks, one of them killed at every kind of moment
+
+
+PAIR_CASES: list[dict[str, Any]] = [
+    {"name": "whole", "at": "nothing", "when": 0},
+    {"name": "micro-step", "at": "micro-step", "when": MOMENTS.randint(4, 9), "rank": 1},
+    {"name": "weights-saved", "at": "weights saved", "when": MOMENTS.randint(1, 3), "rank": 1},
+    {"name": "optimizer-saved", "at": "optimizer saved", "when": MOMENTS.randint(2, 4), "rank": 0},
+    {"name": "manifest", "at": "manifest", "when": MOMENTS.randint(1, 3), "rank": 0},
+]
+
+
+@pytest.fixture(scope="module")
+def killed_pairs(tmp_path_factory) -> tuple[Path, list[dict[str, dict]]]:
+    """One launch of two ranks: in every case one is killed, the other notices, and both start again."""
+    root = tmp_path_factory.mktemp("pairs")
+    config = COMMON | {"zero_stage": 2, "row_tokens": 300, "max_updates": 6, "epochs": 2, "save_every": 1}
+    return root, survive(2, root, config | {"evaluate_every": 2}, PAIR_CASES)
+
+
+@pytest.mark.parametrize("case", PAIR_CASES[1:], ids=lambda case: case["name"])
+def test_two_ranks_survive_the_death_of_one(killed_pairs, case):
+    root, ranks = killed_pairs
+    name, killed = case["name"], case["rank"]
+    log = (root / f"{name}.log").read_text()
+    assert ranks[killed][name]["first"] == -signal.SIGKILL
+    assert ranks[1 - killed][name]["first"] == 1
+    assert [codes[name]["second"] for codes in ranks] == [0, 0], log[-3000:]
+    assert_same_to_1e_6(root / name, root / "whole")
 
 
 # --- two ranks and the launcher's processes
@@ -373,9 +426,4 @@ def test_a_terminated_launcher_ends_its_ranks_cleanly(story):
 
 def test_two_ranks_go_on_to_the_same_numbers(story):
     assert story["last code"] == 0, story["log"][-3000:]
-    ours, theirs = numbers(story["out"]), numbers(story["whole"])
-    assert [(line["update"], line["kind"]) for line in ours] == [(line["update"], line["kind"]) for line in theirs]
-    for name in ("loss", "margin", "chosen_logps", "grad_norm"):
-        expected = [line[name] for line in theirs if name in line]
-        assert [line[name] for line in ours if name in line] == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    assert (weights(story["out"]) - weights(story["whole"])).abs().max() <= 1e-6
+    assert_same_to_1e_6(story["out"], story["whole"])
