@@ -29,12 +29,15 @@ import torch
 from one_pass_measure import Bench, Setting, let_go, machine, peak_memory
 from tqdm import tqdm
 
+from paper_figures.overhead import quotient
 from scaled.checkpoints import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
 RUNS = {"dpo": "dpo", "ins-dpo": "ins"}
 """Name of the result file -> kind of the step."""
+PROMPTS = 4
+"""How many prompts are answered in a turn."""
 
 
 @dataclass
@@ -104,26 +107,24 @@ def update(bench: Bench, step: Any, optimizer: torch.optim.Optimizer) -> tuple[f
 
 
 @torch.no_grad()
-def generate(bench: Bench, new_tokens: int, prompts: int = 4) -> float:
+def generate(bench: Bench, new_tokens: int) -> float:
     """Seconds per token of greedy generation from the first prompts, one at a time, as one user is served."""
     model: Any = bench.model
     capped = getattr(model.config, "attn_logit_softcapping", None) is not None
     model.set_attn_implementation("eager" if capped else "sdpa")  # sdpa has no soft caps
-    model.eval()
-    model.gradient_checkpointing_disable()
+    model.eval()  # switches checkpointing off too
     model.generation_config.pad_token_id = 0
     lengths = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False}
+    prompts = [pair.prompt for pair in bench.pairs[:PROMPTS]]
     bench.synchronize()
     start = time.perf_counter()
-    for pair in bench.pairs[:prompts]:
-        tokens = torch.tensor([pair.prompt], device=model.device)
+    for prompt in prompts:
+        tokens = torch.tensor([prompt], device=model.device)
         model.generate(tokens, attention_mask=torch.ones_like(tokens), **lengths)
     bench.synchronize()
     seconds = time.perf_counter() - start
     model.train()
-    if bench.setting.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    return seconds / (new_tokens * len(bench.pairs[:prompts]))
+    return seconds / (new_tokens * len(prompts))
 
 
 def as_result(model: str, run: str, cost: Cost, setting: Setting, new_tokens: int) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def as_result(model: str, run: str, cost: Cost, setting: Setting, new_tokens: in
         "metrics": [
             entry("training_time", cost.training, setting.pairs * len(cost.training)),
             entry("memory", [cost.memory / 2**30], setting.pairs),
-            entry("inference_time", cost.inference, new_tokens * min(4, setting.pairs) * len(cost.inference)),
+            entry("inference_time", cost.inference, new_tokens * min(PROMPTS, setting.pairs) * len(cost.inference)),
         ],
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": machine(setting.device, setting.threads),
@@ -158,9 +159,8 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
         cells = []
         for metric in ("training_time", "memory", "inference_time"):
             plain, ins = (number[metric] for number in numbers)
-            quotient = ins["value"] / plain["value"]
-            errors = [part["se"] / part["value"] for part in (plain, ins) if part["se"] is not None]
-            cells.append(f"{quotient:.2f}" + (f" ± {quotient * math.hypot(*errors):.2f}" if errors else ""))
+            value, error = quotient(ins["value"], ins["se"], plain["value"], plain["se"])
+            cells.append(f"{value:.2f}" + ("" if error is None else f" ± {error:.2f}"))
         plain = {metric: number["value"] for metric, number in numbers[0].items()}
         cells += [f"{plain['training_time']:.3f}", f"{plain['memory']:.2f}", f"{1000 * plain['inference_time']:.1f}"]
         lines.append(f"| {model} | {' | '.join(cells)} |")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
 from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.sequences import FittedPairs, Limits, fit
+from scaled.base import train_bpe
 
 ROOT = Path(__file__).resolve().parent.parent
 JUDGED_PAIRS = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"
@@ -137,17 +138,8 @@ def _trained_tokenizer(vocabulary: int) -> Tokenizer:
     kept = RESULTS / f"tokenizer-{vocabulary}-{digest}.json"
     if kept.is_file():
         return Tokenizer.from_file(str(kept))
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     text = (record[key] for record in _records() for key in ("prompt", "response_a", "response_b"))
-    tokenizer.train_from_iterator(text, trainer)
+    tokenizer = train_bpe(text, vocabulary, SPECIAL_TOKENS)
     kept.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(kept))
     return tokenizer

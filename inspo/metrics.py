@@ -34,6 +34,27 @@ def weighted_mean(values: Tensor, weights: Tensor | None = None, dims: int = 1) 
     return weighted.sum(dim=reduced) / weights.sum(dim=reduced)
 
 
+def weighted_scores(weighted_pairs: Sequence[tuple[float, PairLogps]], score: Score) -> tuple[Tensor, Tensor]:
+    """Scores of chosen and of rejected, averaged over an objective's terms with the terms' weights.
+
+    Args:
+        weighted_pairs: the objective's terms, as ``Conditioning.weighted_pairs`` returns them.
+        score: what is averaged, such as ``METHODS[name].score`` or ``PairLogps.logratios``.
+
+    Returns:
+        Two of (B,), in the unit of the score; their difference is the margin.
+
+    Raises:
+        ValueError: no terms.
+    """
+    if not weighted_pairs:
+        raise ValueError("an objective needs at least one term")
+    scores = [(weight, *score(pairs)) for weight, pairs in weighted_pairs]
+    chosen = torch.stack([weight * of_chosen for weight, of_chosen, _ in scores])
+    rejected = torch.stack([weight * of_rejected for weight, _, of_rejected in scores])
+    return chosen.sum(0), rejected.sum(0)
+
+
 def pair_metrics(
     weighted_pairs: Sequence[tuple[float, PairLogps]],
     score: Score,
@@ -62,9 +83,7 @@ def pair_metrics(
         - ``chosen_score``, ``rejected_score``: mean scores, nats;
         - ``chosen_logps``, ``rejected_logps``: mean log-probs, nats, summed over tokens.
     """
-    scores = [(weight, *score(pairs)) for weight, pairs in weighted_pairs]
-    chosen_score = torch.stack([weight * chosen for weight, chosen, _ in scores]).sum(0)
-    rejected_score = torch.stack([weight * rejected for weight, _, rejected in scores]).sum(0)
+    chosen_score, rejected_score = weighted_scores(weighted_pairs, score)
     margin = chosen_score - rejected_score
     per_pair = {
         "loss": losses,

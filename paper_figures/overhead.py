@@ -16,17 +16,23 @@ HOW = (
 
 
 def ratio(results: Results, model: str, metric: str) -> tuple[float, float | None] | None:
-    """INS-DPO's cost over DPO's, and its standard error where both have one; None where either is missing.
-
-    The error is the first-order one of a quotient of independent numbers.
-    """
+    """INS-DPO's cost over DPO's, and its standard error where both have one; None where either is missing."""
     ins, dpo = results.get((model, "ins-dpo", metric)), results.get((model, "dpo", metric))
     if ins is None or dpo is None or dpo.value <= 0:
         return None
-    quotient = ins.value / dpo.value
-    if ins.se is None or dpo.se is None:
-        return quotient, None
-    return quotient, hypot(ins.se / dpo.value, quotient * dpo.se / dpo.value)
+    return quotient(ins.value, ins.se, dpo.value, dpo.se)
+
+
+def quotient(above: float, above_se: float | None, below: float, below_se: float | None) -> tuple[float, float | None]:
+    """``above / below``, and its first-order standard error where both have one; the two are independent.
+
+    >>> quotient(2.4, 0.0, 2.0, 0.0)
+    (1.2, 0.0)
+    """
+    value = above / below
+    if above_se is None or below_se is None:
+        return value, None
+    return value, hypot(above_se / below, value * below_se / below)
 
 
 def ratio_cell(results: Results, model: str, metric: str) -> Cell:

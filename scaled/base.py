@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -41,22 +42,25 @@ def architecture(name: str, **changes: Any) -> PreTrainedConfig:
     return AutoConfig.for_model(numbers.pop("model_type"), **numbers)
 
 
-def train_tokenizer(texts: Iterable[str], size: int = _VOCABULARY) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with ChatML turns; the same for the same texts in the same order."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
+def train_bpe(texts: Iterable[str], size: int, special_tokens: Sequence[str]) -> Tokenizer:
+    """A byte-level BPE tokenizer, special tokens numbered first; the same for the same texts in the same order."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=list(_SPECIAL),
+        special_tokens=list(special_tokens),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], size: int = _VOCABULARY) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with ChatML turns; the same for the same texts in the same order."""
     made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        tokenizer_object=tokenizer,
+        tokenizer_object=train_bpe(texts, size, _SPECIAL),
         eos_token=_SPECIAL[2],
         pad_token=_SPECIAL[0],
     )

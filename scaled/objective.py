@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext, Role, conditioned_loss
 from inspo.logprobs import by_request, sequence_logps
 from inspo.losses import METHODS
-from inspo.metrics import pair_metrics, weighted_mean
+from inspo.metrics import pair_metrics, weighted_mean, weighted_scores
 from inspo.pairs import PairLogps, PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate
 from inspo.sequences import NO_SEPARATOR, Separator
@@ -292,10 +292,9 @@ def describe(objective: Objective, outcome: Outcome) -> dict[str, float]:
 
 def margins(objective: Objective, outcome: Outcome) -> Tensor:
     """(B,) score(chosen) - score(rejected) of what the loss compares, in nats; several terms weighted."""
-    score_of = METHODS[objective.method].score
     weighted = objective.weighted_pairs(outcome.policy, outcome.reference, outcome.lengths)
-    parts = [weight * (chosen - rejected) for weight, (chosen, rejected) in ((w, score_of(p)) for w, p in weighted)]
-    return torch.stack(parts).sum(0)
+    chosen, rejected = weighted_scores(weighted, METHODS[objective.method].score)
+    return chosen - rejected
 
 
 def join(outcomes: Sequence[tuple[Sequence[int], Outcome]], order: Sequence[int] | None = None) -> Outcome:

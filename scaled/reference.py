@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext
 from inspo.logprobs import SequenceLogps, sequence_logps, without_final_eos
-from inspo.pairs import PreferencePair
+from inspo.metrics import weighted_scores
+from inspo.pairs import PairLogps, PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate, plan_packs
 from inspo.sequences import NO_SEPARATOR, Separator
 from scaled.models import causal_lm, row_logps
@@ -336,11 +337,6 @@ def initial_margins(
     Returns:
         (B,) nats, weighted over the objective's terms.
     """
-    total: Tensor | None = None
-    for weight, pairs in conditioning.weighted_pairs(policy_logps, reference, reference=context):
-        chosen, rejected = pairs.logratios()
-        part = weight * (chosen - rejected)
-        total = part if total is None else total + part
-    if total is None:
-        raise ValueError("an objective needs at least one term")
-    return total
+    weighted = conditioning.weighted_pairs(policy_logps, reference, reference=context)
+    chosen, rejected = weighted_scores(weighted, PairLogps.logratios)
+    return chosen - rejected
