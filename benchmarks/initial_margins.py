@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from inspo.conditioning import Conditioning, ReferenceContext
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row, pack
-from scaled.models import row_logps, use_tree_attention
+from inspo.hf.rows import row_logps, enable_tree_rows
 from scaled.reference import initial_margins, reference_logps
 
 EOS, TOPICS, WORDS = 1, 6, 24
@@ -56,7 +56,7 @@ def pretrained(seen: Conditioning, steps: int, seed: int = 0) -> PreTrainedModel
         max_position_embeddings=128,
     )
     model: PreTrainedModel = LlamaForCausalLM(config)
-    use_tree_attention(model)
+    enable_tree_rows(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
     rng = np.random.default_rng(seed)
     for _ in range(steps):
@@ -85,7 +85,7 @@ def main() -> None:
         for context in ReferenceContext:
             reference = reference_logps(model, data, conditioning, context).sums
             margins = initial_margins(policy, reference, conditioning, context)
-            ((_, pairs),) = conditioning.weighted_pairs(policy, reference, reference=context)
+            ((_, pairs),) = conditioning.terms(policy, reference, reference=context)
             shift = float(pairs.logratios()[0].mean())
             numbers = (float(margins.mean()), float(margins.std()), float(margins.abs().max()), shift)
             print(f"| {name} | {context.value} | {' | '.join(f'{number:.2f}' for number in numbers)} |")

@@ -36,7 +36,7 @@ from one_pass_trl import make_trainer
 
 from inspo.conditioning import Conditioning
 from inspo.prefix_tree import PackedRow
-from scaled.trees import TreeAttention
+from inspo.hf.trees import TreeAttention
 
 CONDITIONINGS = {"ins": Conditioning.SYMMETRIC, "dpo": Conditioning.NONE, "averaged": Conditioning.AVERAGED}
 
@@ -53,7 +53,7 @@ class Setting:
         models: whose answers stand against the baseline's; empty for all of the file's.
         pairs: how many.
         threads: of torch, on CPU.
-        attention: how trees are attended over, see :mod:`scaled.attention`.
+        attention: how trees are attended over, see :mod:`inspo.hf.tree_attention`.
         seed: of pairs and weights.
         checkpointing: recompute activations in every step but TRL's, which decide for themselves.
     """

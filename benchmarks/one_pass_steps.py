@@ -24,7 +24,7 @@ from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, pack
 from inspo.sequences import response, scored_sequence
 from scaled.base import architecture
-from scaled.models import row_logps, use_tree_attention
+from inspo.hf.rows import row_logps, enable_tree_rows
 
 BETA = 0.1
 Reference = dict[LogpRequest, Tensor]
@@ -113,7 +113,7 @@ class Step:
 @torch.no_grad()
 def reference_logps(model: PreTrainedModel, pairs: Sequence[PreferencePair]) -> Reference:
     """Plain log-probs of all pairs under the model as it is."""
-    use_tree_attention(model)
+    enable_tree_rows(model)
     rows = [build_row([pair], Conditioning.NONE) for pair in pairs]
     parts = [_logps_by_request(model, row) for row in rows]
     return {request: torch.cat([part[request] for part in parts]) for request in parts[0]}
@@ -140,14 +140,14 @@ def one_pass(
     cached = [_of_row(reference, [index_of[record] for record in row.records]) for row in rows]
 
     def run() -> float:
-        use_tree_attention(model)
+        enable_tree_rows(model)
         total = torch.zeros((), device=model.device)
         for row, row_reference in zip(rows, cached, strict=True):
-            weighted_pairs = conditioning.weighted_pairs(_logps_by_request(model, row, attention), row_reference)
-            losses = conditioned_loss(partial(dpo, beta=BETA), weighted_pairs)
+            terms = conditioning.terms(_logps_by_request(model, row, attention), row_reference)
+            losses = conditioned_loss(partial(dpo, beta=BETA), terms)
             (losses.sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += losses.detach().sum()
-            pair_metrics(weighted_pairs, METHODS["dpo"].score, losses)
+            pair_metrics(terms, METHODS["dpo"].score, losses)
         return float(total / len(pairs))
 
     return Step(run, sum(map(len, rows)), sum(len(target.labels) for row in rows for target in row.targets))
@@ -191,9 +191,7 @@ def two_padded_rows(
             logps = torch.log_softmax(logits.float(), -1).gather(-1, tokens[:, 1:, None])[..., 0]
             sums = (logps * scored[:, 1:]).sum(-1)
             by_role = dict(zip(requests, sums.chunk(2), strict=True))
-            losses = conditioned_loss(
-                partial(dpo, beta=BETA), Conditioning.SYMMETRIC.weighted_pairs(by_role, batch_reference)
-            )
+            losses = conditioned_loss(partial(dpo, beta=BETA), Conditioning.SYMMETRIC.terms(by_role, batch_reference))
             (losses.sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += losses.detach().sum()
         return float(total / len(pairs))

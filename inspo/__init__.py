@@ -7,6 +7,7 @@ arXiv:2512.23126. Equation, table and section numbers in this package refer to i
 from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext, Role, conditioned_loss
 from inspo.losses import METHODS, Method
 from inspo.pairs import PairLogps, PreferencePair
+from inspo.preference_loss import PreferenceLoss
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,7 @@ __all__ = [
     "LogpRequest",
     "Method",
     "PairLogps",
+    "PreferenceLoss",
     "PreferencePair",
     "ReferenceContext",
     "Role",

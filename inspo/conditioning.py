@@ -38,7 +38,7 @@ class LogpRequest(NamedTuple):
     context: Role | None = None
 
 
-class Term(NamedTuple):
+class Contrast(NamedTuple):
     """One weighted part of an objective: the loss of this chosen against this rejected log-prob."""
 
     weight: float
@@ -57,9 +57,9 @@ class ReferenceContext(Enum):
     CONDITIONED = "conditioned"
 
 
-_PLAIN = Term(1.0, LogpRequest(Role.CHOSEN), LogpRequest(Role.REJECTED))
-_CROSS = Term(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.CHOSEN))
-_ONE_SIDED = Term(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.REJECTED))
+_PLAIN = Contrast(1.0, LogpRequest(Role.CHOSEN), LogpRequest(Role.REJECTED))
+_CROSS = Contrast(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.CHOSEN))
+_ONE_SIDED = Contrast(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.REJECTED))
 
 
 class Conditioning(Enum):
@@ -71,19 +71,21 @@ class Conditioning(Enum):
     AVERAGED = "averaged"
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def contrasts(self) -> tuple[Contrast, ...]:
         """The weighted parts of the objective; the weights sum to one."""
-        return _TERMS[self]
+        return _CONTRASTS[self]
 
     def requests(self) -> tuple[LogpRequest, ...]:
         """Every policy log-prob that the objective needs, each once."""
-        return tuple(dict.fromkeys(request for term in self.terms for request in (term.chosen, term.rejected)))
+        return tuple(
+            dict.fromkeys(request for contrast in self.contrasts for request in (contrast.chosen, contrast.rejected))
+        )
 
     def reference_requests(self, reference: ReferenceContext = ReferenceContext.PLAIN) -> tuple[LogpRequest, ...]:
         """Every reference log-prob that the objective needs, each once."""
         return tuple(dict.fromkeys(_reference_request(request, reference) for request in self.requests()))
 
-    def weighted_pairs(
+    def terms(
         self,
         policy_logps: Mapping[LogpRequest, Tensor],
         reference_logps: Mapping[LogpRequest, Tensor] | None = None,
@@ -103,28 +105,32 @@ class Conditioning(Enum):
             rejected_length: (B,) tokens, or None.
 
         Returns:
-            (weight, pairs) for each term; the objective is the weighted sum of their losses.
+            (weight, pairs) for each contrast; the objective is the weighted sum of their losses.
 
         Raises:
             KeyError: a log-prob that the objective needs is missing.
         """
         return [
             (
-                term.weight,
+                contrast.weight,
                 PairLogps(
-                    policy_logps[term.chosen],
-                    policy_logps[term.rejected],
-                    None if reference_logps is None else reference_logps[_reference_request(term.chosen, reference)],
-                    None if reference_logps is None else reference_logps[_reference_request(term.rejected, reference)],
+                    policy_logps[contrast.chosen],
+                    policy_logps[contrast.rejected],
+                    None
+                    if reference_logps is None
+                    else reference_logps[_reference_request(contrast.chosen, reference)],
+                    None
+                    if reference_logps is None
+                    else reference_logps[_reference_request(contrast.rejected, reference)],
                     chosen_length,
                     rejected_length,
                 ),
             )
-            for term in self.terms
+            for contrast in self.contrasts
         ]
 
 
-_TERMS: dict[Conditioning, tuple[Term, ...]] = {
+_CONTRASTS: dict[Conditioning, tuple[Contrast, ...]] = {
     Conditioning.NONE: (_PLAIN,),
     Conditioning.ONE_SIDED: (_ONE_SIDED,),
     Conditioning.SYMMETRIC: (_CROSS,),
@@ -136,12 +142,12 @@ def _reference_request(request: LogpRequest, reference: ReferenceContext) -> Log
     return request if reference is ReferenceContext.CONDITIONED else LogpRequest(request.target)
 
 
-def conditioned_loss(loss: Callable[[PairLogps], Tensor], weighted_pairs: Iterable[tuple[float, PairLogps]]) -> Tensor:
+def conditioned_loss(loss: Callable[[PairLogps], Tensor], terms: Iterable[tuple[float, PairLogps]]) -> Tensor:
     """The weighted sum of a loss over an objective's terms.
 
     Args:
         loss: a loss of :mod:`inspo.losses` with its hyperparameters bound, PairLogps -> (B,).
-        weighted_pairs: what :meth:`Conditioning.weighted_pairs` returns.
+        terms: what :meth:`Conditioning.terms` returns.
 
     Returns:
         (B,), unreduced.
@@ -149,7 +155,7 @@ def conditioned_loss(loss: Callable[[PairLogps], Tensor], weighted_pairs: Iterab
     Raises:
         ValueError: no terms.
     """
-    losses = [weight * loss(pairs) for weight, pairs in weighted_pairs]
+    losses = [weight * loss(pairs) for weight, pairs in terms]
     if not losses:
         raise ValueError("an objective needs at least one term")
     total = losses[0]

@@ -27,8 +27,9 @@ in each docstring for the rest, in the form of Table 3 of the SimPO paper (arXiv
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -479,6 +480,8 @@ class Method:
             difference is the margin, its sign the accuracy.
         needs_reference: whether reference log-probs are read.
         needs_length: whether lengths are read, at default options.
+        defaults: the hyperparameters that the loss must have, where none are given: a value of D.1's or
+            D.3's grids, and for RRHF and KTO of the grids of SimPO's paper.
         needs_kl: whether the loss takes an estimate of KL(pi || pi_ref) as its `kl`.
     """
 
@@ -486,20 +489,37 @@ class Method:
     score: Callable[[PairLogps], tuple[Tensor, Tensor]]
     needs_reference: bool
     needs_length: bool
+    defaults: Mapping[str, float]
     needs_kl: bool = False
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Every keyword of the loss but what a batch brings: the KL estimate, soft labels, another likelihood."""
+        names = inspect.signature(self.loss).parameters
+        return tuple(name for name in names if name not in ("pairs", "kl", "preference", "likelihood"))
+
+
+def _method(
+    loss: Callable[..., Tensor],
+    score: Callable[[PairLogps], tuple[Tensor, Tensor]],
+    *reads: Literal["reference", "length", "kl"],
+    **defaults: float,
+) -> Method:
+    return Method(loss, score, "reference" in reads, "length" in reads, defaults, "kl" in reads)
 
 
 METHODS: dict[str, Method] = {
-    "dpo": Method(dpo, PairLogps.logratios, needs_reference=True, needs_length=False),
-    "ipo": Method(ipo, PairLogps.logratios, needs_reference=True, needs_length=False),
-    "r-dpo": Method(length_regularized_dpo, PairLogps.logratios, needs_reference=True, needs_length=True),
-    "orpo": Method(orpo, PairLogps.length_means, needs_reference=False, needs_length=True),
-    "simpo": Method(simpo, PairLogps.length_means, needs_reference=False, needs_length=True),
-    "rrhf": Method(rrhf, PairLogps.length_means, needs_reference=False, needs_length=True),
-    "slic": Method(slic, PairLogps.logps, needs_reference=False, needs_length=False),
-    "cpo": Method(cpo, PairLogps.logps, needs_reference=False, needs_length=False),
-    "kto": Method(kto, PairLogps.logratios, needs_reference=True, needs_length=False, needs_kl=True),
+    "dpo": _method(dpo, PairLogps.logratios, "reference", beta=0.1),
+    "ipo": _method(ipo, PairLogps.logratios, "reference", tau=0.1),
+    "r-dpo": _method(length_regularized_dpo, PairLogps.logratios, "reference", "length", beta=0.1, alpha=0.1),
+    "orpo": _method(orpo, PairLogps.length_means, "length", lam=0.5),
+    "simpo": _method(simpo, PairLogps.length_means, "length", beta=2.0, gamma=1.0),
+    "rrhf": _method(rrhf, PairLogps.length_means, "length", lam=1.0),
+    "slic": _method(slic, PairLogps.logps, delta=1.0, lam=0.1),
+    "cpo": _method(cpo, PairLogps.logps, beta=0.1, lam=1.0),
+    "kto": _method(kto, PairLogps.logratios, "reference", "kl", beta=0.1),
 }
+"""Every method by the name that configurations use."""
 
 
 def _expected_over_labels(

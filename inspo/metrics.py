@@ -34,11 +34,11 @@ def weighted_mean(values: Tensor, weights: Tensor | None = None, dims: int = 1) 
     return weighted.sum(dim=reduced) / weights.sum(dim=reduced)
 
 
-def weighted_scores(weighted_pairs: Sequence[tuple[float, PairLogps]], score: Score) -> tuple[Tensor, Tensor]:
+def weighted_scores(terms: Sequence[tuple[float, PairLogps]], score: Score) -> tuple[Tensor, Tensor]:
     """Scores of chosen and of rejected, averaged over an objective's terms with the terms' weights.
 
     Args:
-        weighted_pairs: the objective's terms, as ``Conditioning.weighted_pairs`` returns them.
+        terms: the objective's terms, as ``Conditioning.terms`` returns them.
         score: what is averaged, such as ``METHODS[name].score`` or ``PairLogps.logratios``.
 
     Returns:
@@ -47,16 +47,16 @@ def weighted_scores(weighted_pairs: Sequence[tuple[float, PairLogps]], score: Sc
     Raises:
         ValueError: no terms.
     """
-    if not weighted_pairs:
+    if not terms:
         raise ValueError("an objective needs at least one term")
-    scores = [(weight, *score(pairs)) for weight, pairs in weighted_pairs]
+    scores = [(weight, *score(pairs)) for weight, pairs in terms]
     chosen = torch.stack([weight * of_chosen for weight, of_chosen, _ in scores])
     rejected = torch.stack([weight * of_rejected for weight, _, of_rejected in scores])
     return chosen.sum(0), rejected.sum(0)
 
 
 def pair_metrics(
-    weighted_pairs: Sequence[tuple[float, PairLogps]],
+    terms: Sequence[tuple[float, PairLogps]],
     score: Score,
     losses: Tensor,
     *,
@@ -66,7 +66,7 @@ def pair_metrics(
     """The numbers that describe a batch of pairs under one objective.
 
     Args:
-        weighted_pairs: the objective's terms, as ``Conditioning.weighted_pairs`` returns them; the
+        terms: the objective's terms, as ``Conditioning.terms`` returns them; the
             scores of several terms are averaged with the terms' weights.
         score: what the loss compares, ``METHODS[name].score``.
         losses: (B,) unreduced losses in nats.
@@ -83,7 +83,8 @@ def pair_metrics(
         - ``chosen_score``, ``rejected_score``: mean scores, nats;
         - ``chosen_logps``, ``rejected_logps``: mean log-probs, nats, summed over tokens.
     """
-    chosen_score, rejected_score = weighted_scores(weighted_pairs, score)
+    chosen_score, rejected_score = weighted_scores(terms, score)
+    chosen_logps, rejected_logps = weighted_scores(terms, PairLogps.logps)
     margin = chosen_score - rejected_score
     per_pair = {
         "loss": losses,
@@ -91,7 +92,7 @@ def pair_metrics(
         "accuracy": (torch.sign(margin) + 1) / 2,
         "chosen_score": chosen_score,
         "rejected_score": rejected_score,
-        "chosen_logps": torch.stack([weight * pairs.chosen_logps for weight, pairs in weighted_pairs]).sum(0),
-        "rejected_logps": torch.stack([weight * pairs.rejected_logps for weight, pairs in weighted_pairs]).sum(0),
+        "chosen_logps": chosen_logps,
+        "rejected_logps": rejected_logps,
     }
     return {name: weighted_mean(values.detach(), weights, dims) for name, values in per_pair.items()}

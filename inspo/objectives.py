@@ -27,7 +27,7 @@ import torch
 from inspo.conditioning import Conditioning, ReferenceContext, conditioned_loss
 from inspo.pairs import PairLogps
 from inspo.preferences import Array, as_numeric, entry_name, first_offender, not_finite, validate
-from inspo.tabular import population_weights, tabular_pairs
+from inspo.tabular import population_weights, tabular_terms
 
 Psi = str | Callable[[Any], Any]
 
@@ -263,7 +263,7 @@ def population_loss(
         key: None if table is None else _logps(_sized(_conditioned_policy(as_numeric(table, name)), P, name))
         for key, (name, table) in tables.items()
     }
-    pairs = tabular_pairs(
+    pairs = tabular_terms(
         conditioning,
         prompt_logps=None if prompt is None else _logps(_sized(prompt, P, "prompt_policy")),
         ref_logps=_logps(mu),

@@ -20,7 +20,8 @@ Shapes: T packed tokens (rows), n tokens of one target.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +140,7 @@ class _Tree:
         self._size = 0
         self._grow(list(range(len(sequences))), 0, ())
         self.tokens, self.positions, self.subtree_ends = (
-            array[: self._size] for array in (self.tokens, self.positions, self.subtree_ends)
+            array[: self._size].copy() for array in (self.tokens, self.positions, self.subtree_ends)
         )
 
     def _grow(self, members: list[int], depth: int, above: tuple[Span, ...]) -> None:
@@ -214,6 +215,51 @@ def concatenate(rows: Sequence[PackedRow]) -> PackedRow:
         tuple(targets),
         tuple(records),
     )
+
+
+def restrict(row: PackedRow, requests: Conditioning | Iterable[LogpRequest]) -> PackedRow:
+    """The part of a row that scores some of its requests: as many rows as :func:`build_row` takes for these alone.
+
+    Args:
+        row: any row.
+        requests: at least one of those it was built for; targets keep their order.
+
+    Raises:
+        ValueError: a request that the row does not score.
+    """
+    wanted = requests_of(requests)
+    targets = [target for target in row.targets if target.request in wanted]
+    if not wanted or set(wanted) - {target.request for target in targets}:
+        raise ValueError(f"the row scores other requests than {', '.join(map(str, wanted)) or 'none'}")
+    index = np.arange(len(row))
+    keep = np.zeros(len(row), dtype=bool)
+    for last in {int(target.rows[-1]) for target in targets}:
+        keep |= (index <= last) & (last < row.subtree_ends)
+    count = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
+    positions, subtree_ends = row.positions[keep], count[row.subtree_ends[keep]]
+    return PackedRow(
+        row.tokens[keep],
+        positions,
+        subtree_ends,
+        _paths(positions, subtree_ends),
+        tuple(replace(target, rows=count[target.rows]) for target in targets),
+        row.records,
+    )
+
+
+def _paths(positions: Integers, subtree_ends: Integers) -> tuple[tuple[Span, ...], ...]:
+    """The root-to-leaf paths of the trees that depths and subtree ends describe."""
+    goes_on = (np.diff(positions) == 1) & (np.diff(subtree_ends) == 0)  # the next row is this one's only child
+    edges = [0, *(np.flatnonzero(~goes_on) + 1).tolist(), len(positions)]
+    paths: list[tuple[Span, ...]] = []
+    above: list[Span] = []
+    for start, end in pairwise(edges):
+        while above and subtree_ends[above[-1][0]] <= start:
+            above.pop()
+        above.append((start, end))
+        if subtree_ends[end - 1] == end:
+            paths.append(tuple(above))
+    return tuple(paths)
 
 
 def pack(trees: Sequence[PackedRow], token_budget: int, *, in_order: bool = False) -> list[PackedRow]:

@@ -41,7 +41,7 @@ def lookup(request: LogpRequest, prompt_logps: Tensor | None, comparator_logps: 
     return comparator_logps if request.target is Role.CHOSEN else comparator_logps.mT
 
 
-def tabular_pairs(
+def tabular_terms(
     conditioning: Conditioning,
     *,
     prompt_logps: Tensor | None = None,
@@ -75,9 +75,7 @@ def tabular_pairs(
             for request in conditioning.reference_requests(reference)
         }
     length = torch.ones((), device=next(iter(policy.values())).device).expand(shape)
-    return conditioning.weighted_pairs(
-        policy, frozen, reference=reference, chosen_length=length, rejected_length=length
-    )
+    return conditioning.terms(policy, frozen, reference=reference, chosen_length=length, rejected_length=length)
 
 
 def population_weights(P: Tensor, pair_distribution: Tensor) -> Tensor:

@@ -68,10 +68,10 @@ def difference(method: str, conditioning: Conditioning) -> tuple[float, bool]:
     requests = dict.fromkeys((*Conditioning.NONE.requests(), *Conditioning.SYMMETRIC.requests()))
     policy: dict[LogpRequest, Floats] = {request: _logps(rng, lengths, request) for request in requests}
     reference = {request: _logps(rng, lengths, request) for request in Conditioning.NONE.requests()}
-    (term,) = conditioning.terms
+    (term,) = conditioning.contrasts
     ours = conditioned_loss(
         partial(METHODS[method].loss, **HYPERPARAMETERS[method]),
-        conditioning.weighted_pairs(
+        conditioning.terms(
             {request: torch.from_numpy(logps) for request, logps in policy.items()},
             {request: torch.from_numpy(logps) for request, logps in reference.items()},
             chosen_length=torch.from_numpy(lengths[0]),

@@ -27,7 +27,7 @@ from inspo.metrics import pair_metrics, weighted_mean, weighted_scores
 from inspo.pairs import PairLogps, PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate
 from inspo.sequences import NO_SEPARATOR, Separator
-from scaled.models import accept_rows, use_tree_attention
+from inspo.hf.rows import accept_rows, use_tree_attention
 
 PLAIN = Conditioning.NONE.requests()
 """log pi(chosen | x) and log pi(rejected | x): what the deployed policy says."""
@@ -87,9 +87,9 @@ class Objective:
         trees = [build_row([pair], wanted, separator=self.separator, draft_cap=self.draft_cap) for pair in pairs]
         return concatenate(trees)
 
-    def weighted_pairs(self, policy: RequestLogps, reference: RequestLogps, lengths: Lengths) -> WeightedPairs:
-        """What the loss compares, as :meth:`Conditioning.weighted_pairs` gives it."""
-        return self.conditioning.weighted_pairs(
+    def terms(self, policy: RequestLogps, reference: RequestLogps, lengths: Lengths) -> WeightedPairs:
+        """What the loss compares, as :meth:`Conditioning.terms` gives it."""
+        return self.conditioning.terms(
             policy,
             reference if METHODS[self.method].needs_reference else None,
             reference=self.reference,
@@ -165,7 +165,7 @@ def score(
         pairs: B pairs, all in one row.
         requests: which response given which.
         objective: gives separator and draft cap; None for neither.
-        options: further arguments of :func:`scaled.models.row_logps`.
+        options: further arguments of :func:`inspo.hf.rows.row_logps`.
 
     Returns:
         For each request (B,) nats, summed over tokens.
@@ -198,7 +198,7 @@ def pair_losses(
             policy in nats; None where the method needs none.
         kl: estimate of KL(pi || pi_ref) in nats, scalar or (B,), for KTO.
         row: ``objective.row(pairs)``, where it is at hand.
-        options: further arguments of :func:`scaled.models.row_logps`.
+        options: further arguments of :func:`inspo.hf.rows.row_logps`.
 
     Returns:
         Losses and the log-probs they were made of; of those that the loss does not read, without gradient.
@@ -232,7 +232,7 @@ def pair_losses(
         keywords["kl"] = kl
     else:
         kl = None
-    weighted = objective.weighted_pairs(policy, kept, (lengths[0], lengths[1]))
+    weighted = objective.terms(policy, kept, (lengths[0], lengths[1]))
     losses = conditioned_loss(partial(method.loss, **keywords), weighted)
     return Outcome(losses, policy, kept, (lengths[0], lengths[1]), preference, len(row), kl)
 
@@ -265,7 +265,7 @@ def describe(objective: Objective, outcome: Outcome) -> dict[str, float]:
     """
     doubles = {request: logps.double() for request, logps in outcome.policy.items()}
     reference = {request: logps.double() for request, logps in outcome.reference.items()}
-    weighted = objective.weighted_pairs(doubles, reference, outcome.lengths)
+    weighted = objective.terms(doubles, reference, outcome.lengths)
     numbers = pair_metrics(weighted, METHODS[objective.method].score, outcome.losses.double())
     beta = objective.hyperparameters.get("beta", 1.0)
     for role in Role:
@@ -292,7 +292,7 @@ def describe(objective: Objective, outcome: Outcome) -> dict[str, float]:
 
 def margins(objective: Objective, outcome: Outcome) -> Tensor:
     """(B,) score(chosen) - score(rejected) of what the loss compares, in nats; several terms weighted."""
-    weighted = objective.weighted_pairs(outcome.policy, outcome.reference, outcome.lengths)
+    weighted = objective.terms(outcome.policy, outcome.reference, outcome.lengths)
     chosen, rejected = weighted_scores(weighted, METHODS[objective.method].score)
     return chosen - rejected
 

@@ -22,12 +22,12 @@ from inspo.losses import METHODS
 from inspo.pairs import PreferencePair
 from scaled.config import ConfigError, TrainConfig, first_line
 from scaled.lifecycle import barrier, rank, ranks
-from scaled.models import load_policy, verify_tree_attention
+from inspo.hf.rows import load_policy, verify_tree_attention
 from scaled.objective import prepare
 from scaled.prepare import Pairs, Prepared
 from scaled.reference import Ranks, UnusableReferenceError, reference_logps
 from scaled.sampling import Sampling
-from scaled.support import VERIFIED
+from inspo.hf.architectures import VERIFIED
 from scaled.throughput import uses_gpu
 from scaled.trainer import PairSet
 

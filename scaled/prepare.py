@@ -24,7 +24,7 @@ from scaled.lifecycle import rank, ranks
 from scaled.objective import PLAIN, Objective
 from scaled.plan import Plan, epoch_stream, make_plan
 from scaled.records import Record, load_records
-from scaled.support import check_depth, check_supported
+from inspo.hf.architectures import check_depth, check_supported
 from scaled.templates import Template
 
 logger = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ from inspo.metrics import weighted_scores
 from inspo.pairs import PairLogps, PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate, plan_packs
 from inspo.sequences import NO_SEPARATOR, Separator
-from scaled.models import causal_lm, row_logps
+from inspo.hf.rows import causal_lm, row_logps
 from scaled.reference_cache import (
     CacheFolder,
     Columns,
@@ -91,7 +91,7 @@ class ReferenceLogps:
         return len(next(iter(self.sums.values())))
 
     def select(self, indices: Sequence[int] | Tensor, device: torch.device | str = "cpu") -> dict[LogpRequest, Tensor]:
-        """Log-probs of some pairs, as :meth:`~inspo.conditioning.Conditioning.weighted_pairs` takes them.
+        """Log-probs of some pairs, as :meth:`~inspo.conditioning.Conditioning.terms` takes them.
 
         Args:
             indices: numbers of pairs in the data set, B of them.
@@ -126,7 +126,7 @@ def reference_logps(  # noqa: PLR0913  # each is part of what is computed, or wh
 
     Args:
         model: the reference policy, on tree attention. Wrapped by DDP or DeepSpeed it must accept rows
-            (:func:`scaled.models.accept_rows`), and then every rank makes equally many calls.
+            (:func:`inspo.hf.rows.accept_rows`), and then every rank makes equally many calls.
         pairs: the data, cut to its limits (:func:`inspo.sequences.fit`).
         conditioning: of the objective.
         reference: ``PLAIN`` as in Eq. (10), or ``CONDITIONED`` on what the policy sees.
@@ -136,7 +136,7 @@ def reference_logps(  # noqa: PLR0913  # each is part of what is computed, or wh
         with_plain: also the plain log-probs of both responses, for metrics.
         template: :attr:`scaled.templates.Template.identity`.
         token_budget: tokens of a packed row; a longer tree has a row of its own.
-        attention: how to attend, see :mod:`scaled.attention`.
+        attention: how to attend, see :mod:`inspo.hf.tree_attention`.
         cache_dir: folder of caches; None keeps nothing.
         cache_file: read this finished cache and no other; it must be of exactly this key.
         weights: :func:`weights_digest` of the model, needed where ZeRO-3 has partitioned it.
@@ -337,6 +337,6 @@ def initial_margins(
     Returns:
         (B,) nats, weighted over the objective's terms.
     """
-    weighted = conditioning.weighted_pairs(policy_logps, reference, reference=context)
+    weighted = conditioning.terms(policy_logps, reference, reference=context)
     chosen, rejected = weighted_scores(weighted, PairLogps.logratios)
     return chosen - rejected

@@ -23,7 +23,7 @@ from inspo.conditioning import LogpRequest, Role
 from inspo.pairs import PreferencePair
 from inspo.sequences import Separator
 from scaled.data import fingerprint
-from scaled.models import causal_lm
+from inspo.hf.rows import causal_lm
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from inspo.conditioning import LogpRequest, Role
 from inspo.pairs import PreferencePair
-from scaled.attention import TREE_ATTENTION
+from inspo.hf.tree_attention import TREE_ATTENTION
 from scaled.lifecycle import gathered, rank, ranks
-from scaled.models import causal_lm
+from inspo.hf.rows import causal_lm
 from scaled.objective import score
 
 _OWN = LogpRequest(Role.CHOSEN)
@@ -55,7 +55,7 @@ def sample_kl(model: nn.Module, sampling: Sampling, update: int, attention: str 
         model: the policy, prepared, with all its weights here, in evaluation mode and not wrapped.
         sampling: what to sample.
         update: during which update.
-        attention: how to attend when scoring, see :mod:`scaled.attention`.
+        attention: how to attend when scoring, see :mod:`inspo.hf.tree_attention`.
 
     Returns:
         ``sample_kl``, mean in nats per response; ``sample_kl_error``, its standard error (NaN of one

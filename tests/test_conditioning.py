@@ -33,13 +33,13 @@ def test_names_are_the_configurations():
 
 @pytest.mark.parametrize("conditioning", Conditioning)
 def test_terms_are_the_papers(conditioning):
-    terms = [(term.weight, tuple(term.chosen), tuple(term.rejected)) for term in conditioning.terms]
+    terms = [(term.weight, tuple(term.chosen), tuple(term.rejected)) for term in conditioning.contrasts]
     assert terms == PAPER[conditioning]
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
 def test_weights_sum_to_one(conditioning):
-    assert sum(term.weight for term in conditioning.terms) == 1
+    assert sum(term.weight for term in conditioning.contrasts) == 1
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_requests_are_what_the_terms_read_each_once(conditioning, policy, condit
 
 def test_reference_is_plain_by_default():
     assert SYMMETRIC.reference_requests() == SYMMETRIC.reference_requests(PLAIN)
-    ((_, pairs),) = SYMMETRIC.weighted_pairs(POLICY, REFERENCE)
+    ((_, pairs),) = SYMMETRIC.terms(POLICY, REFERENCE)
     assert pairs.ref_chosen_logps is REFERENCE[LogpRequest(W)]
 
 
@@ -75,7 +75,7 @@ def test_pairs_hold_the_requested_logps_and_no_others(conditioning, reference):
     policy = {request: POLICY[request] for request in conditioning.requests()}
     frozen = {request: REFERENCE[request] for request in conditioning.reference_requests(reference)}
     lengths = torch.tensor([3]), torch.tensor([5])
-    weighted = conditioning.weighted_pairs(
+    weighted = conditioning.terms(
         policy, frozen, reference=reference, chosen_length=lengths[0], rejected_length=lengths[1]
     )
     assert len(weighted) == len(PAPER[conditioning])
@@ -91,7 +91,7 @@ def test_pairs_hold_the_requested_logps_and_no_others(conditioning, reference):
 
 @pytest.mark.parametrize("conditioning", Conditioning)
 def test_without_reference_the_pairs_have_none(conditioning):
-    for _, pairs in conditioning.weighted_pairs(POLICY):
+    for _, pairs in conditioning.terms(POLICY):
         assert pairs.ref_chosen_logps is None
         assert pairs.ref_rejected_logps is None
 
@@ -101,14 +101,14 @@ def test_missing_logp_is_an_error(conditioning):
     for missing in conditioning.requests():
         policy = {request: value for request, value in POLICY.items() if request != missing}
         with pytest.raises(KeyError):
-            conditioning.weighted_pairs(policy, REFERENCE)
+            conditioning.terms(policy, REFERENCE)
     with pytest.raises(KeyError):
-        conditioning.weighted_pairs(POLICY, {})
+        conditioning.terms(POLICY, {})
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
 def test_gradient_reaches_the_requested_logps_and_no_others(conditioning):
-    total = conditioned_loss(partial(dpo, beta=0.01), conditioning.weighted_pairs(POLICY, REFERENCE)).sum()
+    total = conditioned_loss(partial(dpo, beta=0.01), conditioning.terms(POLICY, REFERENCE)).sum()
     gradients = torch.autograd.grad(total, list(POLICY.values()), allow_unused=True)
     reached = {request for request, gradient in zip(POLICY, gradients, strict=True) if gradient is not None}
     assert reached == set(conditioning.requests())
@@ -116,7 +116,7 @@ def test_gradient_reaches_the_requested_logps_and_no_others(conditioning):
 
 def test_averaged_is_half_plain_and_half_symmetric(loss):
     lengths = {"chosen_length": torch.tensor([3]), "rejected_length": torch.tensor([5])}
-    value = {c: conditioned_loss(loss, c.weighted_pairs(POLICY, REFERENCE, **lengths)) for c in Conditioning}
+    value = {c: conditioned_loss(loss, c.terms(POLICY, REFERENCE, **lengths)) for c in Conditioning}
     assert value[AVERAGED].item() == pytest.approx((value[NONE] + value[SYMMETRIC]).item() / 2, rel=1e-6)
 
 

@@ -15,10 +15,10 @@ import one_pass_measure
 import one_pass_steps
 from one_pass_pairs import synthetic_pairs
 
+from inspo.hf.architectures import check_supported
 from paper_figures import overhead
 from paper_figures.measured import load
 from scaled.base import architecture
-from scaled.support import check_supported
 
 pytestmark = pytest.mark.trl
 

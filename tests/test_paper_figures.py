@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -225,12 +226,7 @@ def test_table_1_is_what_the_code_computes(method, conditioning):
 
 def test_table_1_would_show_a_reversed_sign(monkeypatch):
     original = METHODS["dpo"]
-    reversed_sign = type(original)(
-        lambda pairs, **options: original.loss(pairs.swapped(), **options),
-        original.score,
-        needs_reference=True,
-        needs_length=False,
-    )
+    reversed_sign = replace(original, loss=lambda pairs, **options: original.loss(pairs.swapped(), **options))
     monkeypatch.setitem(METHODS, "dpo", reversed_sign)
     assert not table_1.difference("dpo", Conditioning.SYMMETRIC)[1]
     assert r"$\times$" in table_1.make().files["table_1.md"].decode()

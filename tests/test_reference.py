@@ -25,12 +25,12 @@ from torch import nn
 
 import scaled.reference
 from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext, Role
+from inspo.hf.rows import enable_tree_rows, row_logps
 from inspo.logprobs import by_request, sequence_logps
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row
 from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
 from scaled.data import tokenize
-from scaled.models import accept_rows, row_logps, use_tree_attention
 from scaled.reference import Ranks, initial_margins, reference_logps, weights_digest
 from scaled.reference_cache import CacheFolder, Damaged, read_columns
 
@@ -45,7 +45,7 @@ CHOSEN, REJECTED = LogpRequest(Role.CHOSEN), LogpRequest(Role.REJECTED)
 def make_model(seed=0, dtype=torch.float64, **changes):
     model = tiny_model("llama", seed=seed, **changes)
     model = keep_float64(model) if dtype is torch.float64 else model.to(dtype)
-    use_tree_attention(model)
+    enable_tree_rows(model)
     return model
 
 
@@ -141,7 +141,7 @@ def test_end_of_turn_can_be_left_out(model):
 def test_selection_is_what_the_conditioning_takes(model, pairs):
     result = reference_logps(model, pairs, SYMMETRIC)
     policy = {request: torch.zeros(2, dtype=torch.float64) for request in SYMMETRIC.requests()}
-    ((_, of_loss),) = SYMMETRIC.weighted_pairs(policy, result.select([7, 2]))
+    ((_, of_loss),) = SYMMETRIC.terms(policy, result.select([7, 2]))
     assert of_loss.ref_chosen_logps.tolist() == [float(result.sums[CHOSEN][i]) for i in (7, 2)]
     assert len(result) == len(pairs)
 
@@ -402,7 +402,7 @@ def test_ranks_share_the_work_and_all_have_the_result(wrapped, pairs, tmp_path):
     models, results = [make_model(), make_model()], [None, None]
     if wrapped:
         for model in models:
-            accept_rows(model)
+            enable_tree_rows(model)
         models = [Wrapper(model) for model in models]
 
     def work(rank):
@@ -463,7 +463,7 @@ def test_the_margin_at_step_0_with_a_plain_reference_is_what_the_other_response_
         w, l = len(pair.chosen), len(pair.rejected)  # noqa: E741  # the formulas' own names
         plain = sequence_logps(stock_logps(stock, [pair], Conditioning.NONE), [w, l]).sums
         expected = 0.0
-        for term in conditioning.terms:
+        for term in conditioning.contrasts:
             position = [conditioning.requests().index(request) for request in (term.chosen, term.rejected)]
             counts = [w if request.target is Role.CHOSEN else l for request in conditioning.requests()]
             sums = sequence_logps(stock_logps(stock, [pair], conditioning), counts).sums

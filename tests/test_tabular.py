@@ -7,7 +7,7 @@ from hypothesis import given
 from strategies import problems
 
 from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext, Role
-from inspo.tabular import lookup, population_weights, tabular_pairs
+from inspo.tabular import lookup, population_weights, tabular_terms
 
 K = 3
 EVERY_REQUEST = [LogpRequest(target, context) for target in Role for context in (None, *Role)]
@@ -47,19 +47,19 @@ def test_missing_tables_are_named():
     with pytest.raises(ValueError, match=r"needs log pi\(y \| x, y'\): give a policy conditioned on a comparator"):
         lookup(LogpRequest(Role.CHOSEN, Role.REJECTED), PROMPT, None)
     with pytest.raises(ValueError, match="conditioned on a comparator"):
-        tabular_pairs(Conditioning.AVERAGED, prompt_logps=PROMPT)
+        tabular_terms(Conditioning.AVERAGED, prompt_logps=PROMPT)
     with pytest.raises(ValueError, match="prompt-only"):
-        tabular_pairs(Conditioning.AVERAGED, comparator_logps=COMPARATOR)
+        tabular_terms(Conditioning.AVERAGED, comparator_logps=COMPARATOR)
     with pytest.raises(ValueError, match="conditioned on a comparator"):
-        tabular_pairs(
+        tabular_terms(
             Conditioning.SYMMETRIC, comparator_logps=COMPARATOR, ref_logps=REF, reference=ReferenceContext.CONDITIONED
         )
 
 
 @pytest.mark.parametrize("reference", ReferenceContext)
 @pytest.mark.parametrize("conditioning", Conditioning)
-def test_tabular_pairs_hold_each_terms_logps(conditioning, reference):
-    weighted = tabular_pairs(
+def test_tabular_terms_hold_each_terms_logps(conditioning, reference):
+    weighted = tabular_terms(
         conditioning,
         prompt_logps=PROMPT,
         comparator_logps=COMPARATOR,
@@ -67,8 +67,8 @@ def test_tabular_pairs_hold_each_terms_logps(conditioning, reference):
         ref_comparator_logps=REF_COMPARATOR,
         reference=reference,
     )
-    assert len(weighted) == len(conditioning.terms)
-    for (weight, pairs), term in zip(weighted, conditioning.terms, strict=True):
+    assert len(weighted) == len(conditioning.contrasts)
+    for (weight, pairs), term in zip(weighted, conditioning.contrasts, strict=True):
         assert weight == term.weight
         for i in range(K):
             for j in range(K):
@@ -84,7 +84,7 @@ def test_tabular_pairs_hold_each_terms_logps(conditioning, reference):
 
 
 def test_tabular_responses_are_one_token_long():
-    ((_, pairs),) = tabular_pairs(Conditioning.NONE, prompt_logps=PROMPT)
+    ((_, pairs),) = tabular_terms(Conditioning.NONE, prompt_logps=PROMPT)
     assert torch.equal(torch.stack(pairs.lengths()), torch.ones(2, K, K))
     assert torch.equal(pairs.length_means()[0], pairs.chosen_logps)
     assert pairs.ref_chosen_logps is None
@@ -92,7 +92,7 @@ def test_tabular_responses_are_one_token_long():
 
 def test_one_reference_serves_a_batch_of_policies():
     batch = torch.stack([COMPARATOR, COMPARATOR * 2])
-    ((_, pairs),) = tabular_pairs(Conditioning.SYMMETRIC, comparator_logps=batch, ref_logps=REF)
+    ((_, pairs),) = tabular_terms(Conditioning.SYMMETRIC, comparator_logps=batch, ref_logps=REF)
     assert pairs.ref_chosen_logps.shape == (2, K, K)
     assert torch.equal(pairs.ref_rejected_logps[1], REF.expand(K, K))
 
@@ -100,7 +100,7 @@ def test_one_reference_serves_a_batch_of_policies():
 def test_gradient_flows_into_every_entry_that_is_read():
     """One-sided training reads the own-context diagonal K times, as the rejected response."""
     table = COMPARATOR.clone().requires_grad_()
-    ((_, pairs),) = tabular_pairs(Conditioning.ONE_SIDED, comparator_logps=table)
+    ((_, pairs),) = tabular_terms(Conditioning.ONE_SIDED, comparator_logps=table)
     pairs.rejected_logps.sum().backward()
     assert torch.equal(table.grad, K * torch.eye(K))
 

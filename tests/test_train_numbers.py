@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-import scaled.models
+import inspo.hf.rows
 import scaled.trainer
 from inspo.conditioning import Conditioning, LogpRequest, Role
+from inspo.hf.rows import load_policy
 from scaled.base import make_base
 from scaled.config import TrainConfig
 from scaled.journal import read
-from scaled.models import load_policy
 from scaled.objective import Objective, Outcome, pair_losses, prepare
 from scaled.policy import lora, with_reference
 from scaled.prepare import prepare_run
@@ -82,13 +82,13 @@ def test_what_is_only_measured_costs_no_backward_pass(base, config, conditioning
     """The same losses and gradients as without, one projection with gradient of what the loss reads."""
     pairs = prepare_run(config()).train.pairs[:4]
     projected = Counter()
-    stock = scaled.models.token_logps
+    stock = inspo.hf.rows.token_logps
 
     def counted(hidden, weight, labels, **options):
         projected[torch.is_grad_enabled()] += len(labels)
         return stock(hidden, weight, labels, **options)
 
-    monkeypatch.setattr(scaled.models, "token_logps", counted)
+    monkeypatch.setattr(inspo.hf.rows, "token_logps", counted)
     gradients, losses = [], []
     for plain in (False, True):
         model = load_policy(str(base))
@@ -159,13 +159,13 @@ def test_ktos_kl_is_in_the_journal(config):
 
 def test_the_chosen_attention_is_used_for_reference_and_kl_too(config, monkeypatch):
     asked = Counter()
-    stock = scaled.models.TreeAttention.of
+    stock = inspo.hf.rows.TreeAttention.of
 
     def counted(row, device="cpu", attention="auto"):
         asked[attention] += 1
         return stock(row, device, attention)
 
-    monkeypatch.setattr(scaled.models.TreeAttention, "of", counted)
+    monkeypatch.setattr(inspo.hf.rows.TreeAttention, "of", counted)
     chosen = config(method="kto", attention="dense", max_updates=1)
     run(chosen)
     assert set(asked) == {"dense"}

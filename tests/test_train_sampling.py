@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from inspo.hf.rows import load_policy
 from scaled.base import make_base
 from scaled.config import TrainConfig
 from scaled.journal import TIMES, read
-from scaled.models import load_policy
 from scaled.objective import prepare
 from scaled.prepare import prepare_run
 from scaled.records import load_records

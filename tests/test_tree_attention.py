@@ -20,14 +20,14 @@ from tiny_models import (
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-import scaled.attention
-import scaled.models
+import inspo.hf.rows
+import inspo.hf.tree_attention
 from inspo.conditioning import Conditioning
+from inspo.hf.rows import enable_tree_rows, output_projection, row_logps
+from inspo.hf.tree_attention import pathwise, tree_attention
+from inspo.hf.trees import TreeAttention
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row, concatenate
-from scaled.attention import pathwise, tree_attention
-from scaled.models import output_projection, row_logps, use_tree_attention
-from scaled.trees import TreeAttention
 
 MAIN_FAMILIES = ("llama", "mistral", "gemma2", "qwen2", "qwen3")
 OTHER_FAMILIES = tuple(family for family in FAMILIES if family not in MAIN_FAMILIES)
@@ -67,7 +67,7 @@ class Case:
         """(n,) log-probs by the stock model; leaves the model on tree attention."""
         model.set_attn_implementation(stock_attention(family))
         logps = stock_logps(model, self.pairs, self.conditioning, **self.options)
-        use_tree_attention(model)
+        enable_tree_rows(model)
         return logps
 
 
@@ -136,7 +136,7 @@ def test_sequences_of_up_to_1024_tokens(family, attention):
 @pytest.mark.parametrize("family", MAIN_FAMILIES)
 def test_neighbours_and_order_do_not_matter(family):
     model = tiny_model(family)
-    use_tree_attention(model)
+    enable_tree_rows(model)
     case = Case.random(7, trees=4)
     counts = [sum(len(target.labels) for target in tree.targets) for tree in case.trees]
     alone = torch.cat([row_logps(model, tree) for tree in case.trees])
@@ -182,7 +182,7 @@ def varlen_reference(query, key, value, query_ends, key_ends, max_q, max_k, *, s
 
 @pytest.mark.parametrize("family", [family for family in MAIN_FAMILIES if family != "gemma2"])
 def test_varlen_but_for_its_kernel(family, monkeypatch):
-    monkeypatch.setattr(scaled.attention, "varlen_attn", varlen_reference)
+    monkeypatch.setattr(inspo.hf.tree_attention, "varlen_attn", varlen_reference)
     model = tiny_model(family)
     for seed in range(4):
         check_against_stock(model, family, Case.random(seed), "varlen", tolerance=1e-5)
@@ -194,13 +194,13 @@ def test_varlen_but_for_its_kernel(family, monkeypatch):
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_gradient_checkpointing_gives_the_same_gradients(family, use_reentrant, monkeypatch):
     model = tiny_model(family).train()
-    use_tree_attention(model)
+    enable_tree_rows(model)
     case = Case.random(1, trees=2)
     plain = row_logps(model, case.row)
     expected = gradients(model, plain, case.weights.float())
     calls = []
     monkeypatch.setitem(
-        scaled.attention.IMPLEMENTATIONS,
+        inspo.hf.tree_attention.IMPLEMENTATIONS,
         "pathwise",
         lambda *args: calls.append(1) or pathwise(*args),
     )
@@ -236,7 +236,7 @@ def any_earlier_row(tree, q, k, window):
     return (k <= q) & (tree.positions[q] - tree.positions[k] < (window or 10**9))
 
 
-IMPLEMENTATIONS = scaled.attention.IMPLEMENTATIONS
+IMPLEMENTATIONS = inspo.hf.tree_attention.IMPLEMENTATIONS
 
 
 def projection_with(**changes):
@@ -249,12 +249,12 @@ MISTAKES = {
     "qwen2 without window": ("qwen2", IMPLEMENTATIONS, "pathwise", without("window")),
     "gemma2 without window": ("gemma2", IMPLEMENTATIONS, "pathwise", without("window")),
     "gemma2 without attention cap": ("gemma2", IMPLEMENTATIONS, "pathwise", without("softcap")),
-    "gemma2 with a boolean mask added": ("gemma2", scaled.attention, "_attend", bool_mask_added),
-    "llama with a boolean mask added": ("llama", scaled.attention, "_attend", bool_mask_added),
+    "gemma2 with a boolean mask added": ("gemma2", inspo.hf.tree_attention, "_attend", bool_mask_added),
+    "llama with a boolean mask added": ("llama", inspo.hf.tree_attention, "_attend", bool_mask_added),
     "mistral with window in rows": ("mistral", TreeAttention, "visible", window_in_rows),
     "llama with a causal mask": ("llama", TreeAttention, "visible", any_earlier_row),
-    "gemma2 without final cap": ("gemma2", scaled.models, "output_projection", projection_with(softcap=None)),
-    "granite without logit scale": ("granite", scaled.models, "output_projection", projection_with(logit_scale=1.0)),
+    "gemma2 without final cap": ("gemma2", inspo.hf.rows, "output_projection", projection_with(softcap=None)),
+    "granite without logit scale": ("granite", inspo.hf.rows, "output_projection", projection_with(logit_scale=1.0)),
 }
 
 
@@ -265,7 +265,7 @@ def test_each_silent_trap_would_show(mistake, monkeypatch):
     model = tiny_model(family)
     case = Case.random(3, trees=2)
     expected = case.stock(model, family)
-    attention = "dense" if owner in (scaled.attention, TreeAttention) else "pathwise"
+    attention = "dense" if owner in (inspo.hf.tree_attention, TreeAttention) else "pathwise"
     assert_same_logps(row_logps(model, case.row, attention=attention), expected, case.lengths, 1e-5)
     if isinstance(owner, dict):
         monkeypatch.setitem(owner, name, wrong)
@@ -276,7 +276,7 @@ def test_each_silent_trap_would_show(mistake, monkeypatch):
 
 def test_no_mask_is_made_and_none_is_taken():
     model = tiny_model("gemma2")
-    use_tree_attention(model)
+    enable_tree_rows(model)
     row = Case.random(0, trees=1).row
     tokens, positions = torch.from_numpy(row.tokens)[None], torch.from_numpy(row.positions)[None]
     tree = TreeAttention.of(row)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import best_responses, restricted_optima, scores, value
-from inspo.tabular import population_weights, tabular_pairs
+from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow, strategies
 from theory.claims import Claim, Role
 from theory.exact import HALF, Matrix, Row, W
@@ -156,7 +156,7 @@ def free_tables_do_not_move() -> str:
     """Without shared parameters the gradient of Eq. (9) on the deployed table is zero."""
     prompt = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     comparator = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
-    ((_, pairs),) = tabular_pairs(
+    ((_, pairs),) = tabular_terms(
         Conditioning.SYMMETRIC,
         prompt_logps=prompt.log_softmax(-1),
         comparator_logps=comparator.log_softmax(-2),

@@ -14,7 +14,7 @@ import torch
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
-from inspo.tabular import population_weights, tabular_pairs
+from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow
 from theory.claims import Claim, Role
 from theory.exact import W
@@ -173,7 +173,7 @@ def cyclic_flow_ends_at_gibbs() -> str:
 def autograd_step(logits: Floats, P: Floats, mu: Floats, beta: float) -> Floats:
     """Minus the gradient of the population loss of Eq. (9), through the library."""
     theta = torch.tensor(logits, requires_grad=True)
-    ((_, pairs),) = tabular_pairs(
+    ((_, pairs),) = tabular_terms(
         Conditioning.SYMMETRIC, comparator_logps=theta.log_softmax(-2), ref_logps=torch.tensor(np.log(mu))
     )
     loss = (population_weights(torch.tensor(P), torch.tensor(mu)) * dpo(pairs, beta=beta)).sum()

@@ -25,7 +25,7 @@ from inspo.losses import METHODS
 from inspo.metrics import pair_metrics, weighted_mean
 from inspo.objectives import Psi, value
 from inspo.pairs import PairLogps
-from inspo.tabular import population_weights, tabular_pairs
+from inspo.tabular import population_weights, tabular_terms
 from toy.policies import PARAMETRISATIONS, Policy
 
 Floats = npt.NDArray[np.float64]
@@ -185,7 +185,7 @@ def _losses(objective: Objective, policy: Policy, ref_logps: Tensor) -> tuple[li
     """The objective's terms and its (N, K, K) losses for every ordered pair."""
     method = METHODS[objective.method]
     prompt, comparator = policy.prompt_logps(), policy.comparator_logps()
-    pairs = tabular_pairs(
+    pairs = tabular_terms(
         objective.conditioning,
         prompt_logps=prompt,
         comparator_logps=comparator,

@@ -5,7 +5,7 @@ That is all that a decoder with rotary (or, within their table, learned) positio
 transformers' attention interface and no other mixing of tokens ever asks about other tokens. It is
 silently wrong where anything else depends on the order of the rows: recurrent and convolutional
 layers, ALiBi biases, chunked attention, an encoder. :func:`check_supported` says so before weights
-are loaded; :func:`scaled.models.verify_tree_attention` finds out by trying.
+are loaded; :func:`inspo.hf.rows.verify_tree_attention` finds out by trying.
 """
 
 from __future__ import annotations

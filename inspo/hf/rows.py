@@ -1,4 +1,4 @@
-"""Policies: loading them, and log-probs of a packed tree row.
+"""Log-probs of packed tree rows under transformers models.
 
 The way of a row through a model: decoder with trees -> hidden states (T, D) -> the rows that predict
 a target -> output projection, a chunk of rows at a time -> token log-probs.
@@ -8,12 +8,12 @@ gathers a module's weights only while that module's forward runs. So nothing her
 outside the forward of the module that owns it: :func:`row_logps` calls the decoder as a module, and
 the output layer as a module whose forward is, for that call, the chunked projection, which gives its
 hooks one gather forward and one backward. What remains is to enter through the wrapper: after
-:func:`accept_rows`, ``wrapped(row=row)`` is :func:`row_logps` inside the wrapped forward.
+:func:`enable_tree_rows`, ``wrapped(row=row)`` is :func:`row_logps` inside the wrapped forward.
 Tried under DeepSpeed ZeRO-2 and ZeRO-3, two ranks on CPU, tied and untied embeddings, with and
 without gradient checkpointing of both kinds: equal log-probs, gradients to 4e-7.
 
 **Gradient checkpointing** recomputes layers during the backward pass, after :func:`row_logps` has
-returned. A model therefore stays on tree attention once :func:`use_tree_attention` has put it there;
+returned. A model therefore stays on tree attention once :func:`enable_tree_rows` has put it there;
 switching it for the duration of a forward pass would recompute under another attention.
 
 Shapes: T rows of a packed row, D hidden size, V vocabulary, n target tokens, S targets of a row.
@@ -29,40 +29,26 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from inspo.conditioning import Conditioning, LogpRequest
-from inspo.logprobs import token_logps
+from inspo.hf.architectures import check_depth, check_supported
+from inspo.hf.tree_attention import TREE_ATTENTION
+from inspo.hf.trees import TreeAttention
+from inspo.logprobs import by_request, sequence_logps, token_logps
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate
-from scaled.attention import TREE_ATTENTION
-from scaled.support import check_depth, check_supported
-from scaled.trees import TreeAttention
 
 
-def load_policy(name_or_path: str, *, dtype: torch.dtype = torch.float32, **options: Any) -> PreTrainedModel:
-    """Load a causal language model on tree attention.
+def enable_tree_rows(model: nn.Module) -> None:
+    """Put a model on tree attention and let ``model(row=row)`` return token log-probs, also through wrappers.
 
-    Args:
-        name_or_path: as for ``AutoModelForCausalLM.from_pretrained``.
-        dtype: of the weights.
-        options: further arguments of ``from_pretrained``.
-
-    Raises:
-        ValueError: an architecture that tree rows would be wrong for, before weights are read.
-    """
-    check_supported(AutoConfig.from_pretrained(name_or_path))
-    model = AutoModelForCausalLM.from_pretrained(
-        name_or_path, dtype=dtype, attn_implementation=TREE_ATTENTION, **options
-    )
-    return cast("PreTrainedModel", model)
-
-
-def use_tree_attention(model: nn.Module) -> None:
-    """Put a model on tree attention, until ``set_attn_implementation`` says otherwise.
+    From then on ``model(row=row, ...)`` means :func:`row_logps`; any other call is the model's own forward.
+    Until ``set_attn_implementation`` says otherwise, every forward attends over trees.
 
     Args:
-        model: a transformers causal language model, or PEFT around one.
+        model: a transformers causal language model, or PEFT around one, before DDP, DeepSpeed,
+            accelerate or FSDP wrap it.
 
     Raises:
         ValueError: an architecture that tree rows would be wrong for.
@@ -70,6 +56,13 @@ def use_tree_attention(model: nn.Module) -> None:
     policy = causal_lm(model)
     check_supported(policy)
     policy.set_attn_implementation(TREE_ATTENTION)
+    stock = model.forward
+
+    @functools.wraps(stock)
+    def forward(*args: Any, row: PackedRow | None = None, **kwargs: Any) -> Any:
+        return stock(*args, **kwargs) if row is None else row_logps(model, row, *args, **kwargs)
+
+    model.forward = forward
 
 
 def causal_lm(model: nn.Module) -> PreTrainedModel:
@@ -86,7 +79,7 @@ def causal_lm(model: nn.Module) -> PreTrainedModel:
     if not isinstance(policy, PreTrainedModel):
         raise ValueError(
             f"expected a transformers model, got {type(policy).__name__}; call a wrapped model as model(row=row) "
-            "after accept_rows"
+            "after enable_tree_rows"
         )
     return policy
 
@@ -139,7 +132,7 @@ def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") 
     Args:
         model: a model on tree attention.
         row: the trees.
-        attention: how to attend, see :mod:`scaled.attention`.
+        attention: how to attend, see :mod:`inspo.hf.tree_attention`.
 
     Returns:
         (T, D).
@@ -151,7 +144,7 @@ def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") 
     policy = causal_lm(model)
     if policy.config._attn_implementation != TREE_ATTENTION:  # noqa: SLF001  # transformers' only place for it
         raise ValueError(
-            f"the model is on {policy.config._attn_implementation} attention: call use_tree_attention(model) once"  # noqa: SLF001
+            f"the model is on {policy.config._attn_implementation} attention: call enable_tree_rows(model) once"  # noqa: SLF001
         )
     check_depth(policy.config, int(row.positions.max()) + 1)
     decoder = policy.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -178,16 +171,16 @@ def row_logps(
     *,
     attention: str = "auto",
     chunk_size: int | None = None,
-    without_gradient: Collection[LogpRequest] = (),
+    no_grad_requests: Collection[LogpRequest] = (),
 ) -> Tensor:
     """Token log-probs of all targets of a packed row.
 
     Args:
-        model: a model on tree attention; a wrapped one goes through :func:`accept_rows`.
+        model: a model on tree attention; a wrapped one is called as ``wrapped(row=row)``.
         row: the trees.
-        attention: how to attend, see :mod:`scaled.attention`.
+        attention: how to attend, see :mod:`inspo.hf.tree_attention`.
         chunk_size: rows projected on the vocabulary at a time, see :func:`inspo.logprobs.token_logps`.
-        without_gradient: requests whose targets are scored for information only, which spares them the
+        no_grad_requests: requests whose targets are scored for information only, which spares them the
             backward pass of the projection.
 
     Returns:
@@ -200,8 +193,8 @@ def row_logps(
     hidden = hidden_states(model, row, attention=attention)
     rows = torch.as_tensor(np.concatenate([target.rows for target in row.targets]), device=hidden.device)
     labels = torch.as_tensor(np.concatenate([target.labels for target in row.targets]), device=hidden.device)
-    looked_at = np.repeat(
-        [target.request in without_gradient for target in row.targets], [len(target.labels) for target in row.targets]
+    no_grad = np.repeat(
+        [target.request in no_grad_requests for target in row.targets], [len(target.labels) for target in row.targets]
     )
     weight, bias, logit_scale, softcap = output_projection(model)
 
@@ -211,15 +204,16 @@ def row_logps(
         )
 
     def project(selected: Tensor) -> Tensor:
-        if not looked_at.any():
+        if not no_grad.any():
             return logps(selected, labels)
-        free, used = (torch.as_tensor(np.flatnonzero(which), device=hidden.device) for which in (looked_at, ~looked_at))
+        without, with_grad = (
+            torch.as_tensor(np.flatnonzero(which), device=hidden.device) for which in (no_grad, ~no_grad)
+        )
         with torch.no_grad():
-            measured = logps(selected[free], labels[free])
-        if not len(used):
-            return measured
-        both = torch.cat([logps(selected[used], labels[used]), measured])
-        return both[torch.argsort(torch.cat([used, free]))]
+            parts = [logps(selected[without], labels[without])]
+        if len(with_grad):
+            parts.insert(0, logps(selected[with_grad], labels[with_grad]))
+        return torch.cat(parts)[torch.argsort(torch.cat([with_grad, without]))]
 
     head = _output_layer(causal_lm(model))
     with _forward_replaced(head, project):
@@ -238,22 +232,20 @@ def _forward_replaced(module: nn.Module, forward: Callable[..., Tensor]) -> Iter
         del module.forward
 
 
-def accept_rows(model: nn.Module) -> None:
-    """Make ``model(row=row, ...)`` mean :func:`row_logps`, also through whatever wraps the model later.
-
-    Any other call is the model's own forward.
+def request_logps(model: nn.Module, row: PackedRow, **options: Any) -> dict[LogpRequest, Tensor]:
+    """Log-probs of a packed row's responses, by request: what a preference loss reads.
 
     Args:
-        model: a transformers causal language model, or PEFT around one, before DDP, DeepSpeed,
-            accelerate or FSDP wrap it.
+        model: a model after :func:`enable_tree_rows`, or a wrapper around one.
+        row: the trees of B pairs.
+        options: further arguments of :func:`row_logps`.
+
+    Returns:
+        For each request (B,) nats, summed over the response's tokens.
     """
-    stock = model.forward
-
-    @functools.wraps(stock)
-    def forward(*args: Any, row: PackedRow | None = None, **kwargs: Any) -> Any:
-        return stock(*args, **kwargs) if row is None else row_logps(model, row, *args, **kwargs)
-
-    model.forward = forward
+    tokens = model(row=row, **options)
+    sums = sequence_logps(tokens, [len(target.labels) for target in row.targets]).sums
+    return by_request(row.targets, sums)
 
 
 @torch.no_grad()
@@ -261,12 +253,12 @@ def verify_tree_attention(model: nn.Module, *, attention: str = "auto", toleranc
     """Compare two small trees in one row with their separate sequences through the model's own forward.
 
     Cheap enough to run at every start-up, and the way to find out about an architecture that
-    :data:`scaled.support.VERIFIED` does not list, a new attention or a new device. A window shows only
+    :data:`inspo.hf.architectures.VERIFIED` does not list, a new attention or a new device. A window shows only
     where it is shorter than the 40 tokens of these sequences.
 
     Args:
         model: a model on tree attention.
-        attention: how to attend, see :mod:`scaled.attention`.
+        attention: how to attend, see :mod:`inspo.hf.tree_attention`.
         tolerance: largest difference of a token's log-prob, in nats; None for 1e-3 in float32 and
             better, 0.25 below.
 

@@ -8,21 +8,19 @@ from tiny_models import FAMILIES, tiny_config, tiny_model
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig
 
-import scaled.attention
-import scaled.models
+import inspo.hf.rows
+import inspo.hf.tree_attention
 from inspo.conditioning import Conditioning
-from inspo.pairs import PreferencePair
-from inspo.prefix_tree import build_row
-from scaled.models import (
-    accept_rows,
+from inspo.hf.architectures import VERIFIED, check_supported
+from inspo.hf.rows import (
+    enable_tree_rows,
     hidden_states,
-    load_policy,
     output_projection,
     row_logps,
-    use_tree_attention,
     verify_tree_attention,
 )
-from scaled.support import VERIFIED, check_supported
+from inspo.pairs import PreferencePair
+from inspo.prefix_tree import build_row
 
 ROW = build_row([PreferencePair([3, 4, 5], [6, 7, 8, 2], [6, 9, 2])], Conditioning.AVERAGED)
 UNSUPPORTED = {
@@ -51,7 +49,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is d
 @pytest.fixture
 def llama():
     model = tiny_model("llama")
-    use_tree_attention(model)
+    enable_tree_rows(model)
     return model
 
 
@@ -81,7 +79,7 @@ def test_unsupported_options_are_refused(config, message):
 def test_supported_families_verify(family):
     check_supported(tiny_config(family))
     model = tiny_model(family)
-    use_tree_attention(model)
+    enable_tree_rows(model)
     assert verify_tree_attention(model) < 1e-4
     row_logps(model, ROW)  # it is back on tree attention
 
@@ -91,7 +89,7 @@ def test_verified_families_are_the_tested_ones():
 
 
 def test_verification_finds_a_wrong_model(llama, monkeypatch):
-    monkeypatch.setattr(scaled.attention.TreeAttention, "visible", lambda _tree, q, k, _window: k <= q)
+    monkeypatch.setattr(inspo.hf.tree_attention.TreeAttention, "visible", lambda _tree, q, k, _window: k <= q)
     with pytest.raises(ValueError, match="llama: log-probs of a packed tree and of its separate sequences differ"):
         verify_tree_attention(llama, attention="dense")
     row_logps(llama, ROW)  # it is back on tree attention
@@ -115,7 +113,7 @@ def test_verification_finds_a_wrong_model(llama, monkeypatch):
 def test_sequences_deeper_than_positions_are_refused(kind, options, message):
     row = build_row([PreferencePair([3, 4], [5] * 4, [6] * 4)], Conditioning.SYMMETRIC)
     model = tiny_model(kind, **options)
-    use_tree_attention(model)
+    enable_tree_rows(model)
     with pytest.raises(ValueError, match=message):
         row_logps(model, row)
 
@@ -127,17 +125,8 @@ def test_layers_that_pass_the_trees_by_are_refused(llama):
 
 
 def test_a_model_on_stock_attention_is_refused():
-    with pytest.raises(ValueError, match="on sdpa attention: call use_tree_attention"):
+    with pytest.raises(ValueError, match="on sdpa attention: call enable_tree_rows"):
         row_logps(tiny_model("llama"), ROW)
-
-
-def test_load_policy(tmp_path, llama):
-    llama.save_pretrained(tmp_path / "llama")
-    policy = load_policy(str(tmp_path / "llama"))
-    torch.testing.assert_close(row_logps(policy, ROW), row_logps(llama, ROW))
-    AutoConfig.for_model("mamba").save_pretrained(tmp_path / "mamba")
-    with pytest.raises(ValueError, match="mamba: its recurrent layers"):
-        load_policy(str(tmp_path / "mamba"))
 
 
 def test_hidden_states_are_the_last_ones_of_the_model(llama):
@@ -153,7 +142,7 @@ def test_hidden_states_are_the_last_ones_of_the_model(llama):
 
 def test_hyperclovax_multiplies_where_granite_divides():
     model = tiny_model("hyperclovax", logits_scaling=0.3)
-    use_tree_attention(model)
+    enable_tree_rows(model)
     assert verify_tree_attention(model) < 1e-4
 
 
@@ -188,7 +177,7 @@ def test_weights_are_read_only_inside_their_modules_forward(llama):
 
 def test_other_calls_are_the_models_own(llama):
     tokens = torch.tensor([[3, 4, 5]])
-    accept_rows(llama)
+    enable_tree_rows(llama)
     torch.testing.assert_close(llama(row=ROW), row_logps(llama, ROW))
     llama.set_attn_implementation("sdpa")
     assert llama(input_ids=tokens).logits.shape == (1, 3, llama.config.vocab_size)
@@ -198,7 +187,7 @@ def test_rows_go_through_data_parallel(llama, tmp_path):
     row_logps(llama, ROW).sum().backward()
     expected = {name: parameter.grad.clone() for name, parameter in llama.named_parameters()}
     llama.zero_grad()
-    accept_rows(llama)
+    enable_tree_rows(llama)
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
@@ -223,7 +212,7 @@ def test_lora(llama):
     assert verify_tree_attention(adapted) < 1e-4
     logps.sum().backward()
     assert all((p.grad is not None) == p.requires_grad for p in adapted.parameters())
-    accept_rows(adapted)
+    enable_tree_rows(adapted)
     torch.testing.assert_close(adapted(row=ROW), logps)
     with adapted.disable_adapter():
         torch.testing.assert_close(row_logps(adapted, ROW), plain)

@@ -17,7 +17,7 @@ from torch import Tensor
 from inspo.prefix_tree import PackedRow, Span
 
 ATTENTIONS = ("pathwise", "dense", "flex", "varlen")
-"""Every way to compute the rule; :mod:`scaled.attention` describes them."""
+"""Every way to compute the rule; :mod:`inspo.hf.tree_attention` describes them."""
 
 AUTO = "pathwise"
 """What ``auto`` stands for, on every device until another one has been measured to be faster there."""

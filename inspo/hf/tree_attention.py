@@ -28,7 +28,7 @@ Run so far, on CPU: ``pathwise`` and ``dense`` forward and backward; ``flex`` fo
 ``varlen`` everything but the kernel. Nothing here has run on a GPU yet. ``auto`` is
 therefore ``pathwise`` on every device: on CUDA it is two flash calls per pair and layer. Where there
 is a soft cap (Gemma-2), ``pathwise`` and ``dense`` keep each path's scores; ``flex`` does not. Before
-trusting another one, run :func:`scaled.models.verify_tree_attention` with it.
+trusting another one, run :func:`inspo.hf.rows.verify_tree_attention` with it.
 
 Shapes: T rows, H query heads, G key/value heads, D head dimension, L rows of one path, N paths.
 """
@@ -46,7 +46,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from scaled.trees import TreeAttention
+from inspo.hf.trees import TreeAttention
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -234,7 +234,7 @@ def tree_attention(
     """
     if tree is None:
         raise ValueError(
-            f"{type(module).__name__} got no trees: use scaled.models.row_logps, or go back to plain attention with "
+            f"{type(module).__name__} got no trees: use inspo.hf.rows.row_logps, or go back to plain attention with "
             'model.set_attn_implementation("sdpa"); an architecture that keeps keyword arguments from its layers '
             "is not supported"
         )

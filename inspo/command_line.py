@@ -1,0 +1,71 @@
+"""What the commands of a checkout share: a parser, and pydantic's findings, whose every mistake is one line."""
+
+from __future__ import annotations
+
+import argparse
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import ValidationError
+
+
+class UserError(ValueError):
+    """A mistake of the user's: one line that says what is wrong and how to fix it. Commands exit with code 2."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser that raises a :class:`UserError` where argparse prints its usage and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        raise UserError(f"{message} (--help lists the options)")
+
+
+_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text", "list": "a list"}
+_LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+
+
+def first_mistake(error: ValidationError, *, optional: Sequence[str] = (), prefix: str = "") -> str:
+    """Pydantic's first finding in one line, such as ``batch_size = 'many' must be a whole number``.
+
+    Args:
+        error: what pydantic raised.
+        optional: fields that may also be null.
+        prefix: stands before a field's name, such as ``--``.
+    """
+    found = error.errors()[0]
+    kind, context = found["type"], found.get("ctx", {})
+    if kind == "value_error":  # of a validator of ours, which says it all
+        return str(context["error"])
+    name = prefix + str(found["loc"][0])
+    shown = f"{name} = {found['input']!r}"
+    if kind in ("enum", "literal_error"):
+        expected = context["expected"].replace("'", "").replace(" or ", ", ")
+        return f"{shown} must be one of {expected}"
+    for limit, words in _LIMITS.items():
+        if limit in context:
+            return f"{name} = {found['input']} must be {words} {context[limit]}"
+    if kind == "finite_number":
+        return f"{name} = {found['input']} must be a finite number"
+    words = _KINDS.get(kind.partition("_")[0], found["msg"])
+    return f"{shown} must be {words}" + (" or null" if name in optional else "")
+
+
+def unknown_name(name: str, known: Sequence[str]) -> str:
+    """``unknown key 'conditionning'; did you mean conditioning?``."""
+    close = get_close_matches(name, known, 1, 0.6)
+    return f"unknown key {name!r}" + (f"; did you mean {close[0]}?" if close else " (--help lists the keys)")
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def shown_value(value: Any) -> str:
+    """A value in a message: its type, and its beginning on one line."""
+    text = repr(value)
+    return f"{type(value).__name__} {text[:40]}{'...' if len(text) > 40 else ''}"
