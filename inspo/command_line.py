@@ -24,7 +24,7 @@ class OneLineParser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text", "list": "a list"}
+_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text", "tuple": "a list"}
 _LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
 
 

@@ -231,6 +231,8 @@ def restrict(row: PackedRow, requests: Conditioning | Iterable[LogpRequest]) -> 
     targets = [target for target in row.targets if target.request in wanted]
     if not wanted or set(wanted) - {target.request for target in targets}:
         raise ValueError(f"the row scores other requests than {', '.join(map(str, wanted)) or 'none'}")
+    if len(targets) == len(row.targets):
+        return row
     index = np.arange(len(row))
     keep = np.zeros(len(row), dtype=bool)
     for last in {int(target.rows[-1]) for target in targets}:

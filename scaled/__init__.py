@@ -1,1 +1,1 @@
-"""The method at scale: transformers models, trees of tokens, training and evaluation."""
+"""Train a language model on preference pairs: ``deepspeed scaled/train.py --config FILE``; see docs/architecture.md."""

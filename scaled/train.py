@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
 # Run by path, Python puts this file's folder first on sys.path; the packages live one level up.
@@ -14,30 +13,32 @@ def main() -> int:
 
     Anything else is a mistake of the program's and keeps its traceback.
     """
-    # That functions are renamed is for the libraries that call each other, not for who trains.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|deepspeed)\.")
-    from scaled.config import ConfigError, parse
-    from scaled.lifecycle import NonFiniteError, SaveError, is_lost_rank, rank, tell
+    from inspo.command_line import UserError
+    from scaled.config import parse
+    from scaled.distributed import rank
+    from scaled.errors import NonFiniteError, SaveError, report_error
+    from scaled.workarounds import is_lost_rank, quiet_deprecations
 
+    quiet_deprecations()
     try:
         command = parse()
         if command.dry_run:
-            from scaled.estimate import describe_run
+            from scaled.run.dry_run import describe_run
 
             message = describe_run(command.config) if rank() == 0 else ""
         else:
-            from scaled.run import run
+            from scaled.run.run import run
 
             message = run(command.config)
-    except ConfigError as error:
-        tell(str(error))
+    except UserError as error:
+        report_error(str(error))
         return 2
     except (NonFiniteError, SaveError) as error:
-        tell(str(error))
+        report_error(str(error))
     except RuntimeError as error:
         if not is_lost_rank(error):
             raise
-        tell(
+        report_error(
             "another rank was lost, see its message or the launcher's; the same command goes on from the last "
             "checkpoint",
             aftermath=True,

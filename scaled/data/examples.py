@@ -1,0 +1,164 @@
+"""Pairs of tokens -> examples: what is known of a pair before training. Its tree is built here, once.
+
+Shapes: n pairs, B pairs of a row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from torch import Tensor
+
+from inspo.conditioning import Conditioning, LogpRequest
+from inspo.pairs import PreferencePair
+from inspo.prefix_tree import PackedRow, build_row, concatenate, restrict
+from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
+from scaled.config import SequenceOptions
+from scaled.data.templates import Template
+from scaled.data.tokens import fingerprint
+
+logger = logging.getLogger(__name__)
+
+PLAIN = Conditioning.NONE.requests()
+"""log pi(chosen | x) and log pi(rejected | x): what the deployed policy says."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which log-probs are wanted of every pair, and how its tokens are laid out for them.
+
+    Attributes:
+        policy: what the policy scores; the limits hold for these.
+        reference: what the reference scores.
+        limits: how long sequences may be.
+        separator: tokens around a context.
+        mismatched: whether each prompt is also needed with another prompt's responses, for KTO.
+    """
+
+    policy: tuple[LogpRequest, ...]
+    reference: tuple[LogpRequest, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    separator: Separator = NO_SEPARATOR
+    mismatched: bool = False
+
+    @property
+    def draft_cap(self) -> int | None:
+        """Maximum tokens of a context; None for no cap."""
+        return self.limits.draft_tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The training pairs, or the validation pairs, with what is known of them before training.
+
+    Attributes:
+        pairs: n pairs within their limits.
+        trees: n prefix trees, one per pair, that score every request of the layout.
+        layout: which log-probs, and how.
+        counts: what happened on the way -> how often: see :func:`inspo.sequences.fit` and
+            :func:`scaled.data.tokens.tokenize`.
+        mismatched: for KTO, n examples of each prompt with another prompt's responses; else None.
+        reference: for each reference request (n,) log-probs in nats; empty until the reference has filled it in.
+    """
+
+    pairs: tuple[PreferencePair, ...]
+    trees: tuple[PackedRow, ...]
+    layout: Layout
+    counts: Mapping[str, int] = field(default_factory=dict)
+    mismatched: Examples | None = None
+    reference: Mapping[LogpRequest, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def row(self, indices: Iterable[int], requests: Sequence[LogpRequest]) -> PackedRow:
+        """Some pairs' trees, one after another in one row, as far as they score `requests`."""
+        return restrict(concatenate([self.trees[index] for index in indices]), requests)
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each pair's tree under the policy."""
+        return [len(restrict(tree, self.layout.policy)) for tree in self.trees]
+
+    @property
+    def depth(self) -> int:
+        """Tokens of the longest sequence that is scored, but for its last token."""
+        own = max((int(tree.positions.max()) + 1 for tree in self.trees), default=0)
+        return own if self.mismatched is None else max(own, self.mismatched.depth)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 of the pairs' tokens and preferences."""
+        return fingerprint(self.pairs)
+
+
+def make_examples(
+    pairs: Iterable[PreferencePair], layout: Layout, what: str, counts: Counter[str] | None = None
+) -> Examples:
+    """Cut pairs to their limits and build their trees.
+
+    Args:
+        pairs: the tokenized pairs.
+        layout: which log-probs, and how.
+        what: the pairs are, for messages.
+        counts: what happened while they were tokenized -> how often.
+
+    Raises:
+        ValueError: see :func:`inspo.sequences.fit`; or, for KTO, all prompts are the same.
+    """
+    fitted = fit(pairs, layout.policy, layout.limits, separator=layout.separator)
+    changed = ", ".join(f"{event.replace('_', ' ')} {count}" for event, count in fitted.counts.items() if count)
+    if changed:
+        logger.warning("%s pairs: %s", what, changed)
+    others = _mismatched(fitted.pairs, layout, what) if layout.mismatched and fitted.pairs else None
+    return _with_trees(fitted.pairs, layout, dict(counts or {}) | fitted.counts, others)
+
+
+def _with_trees(
+    pairs: tuple[PreferencePair, ...], layout: Layout, counts: Mapping[str, int], mismatched: Examples | None = None
+) -> Examples:
+    requests = tuple(dict.fromkeys((*layout.policy, *layout.reference)))
+    trees = tuple(build_row([pair], requests, separator=layout.separator, draft_cap=layout.draft_cap) for pair in pairs)
+    return Examples(pairs, trees, layout, counts, mismatched)
+
+
+def _mismatched(pairs: Sequence[PreferencePair], layout: Layout, what: str) -> Examples:
+    """Each prompt with the responses to the next other prompt, cut to the limits, for KTO's KL estimate."""
+    made = []
+    for index, pair in enumerate(pairs):
+        others = (pairs[(index + step) % len(pairs)] for step in range(1, len(pairs)))
+        other = next((each for each in others if each.prompt != pair.prompt), None)
+        if other is None:
+            raise ValueError(
+                f"kto estimates its KL from mismatched prompts, but all prompts of the {len(pairs)} {what} pairs are "
+                f"the same: {'use another method' if what == 'training' else 'raise validation_size, or set it to 0'}"
+            )
+        made.append(replace(other, prompt=pair.prompt, record=pair.record))
+    limits = replace(layout.limits, over_length=("cut_prompt", "cut_responses"), draft_cap=None)
+    return _with_trees(fit(made, PLAIN, limits).pairs, Layout(PLAIN, PLAIN, limits), {})
+
+
+def sequence_limits(options: SequenceOptions, template: Template, *, conditioned: bool) -> Limits:
+    """The limits of a configuration.
+
+    Args:
+        options: gives them.
+        template: says how many tokens at a prompt's start stay.
+        conditioned: whether there are contexts that a cap could apply to.
+    """
+    return Limits(
+        max_length=options.max_length,
+        over_length=options.over_length,
+        draft_cap=options.draft_cap if conditioned else None,
+        over_cap=options.over_cap,
+        prompt_head=template.prompt_head,
+    )
+
+
+def context_separator(options: SequenceOptions, template: Template, token_id: Callable[[str], int | None]) -> Separator:
+    """The separator of a configuration; `token_id` looks a token up in the vocabulary."""
+    return Separator.parse(options.separator, token_id, template.header)

@@ -1,0 +1,50 @@
+"""The device: whether it is a GPU, its name, its peak, and the memory that was used."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import torch
+
+from scaled.config import ComputeOptions
+
+PEAK_TERAFLOPS = {
+    "A100": 312.0,
+    "H100": 989.0,
+    "H200": 989.0,
+    "B200": 2250.0,
+    "L40S": 362.0,
+    "L4": 121.0,
+    "A10G": 70.0,
+    "RTX 4090": 165.0,
+}
+"""Dense bfloat16 peaks, by a part of the device's name; from the makers' data sheets."""
+
+
+def uses_gpu(options: ComputeOptions) -> bool:
+    """Whether the run is on a GPU, which a machine may have and the configuration decline."""
+    return options.device != "cpu" and torch.cuda.is_available()
+
+
+def device_peak(*, gpu: bool) -> float | None:
+    """The device's dense bfloat16 peak in operations per second, or None where it is not listed."""
+    if not gpu:
+        return None
+    name = torch.cuda.get_device_name()
+    return next((peak * 1e12 for part, peak in PEAK_TERAFLOPS.items() if part in name), None)
+
+
+def device_name(*, gpu: bool) -> str:
+    """The GPU's name, or the processor's architecture."""
+    return str(torch.cuda.get_device_name()) if gpu else f"{platform.machine()} CPU"
+
+
+def memory_gib(*, gpu: bool) -> float:
+    """Most memory that this rank has held: of the GPU, or of the process."""
+    if gpu:
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**30 if sys.platform == "darwin" else 2**20)

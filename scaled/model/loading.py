@@ -1,0 +1,169 @@
+"""The policy and its reference: one loader for both, so that they are equal before the first update.
+
+The reference is the policy as it is before training: the same weights in the same precision,
+quantized alike, under the same autocast, without an adapter (a new one adds exactly zero).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from inspo.command_line import UserError, one_line
+from inspo.hf.architectures import VERIFIED
+from inspo.hf.rows import enable_tree_rows, verify_tree_attention
+from scaled.config import AdapterOptions, ComputeOptions
+from scaled.device import uses_gpu
+from scaled.model.precision import autocast, weights_dtype
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """A tokenizer. Raises UserError where there is none."""
+    try:
+        return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"tokenizer of {source}: cannot be loaded ({one_line(error)}); check model and tokenizer"
+        ) from None
+
+
+def load_architecture(source: str) -> PreTrainedConfig:
+    """A model's configuration. Raises UserError where there is none."""
+    try:
+        return cast("PreTrainedConfig", AutoConfig.from_pretrained(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model = {source}: cannot be loaded ({one_line(error)}); name a folder or hub name") from None
+
+
+def load_weights(source: str | Path, compute: ComputeOptions, adapter: AdapterOptions) -> PreTrainedModel:
+    """A policy without an adapter.
+
+    Args:
+        source: folder or hub name.
+        compute: gives the precision.
+        adapter: says whether weights are frozen, and quantized.
+
+    Raises:
+        UserError: weights that cannot be loaded.
+    """
+    dtype = weights_dtype(compute, adapter)
+    options: dict[str, Any] = {}
+    if adapter.qlora:
+        from transformers import BitsAndBytesConfig
+
+        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_use_double_quant=True,
+            llm_int8_skip_modules=["lm_head"],
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+    except OSError as error:
+        raise UserError(f"model = {source}: its weights cannot be loaded ({one_line(error)})") from None
+    return cast("PreTrainedModel", model)
+
+
+def load_initial(source: str, compute: ComputeOptions, adapter: AdapterOptions) -> PreTrainedModel:
+    """The initial policy on its device, in evaluation mode, scoring tree rows: the reference.
+
+    An architecture that no test covers is tried first.
+
+    Raises:
+        UserError: weights that cannot be loaded, or for which tree rows are wrong.
+    """
+    model = load_weights(source, compute, adapter)
+    model.train(mode=False)
+    if uses_gpu(compute) and not adapter.qlora:  # quantized weights are loaded to it
+        cast("Any", model).cuda()
+    enable_tree_rows(model)
+    if model.config.model_type not in VERIFIED:
+        try:
+            with autocast(compute):
+                verify_tree_attention(model, attention=compute.attention)
+        except ValueError as error:
+            raise UserError(f"model = {source}: {error}") from error
+    return model
+
+
+def as_policy(
+    model: PreTrainedModel, compute: ComputeOptions, adapter: AdapterOptions, seed: int, saved: Path | None = None
+) -> nn.Module:
+    """A loaded model as it is trained: with its adapter and checkpointing, scoring tree rows.
+
+    Args:
+        model: the initial policy, or for a resumed run without an adapter the checkpoint's.
+        compute: says whether activations are computed again.
+        adapter: which weights are trained.
+        seed: of a new adapter's weights.
+        saved: a checkpoint that has the adapter; None for a new one.
+    """
+    policy: nn.Module = model
+    model.config.use_cache = False
+    if compute.gradient_checkpointing:
+        cast("Any", model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if adapter.lora_rank is not None:
+        from peft import PeftModel, get_peft_model
+
+        torch.manual_seed(seed)
+        if saved is None:
+            policy = get_peft_model(model, lora(adapter))
+        else:
+            policy = PeftModel.from_pretrained(model, str(saved), is_trainable=True)
+    enable_tree_rows(policy)
+    return policy
+
+
+def lora(adapter: AdapterOptions) -> Any:
+    """PEFT's configuration of the adapter."""
+    from peft import LoraConfig
+
+    width = cast("int", adapter.lora_rank)
+    return LoraConfig(
+        r=width,
+        lora_alpha=cast("Any", 2 * width if adapter.lora_alpha is None else adapter.lora_alpha),
+        lora_dropout=adapter.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+@contextmanager
+def partitioned(deepspeed_config: dict[str, Any]) -> Iterator[None]:
+    """Let transformers load weights partitioned over the ranks, as ZeRO-3 wants them."""
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, unset_hf_deepspeed_config
+
+    kept_alive = HfDeepSpeedConfig(deepspeed_config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    try:
+        yield
+    finally:
+        del kept_alive
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+
+def weights_fingerprint(source: str, architecture: PreTrainedConfig) -> str:
+    """What tells initial weights apart: sha256 of a folder's files, or the commit of a hub's repository."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return f"{source} at {getattr(architecture, '_commit_hash', None)}"
+    digest = hashlib.sha256()
+    for pattern in ("config.json", "*.safetensors", "*.bin"):
+        for path in sorted(folder.glob(pattern)):
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()

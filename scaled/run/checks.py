@@ -1,0 +1,83 @@
+"""Whether the machine has what a run needs: its device, packages, disk."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig
+
+from inspo.command_line import UserError
+from scaled.config import OutputOptions, TrainConfig
+from scaled.device import uses_gpu
+from scaled.model.sizes import count_weights, disk_bytes
+from scaled.training import checkpoints
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Raise where the machine lacks what the configuration asks for.
+
+    Raises:
+        UserError: naming what is missing.
+    """
+    gpu = uses_gpu(config)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device = cuda, but there is no GPU here: set device=cpu, or start on a machine with one")
+    if config.qlora and not gpu:
+        raise UserError("qlora quantizes on a GPU and there is none here: set qlora=false")
+    if config.attention in ("flex", "varlen") and not gpu:
+        raise UserError(f"attention = {config.attention} needs a GPU, and this run is on the CPU: set attention=auto")
+    if config.qlora and not _installed("bitsandbytes"):
+        raise UserError("qlora needs bitsandbytes: pip install bitsandbytes")
+    if config.zero_stage and not _installed("deepspeed"):
+        raise UserError("zero_stage needs deepspeed: pip install -e '.[train]', or set zero_stage=0")
+    if config.lora_rank and not _installed("peft"):
+        raise UserError("lora_rank needs peft: pip install -e '.[train]'")
+    if config.trackers:
+        _check_trackers(config.trackers)
+
+
+def _check_trackers(wanted: tuple[str, ...]) -> None:
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    installed = [str(tracker) for tracker in get_available_trackers()]
+    for tracker in wanted:
+        if tracker not in LOGGER_TYPE_TO_CLASS:
+            raise UserError(f"trackers = {tracker} must be among {', '.join(LOGGER_TYPE_TO_CLASS)}, or [] for none")
+        if tracker not in installed:
+            raise UserError(f"trackers: {tracker} is not installed: pip install {tracker}, or set trackers=[]")
+
+
+def check_disk(config: TrainConfig, architecture: PreTrainedConfig, saves: int) -> None:
+    """Raise where the disk cannot hold the checkpoints that there will be at once, and the result.
+
+    Args:
+        config: the run's configuration.
+        architecture: of the model.
+        saves: checkpoints of the whole run.
+
+    Raises:
+        UserError: naming how much is missing.
+    """
+    disk = disk_bytes(count_weights(architecture, config), config, config)
+    out = Path(config.out)
+    more = max(1, min(kept_checkpoints(config), saves) - len(checkpoints.existing(out)))
+    needed = more * disk.checkpoint + disk.result
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(
+            f"the disk of {config.out} has {free / 2**30:.1f} GiB left, {more} more checkpoints and the result need "
+            f"{needed / 2**30:.1f}: free some, lower keep_checkpoints, or set another out"
+        )
+
+
+def kept_checkpoints(output: OutputOptions) -> int:
+    """How many checkpoints can be on the disk at once: those kept, the best, and the one that is written."""
+    return output.keep_checkpoints + 2
+
+
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None

@@ -1,0 +1,121 @@
+"""``--dry-run``: what a run will be, without weights and without training, offline.
+
+Weights are counted on the meta device. Memory is DeepSpeed's own estimate of weights, gradients and
+optimizer state, and an estimate of activations from the architecture. A time is given only
+where a finished run of a model of this size on this device, beside `out`, measured its tokens per second.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import cast
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from inspo.command_line import UserError
+from scaled.config import RANDOM, TrainConfig
+from scaled.device import device_name, uses_gpu
+from scaled.distributed import world_size
+from scaled.model.precision import weights_dtype
+from scaled.model.random_weights import shipped_architecture
+from scaled.model.sizes import Weights, activation_bytes, count_weights, disk_bytes, state_bytes
+from scaled.run.checks import kept_checkpoints
+from scaled.run.prepare import Prepared, prepare_run
+
+GPUS = (1, 2, 4, 8)
+
+
+def describe_run(config: TrainConfig) -> str:
+    """Everything that ``--dry-run`` prints.
+
+    Raises:
+        UserError: neither an architecture nor a folder of weights at hand to count from.
+    """
+    architecture = _architecture(config)
+    ready = _prepared(config, architecture)
+    if ready is not None:  # with model: random, of the vocabulary that the data make
+        architecture = ready.architecture
+    weights = count_weights(architecture, config)
+    lines = [f"{name}: {json.dumps(value)}" for name, value in config.resolved().items() if value is not None]
+    lines += ["", f"configuration hash: {config.hash()}"]
+    lines.append(f"parameters: {weights.total:,} ({architecture.model_type}), {weights.trained:,} of them trained")
+    row, tokens, updates, about = _tokens(config, ready)
+    lines += about
+    lines.append("memory per GPU, estimated (weights, gradients, optimizer state + activations of one row):")
+    activations = activation_bytes(architecture, row, config)
+    for gpus in GPUS:
+        state = state_bytes(weights, gpus, config, config)
+        if config.sample_kl is not None and config.lora_rank is None:
+            state += weights.total * weights_dtype(config, config).itemsize  # the reference, beside the policy
+        total = (state + activations) / 2**30
+        lines.append(f"  {gpus} GPU: {state / 2**30:.1f} + {activations / 2**30:.1f} = {total:.1f} GiB")
+    disk, count = disk_bytes(weights, config, config), kept_checkpoints(config)
+    lines.append(
+        f"disk: {disk.checkpoint / 2**30:.1f} GiB a checkpoint, of which there are up to {count} at once, "
+        f"and {disk.result / 2**30:.1f} GiB the result"
+    )
+    lines.append(_time(config, weights, tokens, updates))
+    return "\n".join(lines)
+
+
+def _architecture(config: TrainConfig) -> PreTrainedConfig:
+    """The model's architecture, without looking for it anywhere but here."""
+    if config.architecture is not None:
+        return shipped_architecture(config.architecture)
+    if not Path(config.model).is_dir():
+        raise UserError(f"--dry-run works offline and {config.model} is no folder here: set architecture too")
+    return cast("PreTrainedConfig", AutoConfig.from_pretrained(config.model))
+
+
+def _prepared(config: TrainConfig, architecture: PreTrainedConfig) -> Prepared | None:
+    """The run's data and plan, where data and tokenizer are here."""
+    at_hand = Path(config.tokenizer or config.model).is_dir() or (config.model == RANDOM and config.tokenizer is None)
+    return prepare_run(config, architecture) if at_hand and Path(config.data).exists() else None
+
+
+def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | None, int | None, list[str]]:
+    """Tokens of the fullest row, tokens per update, updates, and lines about them."""
+    if ready is None:
+        longest = (config.max_length or 4096) * 2
+        row = config.row_tokens or config.micro_batch * longest
+        most = config.batch_size * longest
+        why = "tokenizer" if Path(config.data).exists() else "data"
+        return row, None, None, [f"tokens per update: at most {most:,} (the {why} is not here to count)"]
+    plan = ready.plan
+    sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
+    tokens = sum(sizes) / len(plan.updates)
+    return (
+        max(sizes),
+        tokens,
+        len(plan.updates),
+        [
+            f"pairs: {plan.pairs:,} to train on, {len(ready.validation):,} to validate on",
+            f"updates: {len(plan.updates):,} of {plan.batch_size} pairs; {plan.left_out} pairs at the end fill none",
+            f"rows per update: {world_size()} ranks x {plan.accumulation}, the fullest of {max(sizes):,} tokens",
+            f"tokens per update: {tokens:,.0f} on average, {tokens / plan.batch_size:,.0f} per pair",
+        ],
+    )
+
+
+_DECIDES_SPEED = ("precision", "gradient_checkpointing", "lora_rank", "qlora", "zero_stage", "offload", "attention")
+
+
+def _time(config: TrainConfig, weights: Weights, tokens: float | None, updates: int | None) -> str:
+    device = device_name(gpu=uses_gpu(config))
+    alike = {name: getattr(config, name) for name in _DECIDES_SPEED}
+    wanted = {"parameters": weights.total, "device": device, "world_size": world_size(), **alike}
+    for path in sorted(Path(config.out).parent.glob("*/run.json")):
+        record = json.loads(path.read_text())
+        measured = record.get("tokens_per_second")
+        found = record.get("config", {}) | record
+        if all(found.get(name) == value for name, value in wanted.items()) and measured and tokens and updates:
+            seconds = math.ceil(tokens * updates / measured)
+            return (
+                f"time: {seconds // 3600} h {seconds % 3600 // 60} min at {measured:,.0f} tokens/s, measured by {path}"
+            )
+    return (
+        f"time: unknown, no run of this size on {world_size()} x {device} with the same precision, checkpointing, "
+        f"adapter and ZeRO stage was measured beside {config.out}"
+    )

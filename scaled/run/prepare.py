@@ -1,0 +1,165 @@
+"""From the configuration to the plan: what is known of a run before a weight is loaded. Nothing is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from inspo.command_line import UserError
+from inspo.conditioning import Conditioning
+from inspo.hf.architectures import check_depth, check_supported
+from inspo.preference_loss import PreferenceLoss
+from scaled.config import RANDOM, TrainConfig
+from scaled.data import dataset
+from scaled.data.examples import (
+    PLAIN,
+    Examples,
+    Layout,
+    context_separator,
+    make_examples,
+    sequence_limits,
+)
+from scaled.data.plan import Plan, epoch_stream, make_plan
+from scaled.data.records import Record, texts
+from scaled.data.templates import NAMED, Template
+from scaled.data.tokens import tokenize
+from scaled.distributed import world_size
+from scaled.model.loading import load_architecture, load_tokenizer
+from scaled.model.random_weights import fitting_architecture, train_tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a run will train, on what, and when.
+
+    Attributes:
+        source: where the initial weights are; with ``model: random``, where they will be made.
+        architecture: of the model.
+        tokenizer: the policy's.
+        template: how conversations are written.
+        loss: what is compared.
+        train: the training pairs.
+        validation: the validation pairs; maybe none.
+        left_out: by source, records that were left out and why: ``ties`` of judged pairs, and the steps of
+            :func:`scaled.data.filters.filter_records`.
+        plan: every update.
+    """
+
+    source: str
+    architecture: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    template: Template
+    loss: PreferenceLoss
+    train: Examples
+    validation: Examples
+    left_out: dataset.LeftOut
+    plan: Plan
+
+
+def prepare_run(config: TrainConfig, architecture: PreTrainedConfig | None = None) -> Prepared:
+    """Read tokenizer, architecture and data, cut the data to its limits, build the trees, and plan every update.
+
+    Args:
+        config: the run's configuration.
+        architecture: of the model where it is known, so that the model is not looked for.
+
+    Raises:
+        UserError: anything that is wrong with them, in one line.
+    """
+    try:
+        return _prepare(config, architecture)
+    except UserError:
+        raise
+    except ValueError as error:  # what records, templates, limits and the plan say of a mistake in them
+        raise UserError(str(error)) from error
+
+
+def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prepared:
+    left_out: dataset.LeftOut = {}
+    records = dataset.read(config, "data", left_out)
+    validation = None if config.validation is None else dataset.read(config, "validation", left_out)
+    source, tokenizer, architecture = _model(config, records, architecture)
+    check_supported(architecture)
+    records = dataset.filtered(config, "data", records, tokenizer, left_out)
+    if validation is None:
+        records, validation = dataset.split(records, config.validation_size, config.seed)
+    else:
+        validation = dataset.filtered(config, "validation", validation, tokenizer, left_out)
+    template = Template.of(tokenizer, config.template)
+    loss = config.preference_loss()
+    layout = _layout(config, loss, tokenizer, template, architecture)
+
+    def examples(chosen: Sequence[Record], what: str) -> Examples:
+        counts: Counter[str] = Counter()
+        vocabulary = architecture.get_text_config(decoder=True).vocab_size
+        pairs = tokenize(chosen, tokenizer, template, vocab_size=vocabulary, counts=counts)
+        return make_examples(pairs, layout, what, counts)
+
+    train, validated = examples(records, "training"), examples(validation, "validation")
+    if not train.pairs:
+        raise UserError(f"no pair of {config.data} is within max_length = {config.max_length}: raise it")
+    check_depth(architecture, max(train.depth, validated.depth))
+    _check_sampling(config, validated, architecture)
+    plan = make_plan(
+        train.lengths,
+        epoch_stream(len(train), config.epochs, config.seed, shuffle=config.shuffle),
+        world_size=world_size(),
+        batch_size=config.batch_size,
+        micro_batch=config.micro_batch,
+        row_tokens=config.row_tokens,
+        max_updates=config.max_updates,
+    )
+    return Prepared(source, architecture, tokenizer, template, loss, train, validated, left_out, plan)
+
+
+def _model(
+    config: TrainConfig, records: Sequence[Record], architecture: PreTrainedConfig | None
+) -> tuple[str, PreTrainedTokenizerBase, PreTrainedConfig]:
+    """Where the weights are, the tokenizer and the architecture; for random weights made from the records."""
+    if config.model != RANDOM:
+        tokenizer = load_tokenizer(config.tokenizer or config.model)
+        return config.model, tokenizer, architecture or load_architecture(config.model)
+    if config.tokenizer is None:
+        tokenizer = train_tokenizer(texts(records), NAMED["chatml"])
+    else:
+        tokenizer = load_tokenizer(config.tokenizer)
+    return str(Path(config.out) / "base"), tokenizer, fitting_architecture(str(config.architecture), tokenizer)
+
+
+def _layout(
+    config: TrainConfig,
+    loss: PreferenceLoss,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    architecture: PreTrainedConfig,
+) -> Layout:
+    """Which log-probs are wanted of every pair, and how its tokens are laid out."""
+    positions = getattr(architecture.get_text_config(decoder=True), "max_position_embeddings", None)
+    if config.max_length and positions and config.max_length > positions:
+        raise UserError(f"max_length = {config.max_length} exceeds the model's {positions} positions: lower it")
+    plain = PLAIN if config.plain_logps else ()
+    return Layout(
+        policy=tuple(dict.fromkeys((*loss.requests(), *plain))),
+        reference=tuple(dict.fromkeys((*loss.reference_requests(), *plain))) if loss.reads.needs_reference else (),
+        limits=sequence_limits(config, template, conditioned=loss.conditioning is not Conditioning.NONE),
+        separator=context_separator(config, template, tokenizer.get_vocab().get),
+        mismatched=loss.reads.needs_kl,
+    )
+
+
+def _check_sampling(config: TrainConfig, validation: Examples, architecture: PreTrainedConfig) -> None:
+    if config.sample_kl is None:
+        return
+    if config.sample_kl > len(validation):
+        raise UserError(f"sample_kl = {config.sample_kl} is more than the {len(validation)} validation pairs: lower it")
+    longest = max(len(pair.prompt) for pair in validation.pairs[: config.sample_kl]) + config.sample_tokens
+    positions = getattr(architecture.get_text_config(decoder=True), "max_position_embeddings", None)
+    if positions and longest > positions:
+        raise UserError(
+            f"a prompt and sample_tokens = {config.sample_tokens} exceed the model's {positions} positions: lower it"
+        )
+    check_depth(architecture, longest)

@@ -1,0 +1,115 @@
+"""A run's folder belongs to one run: of this configuration, on these data, from these initial weights."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from inspo.command_line import UserError
+from scaled.config import NOT_DECISIVE, RANDOM, TrainConfig
+from scaled.distributed import from_first, gathered, rank, world_size
+from scaled.model.loading import weights_fingerprint
+from scaled.model.random_weights import write_random_model
+from scaled.run.prepare import Prepared
+from scaled.training import checkpoints
+
+logger = logging.getLogger(__name__)
+
+
+def claim_folder(config: TrainConfig) -> None:
+    """Make the run's folder, or check that it belongs to this configuration.
+
+    Raises:
+        UserError: it cannot be written, or belongs to another one.
+    """
+    out = Path(config.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)  # ranks may meet here
+    except OSError as error:
+        raise UserError(f"out = {out}: cannot be written ({error.strerror}); name another folder") from None
+    try:
+        earlier = json.loads((out / "config.json").read_text())["config"]
+    except (OSError, ValueError, KeyError):
+        return
+    now = config.resolved()
+    changed = [
+        f"{name} was {earlier.get(name)!r}"
+        for name in now
+        if name not in NOT_DECISIVE and earlier.get(name) != now[name]
+    ]
+    if changed:
+        raise UserError(f"out = {out} holds a run of another configuration ({', '.join(changed)}): set another out")
+
+
+def claim_on_first(config: TrainConfig) -> None:
+    """:func:`claim_folder` by rank 0, with its answer on every rank."""
+    problem = None
+    if rank() == 0:
+        try:
+            claim_folder(config)
+        except UserError as error:
+            problem = str(error)
+    if problem := from_first(problem):
+        raise UserError(problem)
+
+
+def find_checkpoint(config: TrainConfig) -> Path | None:
+    """The checkpoint to go on from, the same on all ranks; later ones are set aside, and named.
+
+    Raises:
+        UserError: it was made on another number of ranks or with another ZeRO stage.
+    """
+    folder: Path | None = None
+    if rank() == 0:
+        folder, wrong = checkpoints.latest(Path(config.out))
+        for path, what in wrong.items():
+            kept = checkpoints.set_aside(path)
+            logger.warning("%s %s: not used%s", path.name, what, f", kept as {kept.name}" if kept else "")
+        if folder is not None:
+            logger.warning("going on from %s", folder.name)
+    folder = from_first(folder)
+    if folder is not None:
+        facts = checkpoints.facts(folder)
+        for name, now in (("world_size", world_size()), ("zero_stage", config.zero_stage)):
+            if facts.get(name) != now:
+                raise UserError(
+                    f"{folder} was made with {name} = {facts.get(name)}, not {now}: start as before, or set another out"
+                )
+    return folder
+
+
+def settle_fingerprints(config: TrainConfig, ready: Prepared, resume: Path | None) -> dict[str, str]:
+    """Fingerprints of data and initial weights, which a resumed run must share with its checkpoint.
+
+    With ``model: random`` the weights are made here: always anew at a start from nothing, so that those
+    of an attempt that was given up are never trained.
+
+    Returns:
+        ``data`` and ``validation``, hashes of the tokens; ``weights``, of the initial weights.
+
+    Raises:
+        UserError: the checkpoint was made from others, or ranks differ.
+    """
+    if rank() == 0 and config.model == RANDOM and not (resume is not None and Path(ready.source).is_dir()):
+        write_random_model(Path(ready.source), ready.architecture, ready.tokenizer, config.seed)
+    weights = weights_fingerprint(ready.source, ready.architecture) if rank() == 0 else ""
+    found = {
+        "data": ready.train.fingerprint,
+        "validation": ready.validation.fingerprint,
+        "weights": from_first(weights),
+    }
+    if any(other != found for other in gathered(found)):
+        raise UserError(f"ranks read other records from {config.data}: give all machines the same files")
+    if resume is not None:
+        facts = checkpoints.facts(resume)
+        for name, now in found.items():
+            if facts.get(name) != now:
+                what = {"data": "data", "validation": "validation data", "weights": "initial weights"}[name]
+                raise UserError(
+                    f"{resume} was made with other {what}: put them back to go on, or set another out to start anew"
+                )
+    return found

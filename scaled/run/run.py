@@ -1,0 +1,254 @@
+"""A run from its configuration to its results: check, read, score the reference, train, save.
+
+Cheap checks come first, so that a mistake costs seconds and leaves nothing behind. A run's folder holds
+
+    config.json       the resolved configuration and its hash
+    metrics.jsonl     a line per update and per validation; tensorboard/ has the same numbers
+    checkpoint-N/     the last ones and the best, for resumption
+    reference/        the reference's log-probs, computed once
+    base/             with model: random, the initial weights and tokenizer
+    model/            the result, a Hugging Face folder; adapter/ beside it for LoRA
+    run.json          versions, fingerprints, seeds; written last, so a run without it is unfinished
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+from transformers import PreTrainedModel
+
+from inspo.command_line import UserError
+from scaled.config import TrainConfig
+from scaled.data.examples import Examples
+from scaled.data.plan import validation_slots
+from scaled.device import uses_gpu
+from scaled.distributed import barrier, join, rank, world_size
+from scaled.generation.sampled_kl import SampledKl
+from scaled.model.loading import as_policy, load_initial, load_weights, partitioned, weights_fingerprint
+from scaled.model.precision import autocast, weights_dtype
+from scaled.model.sizes import count_weights
+from scaled.reference.cache import UnusableReferenceError, architecture_digest
+from scaled.reference.scoring import Pass, with_reference
+from scaled.run.checks import check_disk, check_machine
+from scaled.run.prepare import Prepared, prepare_run
+from scaled.run.results import Provenance, write_results
+from scaled.run.resumption import claim_folder, claim_on_first, find_checkpoint, settle_fingerprints
+from scaled.training import checkpoints, state
+from scaled.training.checkpoints import Checkpoints
+from scaled.training.engine import deepspeed_config, make_accelerator, make_optimizer
+from scaled.training.journal import Journal
+from scaled.training.loop import Training, Validation, train
+from scaled.training.schedule import due
+from scaled.training.stopping import StopWatch
+from scaled.workarounds import start_deepspeed
+
+
+def run(config: TrainConfig, stop: StopWatch | None = None) -> str:
+    """Train, or go on training.
+
+    Args:
+        config: everything that is decided.
+        stop: says when to stop early; None for at signals and without a launcher.
+
+    Returns:
+        What to tell the user at the end, on every rank.
+
+    Raises:
+        UserError: a mistake of the user's; nothing was trained.
+        NonFiniteError, SaveError: see :mod:`scaled.errors`.
+    """
+    with stop or StopWatch() as watch:
+        return _run(config, watch)
+
+
+def _run(config: TrainConfig, stop: StopWatch) -> str:
+    out = Path(config.out)
+    if (out / "run.json").is_file():
+        claim_folder(config)
+        return f"{out} holds a finished run of this configuration: its model is in {out / 'model'}"
+    check_machine(config)
+    join(gpu=uses_gpu(config), always=config.zero_stage > 0, threads=config.threads)
+    if config.zero_stage:
+        start_deepspeed(gpu=uses_gpu(config))
+    ready = prepare_run(config)
+    check_disk(config, ready.architecture, _saves(config, ready))
+    claim_on_first(config)
+    resume = find_checkpoint(config)
+    fingerprints = settle_fingerprints(config, ready, resume)
+    if rank() == 0:
+        record = {"hash": config.hash(), "config": config.resolved()}
+        checkpoints.write_atomically(out / "config.json", json.dumps(record, indent=1) + "\n")
+    barrier()
+    training = assemble(config, ready, fingerprints, resume, stop)
+    stopped = train(training) if training.done < len(ready.plan.updates) else None
+    training.accelerator.end_training()
+    if training.journal is not None:
+        training.journal.close()
+    if stopped:
+        last = checkpoints.last_complete(out)
+        update = checkpoints.update_of(out / last)
+        return f"stopped ({stopped}) after update {update}, saved as {last}: start again to go on"
+    barrier()
+    facts = Provenance(
+        ready.source,
+        fingerprints,
+        ready.left_out,
+        {"train": ready.train.counts, "validation": ready.validation.counts},
+        checkpoints.checkpoint(out, training.checkpoints.best_update or len(ready.plan.updates)),
+        count_weights(ready.architecture, config).total,
+    )
+    if rank() == 0:
+        write_results(config, facts, ready.tokenizer, ready.template, ready.plan)
+    barrier()
+    return f"model: {out / 'model'}\nmetrics: {out / 'metrics.jsonl'}\nabout the run: {out / 'run.json'}"
+
+
+def _saves(config: TrainConfig, ready: Prepared) -> int:
+    """Checkpoints of the whole run."""
+    validates = bool(ready.validation.pairs)
+    updates = range(1, len(ready.plan.updates) + 1)
+    return sum(due(config, ready.plan, update, validates=validates)[1] for update in updates)
+
+
+def assemble(
+    config: TrainConfig,
+    ready: Prepared,
+    fingerprints: Mapping[str, str] | None = None,
+    resume: Path | None = None,
+    stop: StopWatch | None = None,
+) -> Training:
+    """Everything that is trained, with the reference's log-probs at hand and the policy wrapped.
+
+    Args:
+        config: the run's configuration.
+        ready: what it will train.
+        fingerprints: as :func:`settle_fingerprints` returns them.
+        resume: the checkpoint to go on from.
+        stop: when to stop early.
+
+    Raises:
+        UserError: weights that cannot be loaded, or a reference that cannot be used.
+    """
+    out = Path(config.out)
+    fingerprints = fingerprints or {"weights": weights_fingerprint(ready.source, ready.architecture)}
+    facts = {} if resume is None else checkpoints.facts(resume)
+    done = int(facts.get("update", 0))
+    accelerator = make_accelerator(config, config, ready.plan.accumulation, out, config.trackers)
+
+    @cache
+    def initial() -> PreTrainedModel:
+        return load_initial(ready.source, config, config)
+
+    examples, validation_examples = score_reference(config, ready, fingerprints["weights"], initial)
+    sampled_kl = make_sampled_kl(config, ready)
+    policy = load_policy(config, ready, initial, resume)
+    initial.cache_clear()
+    set_seed(config.seed)
+    model, optimizer = accelerator.prepare(policy, make_optimizer(policy, config))
+    if resume is not None:
+        state.load(resume, accelerator, model, optimizer)
+    validation = None
+    if validation_examples:
+        budget = None if config.row_tokens is None else max(config.row_tokens, *validation_examples.lengths)
+        validation = Validation(
+            validation_examples,
+            validation_slots(
+                validation_examples.lengths,
+                world_size=world_size(),
+                micro_batch=config.micro_batch,
+                row_tokens=budget,
+            ),
+            None if sampled_kl is None else partial(sampled_kl.estimate, policy),
+        )
+    kept_facts = {"world_size": world_size(), "zero_stage": config.zero_stage, "config": config.hash(), **fingerprints}
+    return Training(
+        accelerator=accelerator,
+        model=model,
+        optimizer=optimizer,
+        loss=ready.loss,
+        examples=examples,
+        plan=ready.plan,
+        options=config,
+        output=config,
+        checkpoints=Checkpoints(
+            out, config.keep_checkpoints, kept_facts, facts.get("best_update"), facts.get("best_loss")
+        ),
+        validation=validation,
+        journal=open_journal(config, accelerator, done) if rank() == 0 else None,
+        stop=stop,
+        attention=config.attention,
+        kl_group=config.kl_group,
+        done=done,
+    )
+
+
+def score_reference(
+    config: TrainConfig, ready: Prepared, weights: str, initial: Callable[[], PreTrainedModel]
+) -> tuple[Examples, Examples]:
+    """The training and the validation examples with the reference's log-probs, where the method needs them."""
+    under = " under autocast to bf16" if config.precision == "bf16" and not config.zero_stage else ""
+    about = {
+        "weights": weights,
+        "architecture": architecture_digest(ready.architecture),
+        "dtype": f"{weights_dtype(config, config)}{under}{', 4 bits' if config.qlora else ''}",
+        "template": ready.template.fingerprint,
+        "attention": config.attention,
+    }
+    scored = Pass(initial, about, Path(config.out) / "reference", config.row_tokens or 8192, config.attention)
+    try:
+        with autocast(config):
+            return with_reference(ready.train, scored), with_reference(ready.validation, scored)
+    except UnusableReferenceError as error:
+        raise UserError(str(error)) from error
+
+
+def load_policy(
+    config: TrainConfig, ready: Prepared, initial: Callable[[], PreTrainedModel], resume: Path | None
+) -> nn.Module:
+    """The policy to be trained, not yet wrapped: the initial weights, or a checkpoint's without DeepSpeed.
+
+    The initial weights are those that scored the reference, if they did, so that they are loaded once; under
+    ZeRO-3 they are loaded anew, partitioned over the ranks.
+    """
+    deepspeed = config.zero_stage > 0
+    if config.zero_stage == 3:
+        with partitioned(deepspeed_config(config, config.max_grad_norm, ready.plan.accumulation)):
+            model = load_weights(ready.source, config, config)
+    elif resume is not None and not deepspeed and config.lora_rank is None:
+        model = load_weights(resume, config, config)
+    else:
+        model = initial()
+    return as_policy(model, config, config, config.seed, None if deepspeed else resume)
+
+
+def make_sampled_kl(config: TrainConfig, ready: Prepared) -> SampledKl | None:
+    """What ``sample_kl`` asks for. Without an adapter to switch off, the initial policy is kept beside the trained."""
+    if config.sample_kl is None:
+        return None
+    return SampledKl(
+        prompts=[pair.prompt for pair in ready.validation.pairs[: config.sample_kl]],
+        max_tokens=config.sample_tokens,
+        end=ready.template.end_of_turn,
+        seed=config.seed,
+        reference=load_initial(ready.source, config, config) if config.lora_rank is None else None,
+        autocast=partial(autocast, config),
+        attention=config.attention,
+    )
+
+
+def open_journal(config: TrainConfig, accelerator: Accelerator, done: int) -> Journal:
+    """``metrics.jsonl``, whose lines go to the trackers too."""
+    if not config.trackers:
+        return Journal(Path(config.out), done)
+    # Events after the checkpoint that a resumed run goes on from are not shown.
+    accelerator.init_trackers("inspo", init_kwargs={"tensorboard": {"purge_step": done + 1}})
+    for tracker in accelerator.trackers:
+        if tracker.name != "tensorboard":  # which would open another folder of events at every start
+            tracker.store_init_configuration(config.resolved())
+    return Journal(Path(config.out), done, accelerator.log)

@@ -1,0 +1,93 @@
+"""What runs an update on the hardware: Accelerate's wrapping (DDP, DeepSpeed ZeRO), AdamW, and DeepSpeed's options."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DeepSpeedPlugin, ProjectConfiguration
+from torch import nn
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.trainer_pt_utils import get_parameter_names
+
+from scaled.config import ComputeOptions, OptimizerOptions
+from scaled.device import uses_gpu
+from scaled.workarounds import forget_accelerator
+
+WITHOUT_DECAY = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+"""Parameters that are not decayed, by a part of their name: those that transformers' Trainer leaves out."""
+
+
+def make_accelerator(
+    compute: ComputeOptions,
+    optimizer: OptimizerOptions,
+    accumulation: int,
+    out: Path,
+    trackers: tuple[str, ...] = (),
+) -> Accelerator:
+    """Accelerate, for rows of its own making: it wraps, scales by the accumulation, clips and tracks.
+
+    Args:
+        compute: precision, ZeRO stage, device.
+        optimizer: gives the largest gradient norm, which DeepSpeed wants to know beforehand.
+        accumulation: micro-steps per update.
+        out: the run's folder.
+        trackers: by accelerate's names.
+    """
+    forget_accelerator()
+    gpu, plugin = uses_gpu(compute), None
+    if compute.zero_stage:
+        config = deepspeed_config(compute, optimizer.max_grad_norm, accumulation)
+        plugin = DeepSpeedPlugin(hf_ds_config=config, zero3_init_flag=False)
+        if not gpu:
+            os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+    accelerator = Accelerator(
+        cpu=not gpu and plugin is None,  # or accelerate would take DDP instead of DeepSpeed
+        mixed_precision="bf16" if compute.precision == "bf16" else "no",
+        gradient_accumulation_steps=accumulation,
+        deepspeed_plugin=plugin,
+        log_with=list(trackers),
+        project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "tensorboard")),
+    )
+    if plugin is not None:
+        # Or transformers would partition every model that is loaded from here on, the reference too.
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    return accelerator
+
+
+def make_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
+    """AdamW over the weights that are trained, decaying all but biases and norms."""
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], WITHOUT_DECAY))  # type: ignore[no-untyped-call]  # untyped there
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [w for name, w in trained if name in decayed], "weight_decay": options.weight_decay},
+            {"params": [w for name, w in trained if name not in decayed], "weight_decay": 0.0},
+        ],
+        lr=options.learning_rate,
+        betas=(options.adam_beta1, options.adam_beta2),
+        eps=options.adam_epsilon,
+    )
+
+
+def deepspeed_config(compute: ComputeOptions, max_grad_norm: float, accumulation: int) -> dict[str, Any]:
+    """DeepSpeed's configuration."""
+    zero: dict[str, Any] = {"stage": compute.zero_stage, "overlap_comm": False, "contiguous_gradients": True}
+    if compute.zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    if compute.offload == "cpu":
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    return {
+        "zero_optimization": zero,
+        "bf16": {"enabled": compute.precision == "bf16"},
+        # Summed in bf16, the gradients of many micro-steps would lose the small ones.
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "gradient_clipping": max_grad_norm,
+        "gradient_accumulation_steps": accumulation,
+        "train_micro_batch_size_per_gpu": 1,  # one row
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 2**31,
+    }

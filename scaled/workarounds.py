@@ -1,0 +1,59 @@
+"""What other libraries make necessary, with the version that was seen and what would make it needless."""
+
+from __future__ import annotations
+
+import warnings
+
+from scaled.distributed import world_size
+
+_LOST_RANK = (
+    *("closed by peer", "reset by peer", "broken pipe"),
+    *("connection refused", "remote process exited", "timed out"),
+)
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether an error says that another rank is gone.
+
+    torch 2.13: gloo and NCCL raise a plain RuntimeError for it. Needless once both raise
+    ``torch.distributed.DistBackendError``, which NCCL does for some.
+    """
+    text = str(error).lower()
+    return world_size() > 1 and isinstance(error, RuntimeError) and any(part in text for part in _LOST_RANK)
+
+
+def quiet_deprecations() -> None:
+    """Keep back what libraries tell each other of renamed functions; users can do nothing about it.
+
+    torch 2.13, transformers 5.23, deepspeed 0.19.
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|deepspeed|accelerate)\.")
+
+
+def start_deepspeed(*, gpu: bool) -> None:
+    """Connect DeepSpeed to the process group that is there.
+
+    deepspeed 0.19 on CPU prefers shared-memory collectives of its own, which need a C++ compiler and a minute to
+    build, and wait forever for a rank that died; gloo's fail at once. There is no option that switches them off.
+    """
+    import deepspeed
+
+    if not gpu:
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed("nccl" if gpu else "gloo", auto_mpi_discovery=False, verbose=False)
+
+
+def forget_accelerator() -> None:
+    """Let a process that has trained before train again with other settings.
+
+    accelerate 1.15 keeps the first Accelerator's device, precision and plugins for the whole process; its own
+    tests and transformers' TrainingArguments reset it in the same way.
+    """
+    import os
+
+    from accelerate.state import AcceleratorState, GradientState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # there is no public one
+    GradientState._reset_state()  # noqa: SLF001
+    for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_MIXED_PRECISION", "ACCELERATE_TORCH_DEVICE"):
+        os.environ.pop(name, None)
