@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from theory.claims import Judgment, Role, judge
+from theory.evidence import Judgment, Role, judge
 from theory.registry import CLAIMS, find_claim
 from theory.report import as_dict, markdown, story, table
 from theory.strategies import examples

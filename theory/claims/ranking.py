@@ -9,7 +9,7 @@ import numpy as np
 
 from inspo.objectives import best_responses, optimality_gap
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array
 

@@ -14,7 +14,7 @@ from inspo.conditioning import Role as ResponseRole
 from inspo.losses import dpo
 from inspo.pairs import PairLogps
 from theory import strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="eq-16",

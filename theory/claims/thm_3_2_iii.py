@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima, scores, value
 from inspo.preferences import bradley_terry
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(

@@ -10,7 +10,7 @@ import numpy as np
 
 from inspo.objectives import apply_psi, optimality_gap
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.strategies import Problem, Scalarization
 
 CLAIM = Claim(

@@ -6,7 +6,7 @@ the maxima against the maximum of the means.
 
 from inspo.objectives import best_responses, optimality_gap
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem, Scalarization
 

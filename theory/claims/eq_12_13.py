@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inspo.pairs import PairLogps
 from theory import strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="eq-12-13",

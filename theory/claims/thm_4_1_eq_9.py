@@ -16,7 +16,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss, value
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array, Problem
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from inspo.losses import dpo
 from inspo.pairs import PairLogps
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF
 
 Counts = npt.NDArray[np.int64]

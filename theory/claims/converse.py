@@ -11,7 +11,7 @@ from hypothesis import assume
 
 from inspo.objectives import best_responses, optimality_gap, restricted_optima
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(

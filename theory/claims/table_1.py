@@ -13,7 +13,7 @@ from inspo.losses import METHODS
 from inspo.objectives import population_loss
 from inspo.pairs import PairLogps
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="table-1",

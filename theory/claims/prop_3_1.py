@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import restricted_optima, scores
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Array, Problem, Scalarization
 

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="tables-3-4",
@@ -31,7 +31,7 @@ CLAIM = Claim(
 
 CAPS: tuple[str | None, ...] = ("30%", "40%", "50%", None)
 COLUMNS = ("alpaca_eval_lc", "alpaca_eval_wr", "arena_hard_sc", "arena_hard_wr")
-PRINTED = Path(__file__).parents[1] / "paper_figures" / "paper"
+PRINTED = Path(__file__).parents[2] / "paper_figures" / "paper"
 
 
 @cache

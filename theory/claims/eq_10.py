@@ -16,7 +16,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.flow import Floats
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from inspo.objectives import scores
 from theory import exact
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, Row
 
 CLAIM = Claim(

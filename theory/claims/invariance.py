@@ -11,7 +11,7 @@ import numpy as np
 
 from inspo.objectives import apply_psi, best_responses, gibbs_policy
 from theory import flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem
 

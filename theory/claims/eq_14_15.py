@@ -7,7 +7,7 @@ transformer the target attends to the context's keys and values, so its loss has
 import numpy as np
 import torch
 
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="eq-14-15",

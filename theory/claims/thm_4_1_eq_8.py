@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import gibbs_policy
 from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.strategies import Array
 
 CLAIM = Claim(

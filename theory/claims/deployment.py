@@ -16,7 +16,7 @@ from inspo.losses import dpo
 from inspo.objectives import best_responses, restricted_optima, scores, value
 from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, Row, W
 from theory.flow import Floats
 from theory.strategies import Array, Problem

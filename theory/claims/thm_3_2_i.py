@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, best_responses, value
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(

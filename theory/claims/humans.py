@@ -21,12 +21,12 @@ import numpy.typing as npt
 
 from inspo.objectives import optimality_gap
 from inspo.preferences import bradley_terry, cyclic_triads, load_table, separability
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF
 
 Floats = npt.NDArray[np.float64]
 
-DATA = Path(__file__).parents[1] / "toy" / "data"
+DATA = Path(__file__).parents[2] / "toy" / "data"
 TABLES = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 REPLICATES, LEVEL = 1999, 0.01
 

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, gibbs_policy
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import Matrix, Row, W
 
 CLAIM = Claim(
