@@ -212,7 +212,7 @@ CHECKOUT = Path(__file__).parents[1]
 # Text, strengths and files to tables, and the machinery around a check: they carry no mathematics of a claim.
 MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "evidence.py"}
 READING = {f"theory/exact.py:{name}" for name in ("fractions", "preferences", "uniform", "bradley_terry")} | {
-    "theory/claims/humans.py:load_counts"
+    "theory/comparisons.py:load_wins"
 }
 
 
