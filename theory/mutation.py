@@ -8,7 +8,6 @@ explained in survivors.json, by name.
 
 from __future__ import annotations
 
-import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from inspo.command_line import OneLineParser, UserError
 from theory.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
@@ -190,15 +190,28 @@ def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parser() -> OneLineParser:
+    """The command line."""
+    result = OneLineParser(prog="python -m theory.mutation", description="Mutation testing.")
+    result.add_argument("--count", type=int, help="only so many, drawn at random; theory/MUTATION.md stays as it is")
+    result.add_argument("--seed", type=int, default=0, help="of the draw")
+    result.add_argument("--workers", type=int, default=2, help="processes at a time")
+    result.add_argument("--list", action="store_true", help="list the mutants and stop")
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 1 if a survivor is unexplained or too few mutants were caught."""
-    parser = argparse.ArgumentParser(prog="python -m theory.mutation", description="Mutation testing.")
-    parser.add_argument("--count", type=int, help="only so many, drawn at random; theory/MUTATION.md stays as it is")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
-    parser.add_argument("--list", action="store_true", help="list the mutants and stop")
-    options = parser.parse_args(arguments)
-    queue = all_mutants()
+    """Run the command line; 1 if a survivor is unexplained or too few mutants were caught, 2 for wrong options."""
+    queue, command_line = all_mutants(), parser()
+    try:
+        options = command_line.parse_args(arguments)
+        if options.count is not None and not 1 <= options.count <= len(queue):
+            command_line.error(f"--count {options.count} must be from 1 to {len(queue)}, the number of mutants")
+        if options.workers < 1:
+            command_line.error(f"--workers {options.workers} must be at least 1")
+    except UserError as error:
+        print(f"theory.mutation: {error}", file=sys.stderr)
+        return 2
     if options.list:
         print("\n".join(mutant.name for mutant in queue))
         return 0

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from inspo.command_line import UserError
 from theory.evidence import Claim
 
 IDS = (
@@ -51,8 +52,8 @@ def find_claim(claim_id: str) -> Claim:
     """The claim of that id.
 
     Raises:
-        ValueError: an unknown id; the message lists the known ones.
+        UserError: an unknown id; the message lists the known ones.
     """
     if claim_id not in CLAIMS:
-        raise ValueError(f"no claim {claim_id!r}; known: {', '.join(CLAIMS)}")
+        raise UserError(f"no claim {claim_id!r}; known: {', '.join(CLAIMS)}")
     return CLAIMS[claim_id]

@@ -21,6 +21,8 @@ import numpy.typing as npt
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
+from inspo.command_line import UserError
+
 Array = npt.NDArray[Any]
 Problem = tuple[Array, Array]  # P and mu
 
@@ -32,11 +34,11 @@ def examples(quick: int) -> int:
     """How many examples to try where the quick profile tries `quick`.
 
     Raises:
-        ValueError: THEORY_PROFILE is set to something else than a profile.
+        UserError: THEORY_PROFILE is set to something else than a profile.
     """
     profile = os.environ.get("THEORY_PROFILE", "quick")
     if profile not in PROFILES:
-        raise ValueError(f"THEORY_PROFILE = {profile!r} must be one of {', '.join(PROFILES)}")
+        raise UserError(f"THEORY_PROFILE = {profile!r} must be one of {', '.join(PROFILES)}")
     return max(3, quick * PROFILES[profile])
 
 

@@ -150,6 +150,11 @@ def test_the_verdicts_file_is_written_and_checked_in_one_way(option, other, caps
     assert message.count("\n") == 1
 
 
+def test_a_wrong_option_is_told_in_one_line(capsys):
+    assert main(["--jsn"]) == 2
+    assert capsys.readouterr().err == "theory: unrecognized arguments: --jsn (--help lists the options)\n"
+
+
 def test_an_unknown_profile_is_refused_before_any_check(capsys, monkeypatch):
     monkeypatch.setenv("THEORY_PROFILE", "thorogh")
     assert main(["--claim", "eq-16"]) == 2

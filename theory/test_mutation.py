@@ -6,7 +6,7 @@ import json
 import pytest
 
 from theory.mutants import mutants
-from theory.mutation import FILES, REASONS, REPORT, ROOT, Fate, all_mutants, report, run, unchanged
+from theory.mutation import FILES, REASONS, REPORT, ROOT, Fate, all_mutants, main, report, run, unchanged
 
 SOURCE = '''
 def gap(A, mu, scale=0.5):
@@ -70,3 +70,11 @@ def test_a_run_tells_killed_from_survived(monkeypatch):
 def test_report_counts_whatever_did_not_survive(status):
     text = report([Fate(unchanged(), status, 1.0)], {})
     assert "1 caught (100.0%)" in text
+
+
+@pytest.mark.parametrize("option", ["--count=0", "--count=many", "--workers=0", "--cout=5"])
+def test_a_wrong_option_is_told_in_one_line(option, capsys):
+    assert main([option]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("theory.mutation: ")
+    assert message.count("\n") == 1
