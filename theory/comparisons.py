@@ -3,7 +3,7 @@
 ``wins[i, j]`` counts how often y_i was preferred to y_j; functions take (..., K, K) of them. Comparisons
 are drawn as independent; one person's comparisons of different pairs are not quite that.
 
-Kept independent of inspo.preferences, toy.baselines and toy.tables on purpose, as a second opinion;
+Kept independent of the fits and bootstraps in inspo/ and toy/ on purpose, as a second opinion;
 tests/test_twins.py holds them together.
 """
 

@@ -130,6 +130,6 @@ def odds_products(P: Matrix, mu: Row) -> Row:
     return tuple(prod((odds(p) ** power for p, power in zip(row, powers, strict=True)), start=Fraction(1)) for row in P)
 
 
-# The master witness: under a uniform reference its best prompt-only response depends on psi. No
-# preferences of three with a smaller common denominator have that, and no others in tenths.
+# The master witness, written down here alone in theory/: under a uniform reference its best prompt-only response
+# depends on psi. No preferences of three with a smaller common denominator have that, and no others in tenths.
 W = preferences("3/10 9/10 3/5")

@@ -7,9 +7,12 @@ fastest along
     c_ij = beta mu_i mu_j (P_ij - sigma(m_ij))      the pull on g_ij; antisymmetric
     d theta_kj / dt = c_kj - policy_kj sum_i c_ij   on the logits.
 
-Written out by hand and integrated by SciPy; a test holds it against automatic differentiation of the
-library's loss. Two quantities never change, whatever P: each column's sum of logits, and, over
+Written out by hand and integrated by SciPy; the claim eq-10 holds it against automatic differentiation of
+the library's loss. Two quantities never change, whatever P: each column's sum of logits, and, over
 infinitesimal steps, sum_j d theta_jj / policy_jj = 0. For K = 2 the second integrates to a closed form.
+
+Kept independent of the toy's flow and fit on purpose, as a second opinion; tests/test_twins.py holds them
+together.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from inspo.command_line import UserError
+from theory import exact
 
 Array = npt.NDArray[Any]
 Problem = tuple[Array, Array]  # P and mu
@@ -102,29 +103,21 @@ def find_one(strategy: st.SearchStrategy[Any], holds: Callable[[Any], bool], tri
     )
 
 
-def from_upper(k: int, entries: list[Fraction]) -> Array:
-    """The preference matrix with these entries above the diagonal, in reading order."""
-    P = np.full((k, k), Fraction(1, 2))
-    for (i, j), p in zip(combinations(range(k), 2), entries, strict=True):
-        P[i, j], P[j, i] = p, 1 - p
-    return P
-
-
 def _upper(k: int, entry: st.SearchStrategy[Fraction]) -> st.SearchStrategy[Array]:
     pairs = k * (k - 1) // 2
-    return st.lists(entry, min_size=pairs, max_size=pairs).map(lambda entries: from_upper(k, entries))
+    return st.lists(entry, min_size=pairs, max_size=pairs).map(_matrix)
+
+
+def _matrix(upper: list[Fraction]) -> Array:
+    return np.array(exact.preferences(upper))
 
 
 def _cyclic(k: int) -> st.SearchStrategy[Array]:
     """Each response beats the next half of the circle by the same amount."""
 
     def circle(p: Fraction) -> Array:
-        return from_upper(
-            k,
-            [
-                Fraction(1, 2) if 2 * (j - i) == k else p if 2 * (j - i) < k else 1 - p
-                for i, j in combinations(range(k), 2)
-            ],
+        return _matrix(
+            [exact.HALF if 2 * (j - i) == k else p if 2 * (j - i) < k else 1 - p for i, j in combinations(range(k), 2)]
         )
 
     return st.fractions(Fraction(51, 100), Fraction(99, 100), max_denominator=100).map(circle)
@@ -132,7 +125,7 @@ def _cyclic(k: int) -> st.SearchStrategy[Array]:
 
 def _bradley_terry(k: int) -> st.SearchStrategy[Array]:
     strengths = st.lists(st.integers(1, 9), min_size=k, max_size=k)
-    return strengths.map(lambda s: from_upper(k, [Fraction(a, a + b) for a, b in combinations(s, 2)]))
+    return strengths.map(lambda s: np.array(exact.bradley_terry(s)))
 
 
 def preference_matrices(k: int, *, interior: bool = False) -> st.SearchStrategy[Array]:

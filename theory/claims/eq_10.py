@@ -43,6 +43,7 @@ def lambert_limit(p: float, mu: tuple[float, float], beta: float) -> tuple[float
 
     With t2 = logit pi(y1 | y2), t1 = logit pi(y2 | y1), flow keeps t1 + e^t1 + t2 + e^t2 at
     mu1 / mu2 + mu2 / mu1. So e^t1 = W(exp(c - t2 - e^t2)), and the end is where the margin is log-odds.
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
     """
     from scipy.optimize import brentq
     from scipy.special import expit, lambertw, log_expit

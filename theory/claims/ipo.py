@@ -66,7 +66,10 @@ def normal_equations_in_general() -> str:
 
 
 def closed_form(P: Array, mu: Array, tau: float) -> Array:
-    """mu exp(S / tau), normalised."""
+    """mu exp(S / tau), normalized.
+
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
+    """
     return flow.softmax(np.log(np.asarray(mu, dtype=float)) + np.asarray(scores(P, mu), dtype=float) / tau)
 
 

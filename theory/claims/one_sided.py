@@ -63,10 +63,13 @@ def loss_falls_to_zero_for_any_preferences() -> str:
 
 
 def limit(P: Floats, mu: Floats, beta: float) -> Floats:
-    """mu_i (mu_i P_ij)^(1/beta) for i != j, each column normalised."""
+    """mu_i (mu_i P_ij)^(1/beta) for i != j, each column normalized.
+
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
+    """
     policy = mu[:, None] * (mu[:, None] * P) ** (1 / beta) * (1 - np.eye(len(mu)))
-    normalised: Floats = policy / policy.sum(axis=0)
-    return normalised
+    normalized: Floats = policy / policy.sum(axis=0)
+    return normalized
 
 
 @CLAIM.check(Role.INSTEAD, "ODE")

@@ -4,6 +4,8 @@ V(pi*) = sum_j mu_j max_i A[i, j] and V(pi_bar) = max_i sum_j mu_j A[i, j] with 
 the maxima against the maximum of the means.
 """
 
+import numpy as np
+
 from inspo.objectives import best_responses, optimality_gap
 from theory import exact, strategies
 from theory.evidence import Claim, Role
@@ -55,7 +57,7 @@ def log_odds_of_the_witness() -> str:
     from math import log
 
     V_star = (log(7 / 3) + 0 + log(9)) / 3
-    gap = optimality_gap([[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]], [1 / 3] * 3, "log_odds")
+    gap = optimality_gap(np.array(W), np.full(3, 1 / 3), "log_odds")
     assert abs(gap - (V_star - log(27 / 7) / 3)) < 1e-12
     assert abs(gap - log(49 / 9) / 3) < 1e-12
     return f"{V_star:.6f} - {V_star - gap:.6f} = {gap:.6f}"

@@ -164,6 +164,7 @@ def value_range(P: Array, mu: Array, beta: float) -> tuple[float, float]:
 
     Unknown is x_ij = mu_j pi(y_i | y_j) of the preferred response i of each pair; the other direction is
     then exp(-|L_ij| / beta) x_ij. Column j may spend up to mu_j. V - 1/2 = sum x_ij (1 - exp) (P_ij - 1/2).
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
     """
     from scipy.optimize import linprog
 
