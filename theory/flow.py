@@ -50,12 +50,12 @@ class Limit:
 def softmax(logits: Floats) -> Floats:
     """Column-wise softmax of (K, K) or (K,) logits."""
     raised = np.exp(logits - logits.max(axis=0))
-    normalised: Floats = raised / raised.sum(axis=0)
-    return normalised
+    normalized: Floats = raised / raised.sum(axis=0)
+    return normalized
 
 
 def pull(policy: Floats, P: Floats, mu: Floats, beta: float) -> Floats:
-    """c_ij of the module: zero exactly at the minimisers of Eq. (9)."""
+    """c_ij of the module: zero exactly at the minimizers of Eq. (9)."""
     from scipy.special import expit
 
     g = np.log(policy / mu[:, None])
@@ -88,7 +88,7 @@ def conditioned_limit(P: Any, mu: Any, beta: float) -> Floats:
         (K, K) policy; the pull left is at most `ARRIVED` times beta min(mu)^2.
 
     Raises:
-        ValueError: a preference of 0 or 1, where no minimiser exists, or a mu_j of 0, named.
+        ValueError: a preference of 0 or 1, where no minimizer exists, or a mu_j of 0, named.
         AssertionError: the flow has not arrived.
     """
     P, mu = interior(P, mu)
@@ -153,7 +153,7 @@ def conditioned_value(policy: Floats, P: Any, mu: Any) -> float:
 
 
 def dpo_limit(P: Any, mu: Any, beta: float, nu: Any = None) -> Floats:
-    """The one minimiser of the population loss of DPO over prompt-only policies.
+    """The one minimizer of the population loss of DPO over prompt-only policies.
 
     Pairs are drawn from `nu`, by default mu. With c = beta log(policy / mu) it solves
     sum_j nu_j (P_ij - sigma(c_i - c_j)) = 0 for every i; by Newton's method on the convex loss.

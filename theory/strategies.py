@@ -56,7 +56,7 @@ def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], trie
     """
     tried = 0
 
-    # Always derandomised: a verdict must be the same tomorrow. Nothing is stored for the same reason.
+    # Always derandomized: a verdict must be the same tomorrow. Nothing is stored for the same reason.
     # Slow or filtered generation says something about a busy machine or our strategies, not the claim.
     @settings(
         max_examples=examples(tries),

@@ -22,7 +22,7 @@ CLAIM = Claim(
     paper="Sec. 5.3 (iv)",
     statement="Averaging L_DPO and L_sym gives a deployed policy that balances the two objectives.",
     truth=(
-        "At every minimiser the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted "
+        "At every minimizer the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted "
         "whatever pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO "
         "alone does move pi(. | x). Averaging then returns DPO at deployment; what differs comes from too little "
         "capacity or too few steps."
@@ -104,7 +104,7 @@ def deployed_limit(P: Floats, mu: Floats, beta: float, share: float) -> Floats:
 def any_shared_score_leaves_room() -> str:
     """W, beta = 1/2: for any deployed policy, an interaction that puts L_sym at its minimum, in rationals.
 
-    The conditioned table pi(i | j) = (1/5) / 3 odds_ij is a minimiser; with logits log mu + u + M it is
+    The conditioned table pi(i | j) = (1/5) / 3 odds_ij is a minimizer; with logits log mu + u + M it is
     reached by exp(M_ij) = pi(i | j) / (mu_i exp(u_i)) for whatever exp(u) > 0.
     """
     mu = exact.uniform(3)

@@ -28,7 +28,7 @@ CLAIM = Claim(
     truth=(
         "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r, and every P in "
         "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the "
-        "minimisers of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r "
+        "minimizers of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r "
         "Eq. (6) gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; "
         "asked of different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see "
         "eq-6)."
@@ -91,7 +91,7 @@ def every_preference_has_a_reward() -> str:
 
 @CLAIM.check(Role.REPAIRED, "property")
 def any_reward_gives_the_formula() -> str:
-    """Any r: pi_r is at the Bayes loss of the preferences sigma(h(w, l) - h(l, w)), so it minimises (9)."""
+    """Any r: pi_r is at the Bayes loss of the preferences sigma(h(w, l) - h(l, w)), so it minimizes (9)."""
 
     def holds(seed: int, k: int, beta: float) -> None:
         rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def any_reward_gives_the_formula() -> str:
 
 @CLAIM.check(Role.REPAIRED, "property")
 def any_preference_is_fitted() -> str:
-    """r = (beta log of a minimiser over mu): h of that r returns log-odds L for random interior P."""
+    """r = (beta log of a minimizer over mu): h of that r returns log-odds L for random interior P."""
 
     def fitted(problem: Problem, beta: float) -> None:
         L = apply_psi(problem[0], "log_odds")

@@ -22,7 +22,7 @@ CLAIM = Claim(
     paper="Sec. 2, Eq. (4); Sec. 5.3 (i)",
     statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
     truth=(
-        "Under Bradley-Terry they solve (4), KL-regularised, with log-odds. For any other preferences both arrive at "
+        "Under Bradley-Terry they solve (4), KL-regularized, with log-odds. For any other preferences both arrive at "
         "one policy, which orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn "
         "from: Borda's order, that of psi = identity."
     ),
@@ -67,7 +67,7 @@ def stationary_points_are_in_bordas_order() -> str:
 
 @CLAIM.check(Role.REFUTED, "numeric")
 def fitted_policy_of_the_witness() -> str:
-    """W, beta = 1: DPO's policy is (.397636, .459993, .142371), and no neighbour has a smaller library loss."""
+    """W, beta = 1: DPO's policy is (.397636, .459993, .142371), and no neighbor has a smaller library loss."""
     mu = np.full(3, 1 / 3)
     policy = flow.dpo_limit(W, mu, 1.0)
     assert np.allclose(policy, [0.397636, 0.459993, 0.142371], atol=1e-6)
@@ -102,7 +102,7 @@ def dpo_orders_by_borda() -> str:
 
 @CLAIM.check(Role.REFUTED, "numeric")
 def rlhf_is_where_dpo_is() -> str:
-    """RLHF's two stages, a Bradley-Terry reward by maximum likelihood and its KL-regularised optimum: DPO's policy.
+    """RLHF's two stages, a Bradley-Terry reward by maximum likelihood and its KL-regularized optimum: DPO's policy.
 
     Zermelo's iteration for the reward, on pairs from mu; W, three references, two betas.
     """
@@ -121,7 +121,7 @@ def rlhf_is_where_dpo_is() -> str:
 
 @CLAIM.check(Role.REPAIRED, "property")
 def bradley_terry_makes_it_true() -> str:
-    """P = s_i / (s_i + s_j): DPO's policy is mu exp(S_log / beta) / Z, the solution of KL-regularised (4)."""
+    """P = s_i / (s_i + s_j): DPO's policy is mu exp(S_log / beta) / Z, the solution of KL-regularized (4)."""
 
     def equal(strengths: list[int], beta: float) -> None:
         k = len(strengths)

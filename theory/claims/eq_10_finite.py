@@ -1,4 +1,4 @@
-"""Equation (10) on finite data: does the minimiser that Section 4 calls pi_hat exist?
+"""Equation (10) on finite data: does the minimizer that Section 4 calls pi_hat exist?
 
 Each pair's margin is free, so the empirical loss falls apart into one term for each pair of responses:
 n_ij softplus(-m) + n_ji softplus(m). It has a minimum if and only if both labels occur. DPO pools its
@@ -26,12 +26,12 @@ CLAIM = Claim(
     paper="Sec. 4, below Eq. (10)",
     statement="'Denote the solution to (10) as pi_hat': on a dataset D_n, (10) has a solution.",
     truth=(
-        "With free tables a minimiser exists if and only if every compared pair carries both labels. With one label a "
+        "With free tables a minimizer exists if and only if every compared pair carries both labels. With one label a "
         "pair, as preference sets usually have, the infimum 0 is not attained, and is approached while "
         "pi(chosen | rejected) itself goes to 0 and V to 1/2. DPO needs only a strongly connected graph of wins."
     ),
     missing="both labels for every compared pair",
-    witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimiser is pi_ref, InSPO has none",
+    witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimizer is pi_ref, InSPO has none",
 )
 
 
@@ -107,7 +107,7 @@ def exists_exactly_with_both_labels() -> str:
 
     tried = strategies.for_all(decide, st.lists(st.integers(0, 2), min_size=6, max_size=6))
     assert 0 < exists["InSPO"] < exists["DPO"] < tried
-    return f"{tried} tables of counts: InSPO's minimiser exists in fewer than DPO's"
+    return f"{tried} tables of counts: InSPO's minimizer exists in fewer than DPO's"
 
 
 @CLAIM.check(Role.REPAIRED, "symbolic")

@@ -1,4 +1,4 @@
-"""Appendix C.1, Eq. (12) and (13): what is the length-normalised probability?
+"""Appendix C.1, Eq. (12) and (13): what is the length-normalized probability?
 
 (12) divides a response's log-prob by its length; (13) does so over unmasked tokens. The notation of
 Appendix A calls exp of it a probability.
@@ -18,7 +18,7 @@ from theory.evidence import Claim, Role
 CLAIM = Claim(
     id="eq-12-13",
     paper="App. C.1, Eq. (12), (13)",
-    statement="p_theta of (12) is a length-normalised probability of a response, and (13) computes it under a mask.",
+    statement="p_theta of (12) is a length-normalized probability of a response, and (13) computes it under a mask.",
     truth=(
         "(13) with all tokens unmasked is (12). exp of it is the geometric mean of the token probabilities: "
         "a score in (0, "

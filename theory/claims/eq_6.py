@@ -110,8 +110,8 @@ def only_indifference_at_all_pairs() -> str:
         mu, distribution = solver.distribution(k, "mu", full_support=True)
         cells = [(i, j) for i in range(k) for j in range(k)]
         antisymmetric = [z3.And(w[i][j] > 0, w[i][j] * w[j][i] == 1) for i, j in cells]
-        normalised = [z3.Sum([mu[i] * w[i][j] for i in range(k)]) == 1 for j in range(k)]
-        solver.prove([*distribution, *antisymmetric, *normalised], z3.And([w[i][j] == 1 for i, j in cells]))
+        normalized = [z3.Sum([mu[i] * w[i][j] for i in range(k)]) == 1 for j in range(k)]
+        solver.prove([*distribution, *antisymmetric, *normalized], z3.And([w[i][j] == 1 for i, j in cells]))
     return "proved for K = 2, 3"
 
 
@@ -147,8 +147,8 @@ def generic_rewards_break_it() -> str:
         P, mu = problem
         beta = 0.5
         h = apply_psi(P, "log_odds") / 2
-        unnormalised = mu.astype(float)[:, None] * np.exp(h / beta)
-        realizable = np.allclose(gibbs_policy(h, mu, beta), unnormalised, rtol=1e-9, atol=0)
+        unnormalized = mu.astype(float)[:, None] * np.exp(h / beta)
+        realizable = np.allclose(gibbs_policy(h, mu, beta), unnormalized, rtol=1e-9, atol=0)
         assert realizable == (P == exact.HALF).all()
 
     return f"{strategies.for_all(never, strategies.problems(interior=True, full_support=True))} problems"

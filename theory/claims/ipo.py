@@ -1,4 +1,4 @@
-"""IPO (Table 1): which policy minimises it?
+"""IPO (Table 1): which policy minimizes it?
 
 The population loss is a square, so its minimum is linear in P: log(pi / mu) = S / tau + constant, with
 S(i) = sum_j nu_j P[i, j] under the distribution nu of pairs. With nu = mu that is the solution of (4) with
@@ -21,7 +21,7 @@ CLAIM = Claim(
     paper="Sec. 2, Table 1 (IPO)",
     statement="IPO fits the framework of (4): it solves it for a psi, with a KL penalty.",
     truth=(
-        "For all preferences: IPO's minimiser is pi proportional to mu exp(S / tau), the one solution of (4) "
+        "For all preferences: IPO's minimizer is pi proportional to mu exp(S / tau), the one solution of (4) "
         "with psi = "
         "identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however "
         "trained, lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
@@ -75,7 +75,7 @@ def closed_form(P: Array, mu: Array, tau: float) -> Array:
 
 @CLAIM.check(Role.STATED, "property")
 def no_policy_has_a_smaller_loss() -> str:
-    """The library's population loss is least at the closed form, against random neighbours."""
+    """The library's population loss is least at the closed form, against random neighbors."""
 
     def least(problem: Problem, tau: float, seed: int) -> None:
         P, mu = problem

@@ -20,7 +20,7 @@ CLAIM = Claim(
     paper="Sec. 5.3 (ii)",
     statement="One-sided conditioning confirms that seeing the other response provides value regardless of symmetry.",
     truth=(
-        "The one-sided loss has infimum 0 for every P, reversed or constant, and no minimiser: any policy that never "
+        "The one-sided loss has infimum 0 for every P, reversed or constant, and no minimizer: any policy that never "
         "repeats its comparator will do. Gradient flow tends to pi(i | j) proportional to mu_i (mu_i "
         "P_ij)^(1/beta), i != j, "
         "which depends on P but is no best response; with two responses it is the other one, whoever is preferred."

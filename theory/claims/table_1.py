@@ -22,7 +22,7 @@ CLAIM = Claim(
     truth=(
         "Table 1 has five methods. INS-DPO, -IPO, -R-DPO and -SimPO see one number for each pair and leave K "
         "(K - 1) / 2 "
-        "directions free (for SimPO weighted by lengths): their minimisers run from copying the comparator, V = 1/2, "
+        "directions free (for SimPO weighted by lengths): their minimizers run from copying the comparator, V = 1/2, "
         "upwards. INS-ORPO has a likelihood term and is pushed to one edge: for K = 2 its infimum is to answer always "
         "with the other response, whoever is preferred, V = mu2 P12 + mu1 P21."
     ),

@@ -21,7 +21,7 @@ CLAIM = Claim(
     statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
     truth=(
         "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy is an "
-        "optimal conditioned one. The sets coincide only where a has one maximiser: with ties, pi* may mix "
+        "optimal conditioned one. The sets coincide only where a has one maximizer: with ties, pi* may mix "
         "differently against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi "
         "= identity. If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
     ),

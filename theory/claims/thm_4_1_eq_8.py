@@ -1,4 +1,4 @@
-"""Theorem 4.1, first part, Eq. (7), (8), (11): is the regularised optimum the Gibbs policy?
+"""Theorem 4.1, first part, Eq. (7), (8), (11): is the regularized optimum the Gibbs policy?
 
 For each comparator, E_pi[r] - beta KL(pi || mu) = beta log Z - beta KL(pi || pi_r) with pi_r proportional
 to mu exp(r / beta): the maximum is at pi_r, and Eq. (8) is its logarithm.
