@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def refuse_contradictions(options: argparse.Namespace) -> None:
-    """VERDICTS.md holds all claims and the quick profile's counts: it is written and checked in one way.
+    """VERDICTS.md holds all claims and the quick profile's counts: nothing else is written or checked.
 
     Raises:
         UserError: --write or --check with another choice, or an unknown THEORY_PROFILE.
@@ -52,9 +52,9 @@ def refuse_contradictions(options: argparse.Namespace) -> None:
     quick = examples(1000) == 1000
     for option in ("write", "check"):
         if getattr(options, option) and options.claim:
-            raise UserError(f"--{option} is about all claims: leave out --claim {options.claim}")
+            raise UserError(f"--{option} covers all claims: leave out --claim {options.claim}")
         if getattr(options, option) and not quick:
-            raise UserError(f"--{option} is about the quick run's counts: leave out --thorough and THEORY_PROFILE")
+            raise UserError(f"--{option} needs the quick profile: leave out --thorough and THEORY_PROFILE")
 
 
 def present(judgments: list[Judgment], options: argparse.Namespace) -> int:
@@ -80,13 +80,15 @@ def parser() -> OneLineParser:
     """The command line."""
     roles = ", ".join(f"{role.name.lower()} ({role.value})" for role in Role)
     result = OneLineParser(
-        prog="python -m theory", description=__doc__.strip("`"), epilog=f"Roles of evidence: {roles}."
+        prog="python -m theory",
+        description="The verdict on every claim, from its evidence.",
+        epilog=f"Roles of evidence: {roles}.",
     )
     output = result.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="everything, as JSON")
+    output.add_argument("--json", action="store_true", help="print verdicts and evidence as JSON")
     output.add_argument("--write", action="store_true", help="write theory/VERDICTS.md")
     output.add_argument("--check", action="store_true", help="exit with 1 unless theory/VERDICTS.md is current")
-    result.add_argument("--claim", metavar="ID", help="the full story of one claim")
+    result.add_argument("--claim", metavar="ID", help="one claim alone, with all its evidence")
     result.add_argument("--thorough", action="store_true", help="twenty times as many random examples")
     return result
 

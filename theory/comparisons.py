@@ -96,6 +96,6 @@ def resample(wins: Floats, P: Floats, size: int) -> Floats:
     i, j = np.triu_indices(len(wins), 1)
     games = (wins + wins.T)[i, j]
     drawn = np.random.default_rng(2026).binomial(games.astype(int), P[i, j], (size, len(i)))
-    copies = np.zeros((size, *wins.shape))
-    copies[:, i, j], copies[:, j, i] = drawn, games - drawn
-    return copies
+    samples = np.zeros((size, *wins.shape))
+    samples[:, i, j], samples[:, j, i] = drawn, games - drawn
+    return samples

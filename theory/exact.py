@@ -30,7 +30,7 @@ def preferences(upper: str | Sequence[Fraction]) -> Matrix:
     """The preference matrix with these entries above the diagonal, in reading order.
 
     Raises:
-        ValueError: a number of entries that fills no triangle, or one outside [0, 1], named.
+        ValueError: a number of entries that is no upper triangle's, or one outside [0, 1], named.
 
     >>> preferences("3/4")
     ((Fraction(1, 2), Fraction(3, 4)), (Fraction(1, 4), Fraction(1, 2)))
@@ -38,7 +38,7 @@ def preferences(upper: str | Sequence[Fraction]) -> Matrix:
     entries = fractions(upper) if isinstance(upper, str) else tuple(upper)
     k = next(k for k in range(2, 99) if k * (k - 1) // 2 >= len(entries))
     if len(entries) != k * (k - 1) // 2:
-        raise ValueError(f"{len(entries)} entries fill no triangle: 1, 3, 6, 10, ... do")
+        raise ValueError(f"{len(entries)} entries are no upper triangle: give 1, 3, 6, 10, ... of them")
     above = dict(zip(combinations(range(k), 2), entries, strict=True))
     for (i, j), p in above.items():
         if not 0 <= p <= 1:

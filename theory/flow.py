@@ -18,7 +18,6 @@ together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,23 +27,8 @@ from inspo.preferences import validate
 
 Floats = npt.NDArray[np.float64]
 
-# Relative and absolute tolerance of the integration, and the largest pull at which it has arrived.
-RTOL, ATOL, ARRIVED = 1e-10, 1e-12, 1e-10
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Where a flow went.
-
-    Attributes:
-        logits: (...) where it stopped.
-        pull: the largest |c_ij| left, at most `ARRIVED`.
-        time: how long it took.
-    """
-
-    logits: Floats
-    pull: float
-    time: float
+# Relative and absolute tolerance of the integration, and the largest distance at which it has converged.
+RTOL, ATOL, CONVERGED = 1e-10, 1e-12, 1e-10
 
 
 def softmax(logits: Floats) -> Floats:
@@ -85,26 +69,26 @@ def conditioned_limit(P: Any, mu: Any, beta: float) -> Floats:
         beta: inverse temperature.
 
     Returns:
-        (K, K) policy; the pull left is at most `ARRIVED` times beta min(mu)^2.
+        (K, K) policy; the largest pull is at most `CONVERGED` times beta min(mu)^2.
 
     Raises:
         ValueError: a preference of 0 or 1, where no minimizer exists, or a mu_j of 0, named.
-        AssertionError: the flow has not arrived.
+        AssertionError: the flow has not converged.
     """
     P, mu = interior(P, mu)
     scale = beta * mu.min() ** 2
-    limit = integrate(
+    logits = integrate(
         lambda logits: velocity(logits, P, mu, beta),
         start(mu),
         lambda logits: float(np.abs(pull(softmax(logits), P, mu, beta)).max() / scale),
     )
-    return softmax(limit.logits)
+    return softmax(logits)
 
 
 def integrate(
     field: Callable[[Floats], Floats], initial: Floats, distance: Callable[[Floats], float], horizon: float = 1e9
-) -> Limit:
-    """Follow d theta / dt = field(theta) until `distance` is at most `ARRIVED`.
+) -> Floats:
+    """Follow d theta / dt = field(theta) until `distance` is at most `CONVERGED`; the logits there.
 
     Raises:
         AssertionError: the solver failed, or the time horizon passed first.
@@ -113,10 +97,10 @@ def integrate(
 
     shape = initial.shape
 
-    def arrived(_: float, flat: Floats) -> float:
-        return distance(flat.reshape(shape)) - ARRIVED
+    def converged(_: float, flat: Floats) -> float:
+        return distance(flat.reshape(shape)) - CONVERGED
 
-    arrived.terminal = True  # type: ignore[attr-defined]  # SciPy reads this from the function
+    converged.terminal = True  # type: ignore[attr-defined]  # SciPy reads this from the function
     solution = solve_ivp(
         lambda _, flat: field(flat.reshape(shape)).ravel(),
         (0.0, horizon),
@@ -124,13 +108,13 @@ def integrate(
         method="LSODA",
         rtol=RTOL,
         atol=ATOL,
-        events=arrived,
+        events=converged,
     )
     assert solution.success, solution.message
-    final = solution.y[:, -1].reshape(shape)
+    final: Floats = solution.y[:, -1].reshape(shape)
     left = distance(final)
-    assert left <= 2 * ARRIVED, f"the flow has not arrived: {left:.1e}"
-    return Limit(final, left, float(solution.t[-1]))
+    assert left <= 2 * CONVERGED, f"the flow has not converged: {left:.1e} left"
+    return final
 
 
 def interior(P: Any, mu: Any) -> tuple[Floats, Floats]:
@@ -143,7 +127,7 @@ def interior(P: Any, mu: Any) -> tuple[Floats, Floats]:
     for i, j in np.argwhere((table <= 0) | (table >= 1)):
         raise ValueError(f"P[{i}, {j}] = {table[i, j]} must be inside (0, 1): the loss has no minimum there")
     for (j,) in np.argwhere(~(reference > 0)):
-        raise ValueError(f"mu[{j}] = {reference[j]} must be > 0: the reference must give every response")
+        raise ValueError(f"mu[{j}] = {reference[j]} must be > 0: the reference must have full support")
     return table, reference
 
 

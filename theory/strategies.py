@@ -27,7 +27,7 @@ from theory import exact
 Array = npt.NDArray[Any]
 Problem = tuple[Array, Array]  # P and mu
 
-# Examples as a multiple of the quick profile's; "glance" only looks which code runs.
+# Examples as a multiple of the quick profile's; "glance" is for seeing which code runs.
 PROFILES = {"quick": 1, "thorough": 20, "glance": 0}
 
 
@@ -113,14 +113,14 @@ def _matrix(upper: list[Fraction]) -> Array:
 
 
 def _cyclic(k: int) -> st.SearchStrategy[Array]:
-    """Each response beats the next half of the circle by the same amount."""
+    """Each response beats the next half of the cycle by the same amount."""
 
-    def circle(p: Fraction) -> Array:
+    def cycle(p: Fraction) -> Array:
         return _matrix(
             [exact.HALF if 2 * (j - i) == k else p if 2 * (j - i) < k else 1 - p for i, j in combinations(range(k), 2)]
         )
 
-    return st.fractions(Fraction(51, 100), Fraction(99, 100), max_denominator=100).map(circle)
+    return st.fractions(Fraction(51, 100), Fraction(99, 100), max_denominator=100).map(cycle)
 
 
 def _bradley_terry(k: int) -> st.SearchStrategy[Array]:
@@ -203,10 +203,10 @@ def scalarizations(*, strict: bool = False, log_odds: bool = False) -> st.Search
 
 @st.composite
 def problems(
-    draw: st.DrawFn, *, interior: bool = False, full_support: bool = False, least: int = 2, most: int = 5
+    draw: st.DrawFn, *, interior: bool = False, full_support: bool = False, min_k: int = 2, max_k: int = 5
 ) -> Problem:
-    """(P, mu), exact, with `least` to `most` responses."""
-    k = draw(st.integers(least, most))
+    """(P, mu), exact, with `min_k` to `max_k` responses."""
+    k = draw(st.integers(min_k, max_k))
     return draw(preference_matrices(k, interior=interior)), draw(references(k, full_support=full_support))
 
 

@@ -145,7 +145,7 @@ def test_the_verdicts_file_is_written_and_checked_in_one_way(option, other, caps
     monkeypatch.setattr("theory.__main__.judge", lambda _: pytest.fail("work before the command line is refused"))
     assert main([option, *other]) == 2
     message = capsys.readouterr().err
-    assert message.startswith(f"theory: {option} is about ")
+    assert message.startswith(f"theory: {option} ")
     assert f"leave out {other[0]}" in message
     assert message.count("\n") == 1
 

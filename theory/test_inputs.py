@@ -17,7 +17,7 @@ HALVES = [0.5, 0.5]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: exact.preferences("1/2 1/2"), "2 entries fill no triangle"),
+        (lambda: exact.preferences("1/2 1/2"), "2 entries are no upper triangle"),
         (lambda: exact.preferences("1/2 3/2 1/2"), r"P\[0, 2\] = 3/2 is not a probability"),
         (lambda: exact.scores(exact.W, exact.fractions("1/2 1/2 1/2")), "mu sums to 3/2"),
         (lambda: exact.scores(exact.W, exact.fractions("1/2 -1/2 1")), r"mu\[1\] = -1/2 is negative"),

@@ -60,7 +60,7 @@ def the_halves_share_nothing() -> str:
 
     from hypothesis import strategies as st
 
-    problems = strategies.problems(interior=True, full_support=True, most=4)
+    problems = strategies.problems(interior=True, full_support=True, max_k=4)
     return f"{strategies.for_all(splits, problems, st.integers(0, 999), tries=20)} problems; DPO's policy is best"
 
 
@@ -97,7 +97,7 @@ def deployed_limit(P: Floats, mu: Floats, beta: float, share: float) -> Floats:
         left = np.abs(flow.pull(flow.softmax(logits), P, mu, beta)).max()
         return float(max(left, np.abs(dpo_pull(prompt)).max() if share else 0.0)) * 0.1
 
-    return policies(flow.integrate(field, np.zeros((k, k + 1)), distance).logits)[0]
+    return policies(flow.integrate(field, np.zeros((k, k + 1)), distance))[0]
 
 
 @CLAIM.check(Role.REFUTED, "exact")

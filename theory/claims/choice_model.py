@@ -27,11 +27,10 @@ CLAIM = Claim(
     ),
     truth=(
         "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r, and every P in "
-        "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the "
-        "minimizers of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r "
-        "Eq. (6) gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; "
-        "asked of different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see "
-        "eq-6)."
+        "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the minimizers "
+        "of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r Eq. (6) "
+        "gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; asked of "
+        "different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see eq-6)."
     ),
     missing="P(w > l) = sigma(h(w, l) - h(l, w)) in place of Eq. (6)",
     witness="W, beta = 1/2, mu uniform: pi_r(y_i | y_j) = u / 3 odds_ij, r = beta log(pi_r / mu), for any 0 < u < 2/7",

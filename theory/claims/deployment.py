@@ -125,7 +125,7 @@ def search_finds_one_below_the_reference() -> str:
         best = best_responses(P)
         return bool((best.sum(axis=0) == 1).all()) and value((best * mu).sum(axis=1), P, mu) < HALF
 
-    strategies.find_one(strategies.problems(full_support=True, least=3, most=3), below)
+    strategies.find_one(strategies.problems(full_support=True, min_k=3, max_k=3), below)
     return "found within 5000 problems, P12, P13, P23 = 1, 1/3, 1, mu = (1/2, 1/4, 1/4) among others"
 
 
@@ -187,7 +187,7 @@ def additive_limit(P: Floats, mu: Floats, beta: float) -> tuple[Floats, Floats]:
         policy = flow.softmax(np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M)
         return float(np.abs(flow.pull(policy, P, mu, beta)).max() / (beta * mu.min() ** 2)) * 1e-3
 
-    M = flow.integrate(field, np.zeros((k, k)), distance).logits
+    M = flow.integrate(field, np.zeros((k, k)), distance)
     return flow.softmax(np.log(mu) + M.sum(axis=1)), flow.softmax(
         np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M
     )

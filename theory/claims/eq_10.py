@@ -28,10 +28,10 @@ CLAIM = Claim(
         "Gradient flow arrives at one minimizer of (9), which depends on mu and beta. For K = 2 it conserves sum t + "
         "e^t over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W function. For "
         "balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimizers end "
-        "elsewhere at equal loss. At beta = 1 V can be below DPO's. Nor does beta -> 0 mend it: for K = 2 V then "
-        "tends to V*, short of it by beta / L of V* - 1/2, where the Gibbs policy is short by exponentially little; "
-        "but for K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the Gibbs "
-        "policy never does."
+        "elsewhere at equal loss. At beta = 1 V can be below DPO's. Nor does beta -> 0 repair it: for K = 2 V then "
+        "tends to V*, short of it by the share beta / L of V* - 1/2, the Gibbs policy by exponentially little; but for "
+        "K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the Gibbs policy never "
+        "does."
     ),
     missing="",
     witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",

@@ -20,10 +20,9 @@ CLAIM = Claim(
     paper="App. C.1, Eq. (12), (13)",
     statement="p_theta of (12) is a length-normalized probability of a response, and (13) computes it under a mask.",
     truth=(
-        "(13) with all tokens unmasked is (12). exp of it is the geometric mean of the token probabilities: "
-        "a score in (0, "
-        "1], so odds of it exist, but no distribution over responses: over all responses of T tokens the scores of a "
-        "uniform model with V tokens sum to V^(T - 1). Leaving out end-of-sequence tokens changes which response "
+        "(13) with all tokens unmasked is (12). exp of it is the geometric mean of the token probabilities: a score in "
+        "(0, 1], so odds of it exist, but no distribution over responses: over all responses of T tokens the scores of "
+        "a uniform model with V tokens sum to V^(T - 1). Leaving out end-of-sequence tokens changes which response "
         "scores higher."
     ),
     missing="'probability' read as a score between 0 and 1",

@@ -33,9 +33,9 @@ CLAIM = Claim(
     paper="Eq. (6)",
     statement="The choice model (6) is mild, because its reward r is unspecified and can be generic.",
     truth=(
-        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only "
-        "if P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, "
-        "it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
+        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only if "
+        "P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, it "
+        "has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
         "large enough, but at a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
         "average (root mean square) below beta sqrt(sum_j mu_j^2 / 2). Where two draws of the reference hardly ever "
         "coincide, such as long answers of a language model, P is forced to 1/2 on this reading too; and the best "
@@ -88,8 +88,8 @@ def certificate() -> str:
         mu.append(1 - sum(mu))
         root = {(i, j): sp.Symbol(f"s{i}{j}", positive=True) for i in range(k) for j in range(i + 1, k)}
         w = {p: s**2 for p, s in root.items()} | {(j, i): s**-2 for (i, j), s in root.items()}
-        repeats = [1 - sum(mu[i] * w[i, j] for i in range(k) if i != j) for j in range(k)]
-        mean = sum(m * repeat for m, repeat in zip(mu, repeats, strict=True))
+        copies = [1 - sum(mu[i] * w[i, j] for i in range(k) if i != j) for j in range(k)]
+        mean = sum(m * copy for m, copy in zip(mu, copies, strict=True))
         squares = sum(mu[i] * mu[j] * (s - 1 / s) ** 2 for (i, j), s in root.items())
         assert sp.expand(mean - sum(m**2 for m in mu) + squares) == 0
     L, beta = sp.symbols("L beta", positive=True)

@@ -21,9 +21,9 @@ CLAIM = Claim(
         "bounded psi, and without limit by log-odds."
     ),
     truth=(
-        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; "
-        "for K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. "
-        "Log-odds: logit p for rock-paper-scissors, without bound."
+        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; for "
+        "K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. Log-odds: "
+        "logit p for rock-paper-scissors, without bound."
     ),
     missing="",
     witness="P12 = P23 = P31 = 1, mu uniform: V* = 1, V(pi_bar) = 1/2",
@@ -46,7 +46,7 @@ def one_half_is_attained() -> str:
 
 @CLAIM.check(Role.STATED, "exact")
 def general_bound_is_attained() -> str:
-    """K = 3 to 8 in a circle, psi = 1[q = 1]: one certain winner per comparator, so 1 - 1/K."""
+    """K = 3 to 8 in a cycle, psi = 1[q = 1]: one certain winner per comparator, so 1 - 1/K."""
     for k in range(3, 9):
         P = exact.preferences(
             [

@@ -39,13 +39,13 @@ CLAIM = Claim(
     paper="Sec. 3.2, text",
     statement="Human preferences are inherently non-separable, so self-reflection has something to gain.",
     truth=(
-        "Of four published tables, Bradley-Terry is rejected for one: the celebrities, which have no cycle at all, "
-        "and whose gap is small, 1/162. For the weights one response is the best answer to all five and nothing is to "
-        "be gained. The two school tables show nothing that Bradley-Terry plus sampling noise does not: noise alone "
-        "would show nine tenths of the girls' gap and more than all of the boys'. That is no proof that they are "
-        "separable: a misfit like the celebrities' would escape such small tables about four times in five."
+        "Of four published tables, Bradley-Terry is rejected for one: the celebrities, which have no cycle at all, and "
+        "whose gap is small, 1/162. For the weights one response is the best answer to all five and nothing is to be "
+        "gained. The two school tables show nothing that Bradley-Terry plus sampling noise does not: noise alone would "
+        "show nine tenths of the girls' gap and more than all of the boys'. That is no proof that they are separable: "
+        "a misfit like the celebrities' would escape such small tables about four times in five."
     ),
-    missing="which preferences: of four tables it holds for one, one has nothing to gain, two cannot tell",
+    missing="which preferences: of four tables it holds for one, one has nothing to gain, two are inconclusive",
     witness="weights: 110 g is the best answer to all five, gap 0; celebrities: deviance 78.2 on 28 degrees of freedom",
 )
 
@@ -78,15 +78,15 @@ def measure(name: str) -> Measured:
     wins = load_wins(name)
     boots = resample(wins, fit(wins), REPLICATES)
 
-    def place(statistic: Callable[[Floats], Floats], table: Floats, copies: Floats) -> tuple[float, float, float]:
-        observed, by_noise = float(statistic(table)), statistic(copies)
+    def place(statistic: Callable[[Floats], Floats], table: Floats, samples: Floats) -> tuple[float, float, float]:
+        observed, by_noise = float(statistic(table)), statistic(samples)
         at_least = int((by_noise >= observed - 1e-9).sum())
         return observed, float(by_noise.mean()), (1 + at_least) / (1 + REPLICATES)
 
     gap, gap_by_noise, gap_p = place(gaps, frequencies(wins), frequencies(boots))
     deviance, _, deviance_p = place(deviances, wins, boots)
-    circles, _, circles_p = place(triads, frequencies(wins), frequencies(boots))
-    return Measured(gap, gap_by_noise, gap_p, deviance, deviance_p, round(circles), circles_p)
+    cycles, _, cycles_p = place(triads, frequencies(wins), frequencies(boots))
+    return Measured(gap, gap_by_noise, gap_p, deviance, deviance_p, round(cycles), cycles_p)
 
 
 @CLAIM.check(Role.REFUTED, "exact")
@@ -149,8 +149,8 @@ def three_tables_look_separable() -> str:
         table = measure(name)
         assert min(table.deviance_p, table.triads_p, table.gap_p) > 0.2, f"{name}: {table}"
         wins = load_wins(name)
-        copies = resample(wins, frequencies(wins), 400)
-        power = np.mean(deviances(copies) > chi2.ppf(0.95, degrees_of_freedom(len(wins))))
+        samples = resample(wins, frequencies(wins), 400)
+        power = np.mean(deviances(samples) > chi2.ppf(0.95, degrees_of_freedom(len(wins))))
         assert power < 0.2 if name == "weights_1975" else power > 0.9
         found.append(f"{name}: misfit p = {table.deviance_p:.2f}, gap p = {table.gap_p:.2f}, power {power:.0%}")
     return "; ".join(found)

@@ -21,10 +21,9 @@ CLAIM = Claim(
     paper="Sec. 2, Table 1 (IPO)",
     statement="IPO fits the framework of (4): it solves it for a psi, with a KL penalty.",
     truth=(
-        "For all preferences: IPO's minimizer is pi proportional to mu exp(S / tau), the one solution of (4) "
-        "with psi = "
-        "identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however "
-        "trained, lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
+        "For all preferences: IPO's minimizer is pi proportional to mu exp(S / tau), the one solution of (4) with psi "
+        "= identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however trained, "
+        "lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
     ),
     missing="",
     witness="W, mu uniform, tau = 1: log(pi / mu) = (17, 18, 10) / 30 + constant",
@@ -88,7 +87,7 @@ def no_policy_has_a_smaller_loss() -> str:
         for other in np.random.default_rng(seed).dirichlet(np.ones(len(mu)), size=5):
             assert loss(0.9 * policy + 0.1 * other) >= best - 1e-12 * abs(best)
 
-    problems = strategies.problems(full_support=True, most=4)
+    problems = strategies.problems(full_support=True, max_k=4)
     taus = st.sampled_from([0.5, 1.0])
     return f"{strategies.for_all(least, problems, taus, st.integers(0, 99), tries=60)} problems"
 

@@ -60,7 +60,7 @@ def two_responses_never_flip() -> str:
 
     psi = strategies.scalarizations(strict=True, log_odds=True)
     tried = strategies.for_all(
-        agree, strategies.problems(interior=True, most=2), strategies.references(2), psi, psi, tries=60
+        agree, strategies.problems(interior=True, max_k=2), strategies.references(2), psi, psi, tries=60
     )
     return f"{tried} problems with two responses, no flip"
 
@@ -135,8 +135,8 @@ def witness_is_the_smallest() -> str:
     assert not any(witnesses(d) for d in range(2, 10))
     tenths = witnesses(10)
     assert (3, 9, 6) in tenths
-    assert len(tenths) == 6, "the six namings of one matrix"
+    assert len(tenths) == 6, "one matrix, its responses in six orders"
     small = exact.preferences("1/6 1/3 2/5")
     assert exact.argmax(exact.scores(small, mu)) == {2}
     assert exact.argmax(exact.odds_products(small, mu)) == {1}
-    return "unique among tenths up to naming; with unequal denominators 1/6, 1/3, 2/5 does"
+    return "unique among tenths up to the order of the responses; with unequal denominators 1/6, 1/3, 2/5 does"

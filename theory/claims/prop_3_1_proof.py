@@ -18,12 +18,12 @@ CLAIM = Claim(
     id="prop-3.1-proof",
     paper="App. B, proof of Prop. 3.1",
     statement=(
-        "With P(y1 > a, b) = .9, .2 and P(y2 > a, b) = .56, .56, the best prompt-only response is y2 by "
-        "identity and y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by identity at mu = .9, .1."
+        "With P(y1 > a, b) = .9, .2 and P(y2 > a, b) = .56, .56, the best prompt-only response is y2 by identity and "
+        "y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by identity at mu = .9, .1."
     ),
     truth=(
-        "With p = P(a > b), which the paper leaves out: the identity claim needs 19/50 < p < 31/50, the "
-        "log-odds claim 4/13 < p < 9/13, the skewed-reference claim p > 2/15. P(y1 > y2) is free."
+        "With p = P(a > b), which the paper leaves out: the identity claim needs 19/50 < p < 31/50, the log-odds claim "
+        "4/13 < p < 9/13, the skewed-reference claim p > 2/15. P(y1 > y2) is free."
     ),
     missing="P(a > b) near 1/2; and mu(y1), mu(y2) > 0, or the reference never gives the responses judged best",
     witness="p = 1/4: b has .625 > .56 by identity. Full support: p = P(y1 > y2) = 1/2, mu = (1, 1, 9, 9) / 20",

@@ -20,9 +20,9 @@ CLAIM = Claim(
     paper="Eq. (5), Thm 3.2 (i)",
     statement="The best policy that sees its comparator is invariant to psi (non-decreasing) and to the reference.",
     truth=(
-        "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for "
-        "every comparator y' in the support of mu, it answers only with best responses to y'. For merely "
-        "non-decreasing psi such policies are still optimal, but not they alone. Off the support it is arbitrary."
+        "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for every "
+        "comparator y' in the support of mu, it answers only with best responses to y'. For merely non-decreasing psi "
+        "such policies are still optimal, but not they alone. Off the support it is arbitrary."
     ),
     missing="psi strictly increasing; psi finite, so P in (0, 1) for log-odds; comparators in the support of mu",
     witness="P12 = 3/5, psi = 1[q >= 1/2]: against y2 both responses are optimal, by identity y1 alone",

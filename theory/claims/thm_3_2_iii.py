@@ -21,9 +21,9 @@ CLAIM = Claim(
     statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
     truth=(
         "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy is an "
-        "optimal conditioned one. The sets coincide only where a has one maximizer: with ties, pi* may mix "
-        "differently against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi "
-        "= identity. If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
+        "optimal conditioned one. The sets coincide only where a has one maximizer: with ties, pi* may mix differently "
+        "against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi = identity. "
+        "If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
     ),
     missing="'coincides' read as 'has the same value', or one best response",
     witness="P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
@@ -32,7 +32,7 @@ CLAIM = Claim(
 
 @CLAIM.check(Role.REFUTED, "exact")
 def ties_break_equality() -> str:
-    """K = 2, P = 1/2: the policy that repeats its comparator is optimal and depends on it."""
+    """K = 2, P = 1/2: the policy that copies its comparator is optimal and depends on it."""
     P, mu = exact.preferences("1/2"), exact.uniform(2)
     copies = (exact.fractions("1 0"), exact.fractions("0 1"))
     assert exact.conditioned_value(copies, P, mu) == exact.best_value(P, mu) == max(exact.scores(P, mu))
@@ -50,7 +50,7 @@ def search_finds_a_tie() -> str:
     strengths = st.lists(st.integers(1, 9), min_size=2, max_size=4)
     found = strategies.find_one(strengths.map(lambda s: np.array(exact.bradley_terry(s))), copies_and_is_optimal)
     assert (found == exact.HALF).all()
-    return f"found K = {len(found)}, P = 1/2: repeating the comparator is as good as pi_bar"
+    return f"found K = {len(found)}, P = 1/2: copying the comparator is as good as pi_bar"
 
 
 @CLAIM.check(Role.INSTEAD, "z3")

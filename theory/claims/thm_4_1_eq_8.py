@@ -115,9 +115,9 @@ def gradient_ascent_arrives_there() -> str:
         gain = reward - beta * np.log(policy / mu)
         return np.asarray(policy * (gain - policy @ gain))
 
-    limit = flow.integrate(ascent, np.log(mu), lambda logits: float(np.abs(ascent(logits)).max()))
+    logits = flow.integrate(ascent, np.log(mu), lambda logits: float(np.abs(ascent(logits)).max()))
     expected = mu * np.exp(reward / beta)
-    error = float(np.abs(flow.softmax(limit.logits) - expected / expected.sum()).max())
+    error = float(np.abs(flow.softmax(logits) - expected / expected.sum()).max())
     assert error < 1e-8
     return f"largest error {error:.0e}" if error > 1e-9 else "error below 1e-9"
 

@@ -26,9 +26,8 @@ CLAIM = Claim(
     statement="pi_r, the solution of (7), can be obtained by solving (9).",
     truth=(
         "pi_r solves (9) if the preferences are those of the repaired choice model, but so does a whole open set of "
-        "dimension K (K - 1) / 2, convex as a set of tables. All of it reaches the Bayes loss; "
-        "V takes every value from 1/2 (excluded) to the optimum of a linear program. At the lower edge the policy "
-        "repeats its comparator."
+        "dimension K (K - 1) / 2, convex as a set of tables. All of it reaches the Bayes loss; V takes every value "
+        "from 1/2 (excluded) to the optimum of a linear program. At the lower edge the policy copies its comparator."
     ),
     missing="",
     witness="P12 = 3/4, beta = 1, mu = 1/2: pi(y1 | y2) = b, pi(y2 | y1) = b / 3 for any b in (0, 1); V = 1/2 + b / 12",
@@ -101,7 +100,7 @@ def equal_loss_unequal_value() -> str:
         if not (P == 0.5).all():
             assert V[0] > V[1] > 0.5
 
-    problems = strategies.problems(interior=True, full_support=True, most=4).filter(
+    problems = strategies.problems(interior=True, full_support=True, max_k=4).filter(
         lambda problem: min(map(float, problem[0].flat)) > 0.04
     )
     betas, factors = st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.1, 0.5, 0.9])
