@@ -1,4 +1,4 @@
-"""What is written twice on purpose, in theory/ for proofs and elsewhere for use, gives the same numbers."""
+"""What is written twice on purpose, in theory/ as a second opinion, gives the same numbers."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""All claims, in the order of the paper, each from the file that is named as its id."""
+"""All claims, in the order of the paper. A new one is a file in theory/claims, named as its id, and its id here."""
 
 from importlib import import_module
 

@@ -150,7 +150,7 @@ def test_the_verdicts_file_is_written_and_checked_in_one_way(option, other, caps
     assert message.count("\n") == 1
 
 
-def test_a_wrong_option_is_told_in_one_line(capsys):
+def test_a_wrong_option_is_reported_in_one_line(capsys):
     assert main(["--jsn"]) == 2
     assert capsys.readouterr().err == "theory: unrecognized arguments: --jsn (--help lists the options)\n"
 

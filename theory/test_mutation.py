@@ -76,7 +76,7 @@ def test_report_counts_whatever_did_not_survive(status):
 
 
 @pytest.mark.parametrize("option", ["--count=0", "--count=many", "--workers=0", "--cout=5"])
-def test_a_wrong_option_is_told_in_one_line(option, capsys):
+def test_a_wrong_option_is_reported_in_one_line(option, capsys):
     assert main([option]) == 2
     message = capsys.readouterr().err
     assert message.startswith("theory.mutation: ")

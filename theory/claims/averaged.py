@@ -7,6 +7,7 @@ the margins of the second can be met whatever pi(. | x) is, the minimum of the s
 from fractions import Fraction
 
 import numpy as np
+from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
@@ -57,8 +58,6 @@ def the_halves_share_nothing() -> str:
         assert np.isclose(loss(Conditioning.AVERAGED, prompt), halves)
         best = flow.dpo_limit(P, mu, 0.5)
         assert loss(Conditioning.AVERAGED, best) <= loss(Conditioning.AVERAGED, prompt)
-
-    from hypothesis import strategies as st
 
     problems = strategies.problems(interior=True, full_support=True, max_k=4)
     return f"{strategies.for_all(splits, problems, st.integers(0, 999), tries=20)} problems; DPO's policy is best"

@@ -8,12 +8,13 @@ Eq. (9)'s own margin, with no factor 2 and nothing to derive.
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import apply_psi, gibbs_policy, population_loss
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem
@@ -129,10 +130,6 @@ def any_preference_is_fitted() -> str:
 @CLAIM.check(Role.INSTEAD, "z3")
 def under_eq_6_the_two_agree() -> str:
     """2 h(w, l) = h(w, l) - h(l, w) if and only if h(w, l) = -h(l, w): the proof's last step is right."""
-    import z3
-
-    from theory import solver
-
     forward, back = z3.Reals("forward back")
     solver.prove([], (2 * forward == forward - back) == (forward == -back))
     return "proved"

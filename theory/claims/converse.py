@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from inspo.objectives import best_responses, optimality_gap, restricted_optima
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
@@ -43,8 +43,6 @@ def best_response_without_bradley_terry() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def separable_for_no_increasing_psi() -> str:
     """No a, b and strictly increasing psi give psi(P[i, j]) = a_i + b_j on the witness."""
-    from theory import solver
-
     a, b = solver.reals("a", 3), solver.reals("b", 3)
     A = [[a[i] + b[j] for j in range(3)] for i in range(3)]
     cells = [(i, j) for i in range(3) for j in range(3)]

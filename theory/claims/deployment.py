@@ -6,16 +6,18 @@ is decided by shared parameters.
 """
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import torch
+import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import best_responses, restricted_optima, scores, value
 from inspo.tabular import population_weights, tabular_terms
-from theory import exact, flow, strategies
+from theory import exact, flow, solver, strategies
 from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, Row, W
 from theory.flow import Floats
@@ -132,12 +134,6 @@ def search_finds_one_below_the_reference() -> str:
 @CLAIM.check(Role.INSTEAD, "z3")
 def three_responses_of_equal_mass_are_safe() -> str:
     """K = 3, uniform mu: averaging pi* never falls below the reference's 1/2, whatever P and the ties."""
-    from itertools import product
-
-    import z3
-
-    from theory import solver
-
     P, valid = solver.preference_matrix(3)
     r = range(3)
     for answers in product(r, repeat=3):

@@ -8,11 +8,13 @@ with c_i, so DPO orders c by S(i), the mean preference. That is psi = identity: 
 from fractions import Fraction
 
 import numpy as np
+import z3
+from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import gibbs_policy, population_loss, scores
-from theory import exact, flow, strategies
+from theory import exact, flow, solver, strategies
 from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Array, Problem
@@ -45,10 +47,6 @@ def borda_against_log_odds() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def stationary_points_are_in_bordas_order() -> str:
     """K = 3, any increasing sigma with sigma(-z) = 1 - sigma(z): c_1 > c_2 if and only if S(1) > S(2)."""
-    import z3
-
-    from theory import solver
-
     k, r = 3, range(3)
     c, s = solver.reals("c", k), solver.reals("s", k, k)  # s[i][j] = sigma(c_i - c_j)
     nu, distribution = solver.distribution(k, "nu", full_support=True)
@@ -128,8 +126,6 @@ def bradley_terry_makes_it_true() -> str:
         P, mu = np.array(exact.bradley_terry(strengths)), np.full(k, 1 / k)
         solution = flow.softmax(np.log(mu) + scores(P, mu, "log_odds") / beta)
         assert np.allclose(flow.dpo_limit(P, mu, beta), solution, atol=1e-9)
-
-    from hypothesis import strategies as st
 
     strengths = st.lists(st.integers(1, 9), min_size=2, max_size=5)
     return f"{strategies.for_all(equal, strengths, st.sampled_from([0.3, 1.0]), tries=60)} Bradley-Terry problems"

@@ -21,10 +21,11 @@ mu has full support; comparators that the reference never gives are not restrict
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, gibbs_policy
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.exact import Matrix, Row, W
 
@@ -101,10 +102,6 @@ def certificate() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def only_indifference_at_all_pairs() -> str:
     """All pairs, K = 2, 3: w positive, w_ij w_ji = 1 and mu-averages of columns 1 imply w = 1."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         w = solver.reals("w", k, k)
         mu, distribution = solver.distribution(k, "mu", full_support=True)
@@ -121,10 +118,6 @@ def collision_bound() -> str:
 
     The products m_ij = mu_i mu_j and e_ij = mu_i mu_j w_ij are fresh reals: the rest is linear.
     """
-    import z3
-
-    from theory import solver
-
     mass, others = z3.Reals("mass others")
     solver.prove([mass > 0, others < 1], mass * others < mass)
     for k in range(2, 7):

@@ -7,9 +7,10 @@ the gap from above.
 from fractions import Fraction
 
 import numpy as np
+import z3
 
 from inspo.objectives import apply_psi, optimality_gap
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.strategies import Problem, Scalarization
 
@@ -87,10 +88,6 @@ def bounds_hold() -> str:
 @CLAIM.check(Role.STATED, "z3")
 def bound_proved() -> str:
     """K = 2, 3: gap <= 1/2, for all P and mu; K = 2: gap = 0."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         P, valid = solver.preference_matrix(k)
         mu, distribution = solver.distribution(k, "mu")

@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from inspo.objectives import restricted_optima, scores
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Array, Problem, Scalarization
@@ -39,8 +39,6 @@ CLAIM = Claim(
 @CLAIM.check(Role.INSTEAD, "z3")
 def two_responses_are_immune() -> str:
     """K = 2: for any increasing psi and any reference, the preferred response has the larger score."""
-    from theory import solver
-
     P, valid = solver.preference_matrix(2)
     A, increasing = solver.scalarized(P, strict=True)
     mu, distribution = solver.distribution(2, "mu")

@@ -6,9 +6,10 @@ without padding, the ratio is arithmetic.
 
 from fractions import Fraction
 
+import z3
 from hypothesis import strategies as st
 
-from theory import strategies
+from theory import solver, strategies
 from theory.evidence import Claim, Role
 
 CLAIM = Claim(
@@ -69,10 +70,6 @@ def any_share_up_to_all() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def the_prompts_it_takes() -> str:
     """Overhead within 18-25 % if and only if 3/2 (w + l) <= x <= 41/18 (w + l)."""
-    import z3
-
-    from theory import solver
-
     x, responses = z3.Reals("x responses")
     within = z3.And(responses >= z3.Q(18, 100) * (2 * x + responses), responses <= z3.Q(25, 100) * (2 * x + responses))
     bounds = z3.And(x >= z3.Q(3, 2) * responses, x <= z3.Q(41, 18) * responses)

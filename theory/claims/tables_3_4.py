@@ -10,6 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import z3
+
+from theory import solver
 from theory.evidence import Claim, Role
 
 CLAIM = Claim(
@@ -82,10 +85,6 @@ def rounding_explains_nothing() -> str:
 
     Only the cap of 50 %, printed 2.5, can have gained what rounds to 2.6.
     """
-    import z3
-
-    from theory import solver
-
     unrounded = {key: {c: z3.Real(f"{key} {c}") for c in COLUMNS} for key in product(LENGTHS, CAPS)}
 
     def rounds(true: Any, printed: str) -> Any:

@@ -7,11 +7,12 @@ that the comparator's part does not depend on the answer: psi(P(y > y')) = a(y) 
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima, scores, value
 from inspo.preferences import bradley_terry
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
@@ -56,10 +57,6 @@ def search_finds_a_tie() -> str:
 @CLAIM.check(Role.INSTEAD, "z3")
 def identity_is_never_of_that_form() -> str:
     """The paper's condition is never met by psi = identity, P's diagonal being 1/2: there (iii) says nothing."""
-    import z3
-
-    from theory import solver
-
     P, valid = solver.preference_matrix(2)
     c, scale = z3.Reals("c_0 c_1"), z3.Real("scale")
     difference = z3.And([P[i][j] == scale * (c[i] - c[j]) for i in range(2) for j in range(2)])
@@ -70,10 +67,6 @@ def identity_is_never_of_that_form() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def separable_means_no_gap() -> str:
     """K = 2, 3, 4: if A[i, j] = a_i + b_j, the row with the largest a is best in every column."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3, 4):
         a, b = solver.reals("a", k), solver.reals("b", k)
         A = [[a[i] + b[j] for j in range(k)] for i in range(k)]
@@ -118,10 +111,6 @@ def identity_can_be_separable() -> str:
 @CLAIM.check(Role.INSTEAD, "z3")
 def nearly_separable_means_small_gap() -> str:
     """K = 2, 3: if psi(P) is within e of a(y) + b(y'), the row of the largest a loses at most 2e."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         a, b, A, e = solver.reals("a", k), solver.reals("b", k), solver.reals("A", k, k), z3.Real("e")
         cells = [(i, j) for i in range(k) for j in range(k)]

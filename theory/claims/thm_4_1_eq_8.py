@@ -4,6 +4,8 @@ For each comparator, E_pi[r] - beta KL(pi || mu) = beta log Z - beta KL(pi || pi
 to mu exp(r / beta): the maximum is at pi_r, and Eq. (8) is its logarithm.
 """
 
+from fractions import Fraction
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -125,8 +127,6 @@ def gradient_ascent_arrives_there() -> str:
 @CLAIM.check(Role.REPAIRED, "exact")
 def by_hand() -> str:
     """r = (ln 2, 0), beta = 1, mu = 1/2: weights 1 and 1/2, so Z = 3/2 and pi_r = (2/3, 1/3)."""
-    from fractions import Fraction
-
     weights = [Fraction(1, 2) * 2, Fraction(1, 2) * 1]
     Z = sum(weights)
     assert Z == Fraction(3, 2)

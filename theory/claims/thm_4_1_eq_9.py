@@ -10,12 +10,13 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss, value
-from theory import exact, strategies
+from theory import exact, solver, strategies
 from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array, Problem
@@ -110,10 +111,6 @@ def equal_loss_unequal_value() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def dimension_of_the_set() -> str:
     """K = 2, 3: around any minimizer each of the K (K - 1) / 2 pairs can be moved on its own."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         weight, odds = solver.reals("w", k, k), solver.reals("odds", k, k)
         pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
