@@ -26,7 +26,6 @@ train-tiny: $(VENV)/.train-ready
 	PATH="$(abspath $(VENV))/bin:$$PATH" deepspeed --num_gpus 1 scaled/train.py --config scaled/configs/tiny.yaml
 
 test: lint
-	$(PY) -m theory.mutation --count 5
 	$(PY) -m pytest -n auto
 
 lint: $(VENV)/.dev-ready

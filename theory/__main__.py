@@ -8,7 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from theory.claims import Judgment, Role, judge
+from inspo.command_line import OneLineParser, UserError
+from theory.evidence import Judgment, Role, judge
 from theory.registry import CLAIMS, find_claim
 from theory.report import as_dict, markdown, story, table
 from theory.strategies import examples
@@ -21,15 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0; 1 where a claim is undecided because evidence failed, or VERDICTS.md is out of date; 2 for
-        an unknown claim or profile, and for options that contradict each other.
+        unknown options, claims and profiles, and for options that contradict each other.
     """
-    options = parser().parse_args(arguments)
-    if options.thorough:
-        os.environ["THEORY_PROFILE"] = "thorough"
     try:
+        options = parser().parse_args(arguments)
+        if options.thorough:
+            os.environ["THEORY_PROFILE"] = "thorough"
         refuse_contradictions(options)
         claims = [find_claim(options.claim)] if options.claim else list(CLAIMS.values())
-    except ValueError as error:
+    except UserError as error:
         print(f"theory: {error}", file=sys.stderr)
         return 2
     judgments = []
@@ -43,17 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def refuse_contradictions(options: argparse.Namespace) -> None:
-    """VERDICTS.md holds all claims and the quick profile's counts: it is written and checked in one way.
+    """VERDICTS.md holds all claims and the quick profile's counts: nothing else is written or checked.
 
     Raises:
-        ValueError: --write or --check with another choice, or an unknown THEORY_PROFILE.
+        UserError: --write or --check with another choice, or an unknown THEORY_PROFILE.
     """
     quick = examples(1000) == 1000
     for option in ("write", "check"):
         if getattr(options, option) and options.claim:
-            raise ValueError(f"--{option} is about all claims: leave out --claim {options.claim}")
+            raise UserError(f"--{option} covers all claims: leave out --claim {options.claim}")
         if getattr(options, option) and not quick:
-            raise ValueError(f"--{option} is about the quick run's counts: leave out --thorough and THEORY_PROFILE")
+            raise UserError(f"--{option} needs the quick profile: leave out --thorough and THEORY_PROFILE")
 
 
 def present(judgments: list[Judgment], options: argparse.Namespace) -> int:
@@ -75,17 +76,19 @@ def present(judgments: list[Judgment], options: argparse.Namespace) -> int:
     return int(any(not outcome.passed for judgment in judgments for outcome in judgment.outcomes))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> OneLineParser:
     """The command line."""
     roles = ", ".join(f"{role.name.lower()} ({role.value})" for role in Role)
-    result = argparse.ArgumentParser(
-        prog="python -m theory", description=__doc__.strip("`"), epilog=f"Roles of evidence: {roles}."
+    result = OneLineParser(
+        prog="python -m theory",
+        description="The verdict on every claim, from its evidence.",
+        epilog=f"Roles of evidence: {roles}.",
     )
     output = result.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="everything, as JSON")
+    output.add_argument("--json", action="store_true", help="print verdicts and evidence as JSON")
     output.add_argument("--write", action="store_true", help="write theory/VERDICTS.md")
     output.add_argument("--check", action="store_true", help="exit with 1 unless theory/VERDICTS.md is current")
-    result.add_argument("--claim", metavar="ID", help="the full story of one claim")
+    result.add_argument("--claim", metavar="ID", help="one claim alone, with all its evidence")
     result.add_argument("--thorough", action="store_true", help="twenty times as many random examples")
     return result
 

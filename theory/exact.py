@@ -30,7 +30,7 @@ def preferences(upper: str | Sequence[Fraction]) -> Matrix:
     """The preference matrix with these entries above the diagonal, in reading order.
 
     Raises:
-        ValueError: a number of entries that fills no triangle, or one outside [0, 1], named.
+        ValueError: a number of entries that is no upper triangle's, or one outside [0, 1], named.
 
     >>> preferences("3/4")
     ((Fraction(1, 2), Fraction(3, 4)), (Fraction(1, 4), Fraction(1, 2)))
@@ -38,7 +38,7 @@ def preferences(upper: str | Sequence[Fraction]) -> Matrix:
     entries = fractions(upper) if isinstance(upper, str) else tuple(upper)
     k = next(k for k in range(2, 99) if k * (k - 1) // 2 >= len(entries))
     if len(entries) != k * (k - 1) // 2:
-        raise ValueError(f"{len(entries)} entries fill no triangle: 1, 3, 6, 10, ... do")
+        raise ValueError(f"{len(entries)} entries are no upper triangle: give 1, 3, 6, 10, ... of them")
     above = dict(zip(combinations(range(k), 2), entries, strict=True))
     for (i, j), p in above.items():
         if not 0 <= p <= 1:
@@ -130,6 +130,6 @@ def odds_products(P: Matrix, mu: Row) -> Row:
     return tuple(prod((odds(p) ** power for p, power in zip(row, powers, strict=True)), start=Fraction(1)) for row in P)
 
 
-# The master witness: under a uniform reference its best prompt-only response depends on psi. No
-# preferences of three with a smaller common denominator have that, and no others in tenths.
+# The master witness, written down here alone in theory/: under a uniform reference its best prompt-only response
+# depends on psi. No preferences of three with a smaller common denominator have that, and no others in tenths.
 W = preferences("3/10 9/10 3/5")

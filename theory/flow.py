@@ -7,15 +7,17 @@ fastest along
     c_ij = beta mu_i mu_j (P_ij - sigma(m_ij))      the pull on g_ij; antisymmetric
     d theta_kj / dt = c_kj - policy_kj sum_i c_ij   on the logits.
 
-Written out by hand and integrated by SciPy; a test holds it against automatic differentiation of the
-library's loss. Two quantities never change, whatever P: each column's sum of logits, and, over
+Written out by hand and integrated by SciPy; the claim eq-10 holds it against automatic differentiation of
+the library's loss. Two quantities never change, whatever P: each column's sum of logits, and, over
 infinitesimal steps, sum_j d theta_jj / policy_jj = 0. For K = 2 the second integrates to a closed form.
+
+Kept independent of the toy's flow and fit on purpose, as a second opinion; tests/test_twins.py holds them
+together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,34 +27,19 @@ from inspo.preferences import validate
 
 Floats = npt.NDArray[np.float64]
 
-# Relative and absolute tolerance of the integration, and the largest pull at which it has arrived.
-RTOL, ATOL, ARRIVED = 1e-10, 1e-12, 1e-10
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Where a flow went.
-
-    Attributes:
-        logits: (...) where it stopped.
-        pull: the largest |c_ij| left, at most `ARRIVED`.
-        time: how long it took.
-    """
-
-    logits: Floats
-    pull: float
-    time: float
+# Relative and absolute tolerance of the integration, and the largest distance at which it has converged.
+RTOL, ATOL, CONVERGED = 1e-10, 1e-12, 1e-10
 
 
 def softmax(logits: Floats) -> Floats:
     """Column-wise softmax of (K, K) or (K,) logits."""
     raised = np.exp(logits - logits.max(axis=0))
-    normalised: Floats = raised / raised.sum(axis=0)
-    return normalised
+    normalized: Floats = raised / raised.sum(axis=0)
+    return normalized
 
 
 def pull(policy: Floats, P: Floats, mu: Floats, beta: float) -> Floats:
-    """c_ij of the module: zero exactly at the minimisers of Eq. (9)."""
+    """c_ij of the module: zero exactly at the minimizers of Eq. (9)."""
     from scipy.special import expit
 
     g = np.log(policy / mu[:, None])
@@ -82,26 +69,26 @@ def conditioned_limit(P: Any, mu: Any, beta: float) -> Floats:
         beta: inverse temperature.
 
     Returns:
-        (K, K) policy; the pull left is at most `ARRIVED` times beta min(mu)^2.
+        (K, K) policy; the largest pull is at most `CONVERGED` times beta min(mu)^2.
 
     Raises:
-        ValueError: a preference of 0 or 1, where no minimiser exists, or a mu_j of 0, named.
-        AssertionError: the flow has not arrived.
+        ValueError: a preference of 0 or 1, where no minimizer exists, or a mu_j of 0, named.
+        AssertionError: the flow has not converged.
     """
     P, mu = interior(P, mu)
     scale = beta * mu.min() ** 2
-    limit = integrate(
+    logits = integrate(
         lambda logits: velocity(logits, P, mu, beta),
         start(mu),
         lambda logits: float(np.abs(pull(softmax(logits), P, mu, beta)).max() / scale),
     )
-    return softmax(limit.logits)
+    return softmax(logits)
 
 
 def integrate(
     field: Callable[[Floats], Floats], initial: Floats, distance: Callable[[Floats], float], horizon: float = 1e9
-) -> Limit:
-    """Follow d theta / dt = field(theta) until `distance` is at most `ARRIVED`.
+) -> Floats:
+    """Follow d theta / dt = field(theta) until `distance` is at most `CONVERGED`; the logits there.
 
     Raises:
         AssertionError: the solver failed, or the time horizon passed first.
@@ -110,10 +97,10 @@ def integrate(
 
     shape = initial.shape
 
-    def arrived(_: float, flat: Floats) -> float:
-        return distance(flat.reshape(shape)) - ARRIVED
+    def converged(_: float, flat: Floats) -> float:
+        return distance(flat.reshape(shape)) - CONVERGED
 
-    arrived.terminal = True  # type: ignore[attr-defined]  # SciPy reads this from the function
+    converged.terminal = True  # type: ignore[attr-defined]  # SciPy reads this from the function
     solution = solve_ivp(
         lambda _, flat: field(flat.reshape(shape)).ravel(),
         (0.0, horizon),
@@ -121,13 +108,13 @@ def integrate(
         method="LSODA",
         rtol=RTOL,
         atol=ATOL,
-        events=arrived,
+        events=converged,
     )
     assert solution.success, solution.message
-    final = solution.y[:, -1].reshape(shape)
+    final: Floats = solution.y[:, -1].reshape(shape)
     left = distance(final)
-    assert left <= 2 * ARRIVED, f"the flow has not arrived: {left:.1e}"
-    return Limit(final, left, float(solution.t[-1]))
+    assert left <= 2 * CONVERGED, f"the flow has not converged: {left:.1e} left"
+    return final
 
 
 def interior(P: Any, mu: Any) -> tuple[Floats, Floats]:
@@ -140,7 +127,7 @@ def interior(P: Any, mu: Any) -> tuple[Floats, Floats]:
     for i, j in np.argwhere((table <= 0) | (table >= 1)):
         raise ValueError(f"P[{i}, {j}] = {table[i, j]} must be inside (0, 1): the loss has no minimum there")
     for (j,) in np.argwhere(~(reference > 0)):
-        raise ValueError(f"mu[{j}] = {reference[j]} must be > 0: the reference must give every response")
+        raise ValueError(f"mu[{j}] = {reference[j]} must be > 0: the reference must have full support")
     return table, reference
 
 
@@ -150,7 +137,7 @@ def conditioned_value(policy: Floats, P: Any, mu: Any) -> float:
 
 
 def dpo_limit(P: Any, mu: Any, beta: float, nu: Any = None) -> Floats:
-    """The one minimiser of the population loss of DPO over prompt-only policies.
+    """The one minimizer of the population loss of DPO over prompt-only policies.
 
     Pairs are drawn from `nu`, by default mu. With c = beta log(policy / mu) it solves
     sum_j nu_j (P_ij - sigma(c_i - c_j)) = 0 for every i; by Newton's method on the convex loss.

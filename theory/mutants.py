@@ -2,7 +2,7 @@
 
 General mutation tools (cosmic-ray, mutmut) change operators and numbers, but not what goes wrong in code on
 tables: the wrong axis, ``[..., :, None]`` for ``[..., None, :]``, two results unpacked the wrong way round.
-And they start Python, and with it torch, anew for each mutant. Hence our own.
+And they start Python, and with it torch, anew for each mutant. Hence this one.
 
 Left alone: docstrings, texts of messages, annotations, type aliases, imports.
 """
@@ -98,7 +98,7 @@ Path = tuple[tuple[str, int | None], ...]
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[str, ast.stmt, Path]]:
-    """Every expression that may be changed: its function, its statement and the way to it."""
+    """Every expression that may be changed: its function, its statement and the path to it."""
 
     def walk(node: ast.AST, path: Path, function: str, statement: ast.stmt) -> Iterator[tuple[str, ast.stmt, Path]]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -182,7 +182,7 @@ def _replace(tree: ast.AST, path: Path, new: ast.AST) -> None:
 
 
 def _difference(node: ast.AST, changed: ast.AST, statement: ast.stmt) -> tuple[str, str]:
-    """The changed expression before and after; of a bare constant or tuple, the statement's first line tells more."""
+    """The changed expression before and after; of a bare constant or tuple, the statement's first line says more."""
     before, after = ast.unparse(node), ast.unparse(changed)
     if isinstance(node, ast.Constant | ast.Tuple | ast.UnaryOp) and not isinstance(statement, ast.FunctionDef):
         whole = ast.unparse(statement).splitlines()[0]

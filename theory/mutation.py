@@ -8,7 +8,6 @@ explained in survivors.json, by name.
 
 from __future__ import annotations
 
-import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from inspo.command_line import OneLineParser, UserError
 from theory.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
@@ -44,8 +44,8 @@ THRESHOLD = 0.95
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What became of a mutant: `status` is killed, timeout or survived."""
+class Result:
+    """Of the tests on a mutant: `status` is killed, timeout or survived."""
 
     mutant: Mutant
     status: str
@@ -130,10 +130,10 @@ def forget_ours() -> None:
             del sys.modules[name]
 
 
-def run(queue: Sequence[Mutant], workers: int = 2, stages: Sequence[Sequence[str]] = STAGES) -> list[Fate]:
-    """Run the tests on each mutant, `workers` at a time, telling of each on standard error."""
+def run(queue: Sequence[Mutant], workers: int = 2, stages: Sequence[Sequence[str]] = STAGES) -> list[Result]:
+    """Run the tests on each mutant, `workers` at a time, reporting each on standard error."""
     warm_up()
-    waiting, running, fates = list(reversed(queue)), dict[int, tuple[Mutant, float]](), list[Fate]()
+    waiting, running, results = list(reversed(queue)), dict[int, tuple[Mutant, float]](), list[Result]()
     while waiting or running:
         while waiting and len(running) < workers:
             mutant = waiting.pop()
@@ -146,9 +146,9 @@ def run(queue: Sequence[Mutant], workers: int = 2, stages: Sequence[Sequence[str
                 continue
             del running[child]
             outcome = "survived" if status == 0 else "timeout" if os.WIFSIGNALED(status) else "killed"
-            fates.append(Fate(mutant, outcome, seconds))
-            print(f"{len(fates)}/{len(queue)} {outcome} {seconds:.0f} s  {mutant.name}", file=sys.stderr, flush=True)
-    return fates
+            results.append(Result(mutant, outcome, seconds))
+            print(f"{len(results)}/{len(queue)} {outcome} {seconds:.0f} s  {mutant.name}", file=sys.stderr, flush=True)
+    return results
 
 
 def warm_up() -> None:
@@ -164,14 +164,14 @@ def warm_up() -> None:
     torch.set_num_threads(1)
 
 
-def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
-    """theory/MUTATION.md."""
-    count = Counter(fate.status for fate in fates)
-    caught = len(fates) - count["survived"]
+def report(results: Sequence[Result], reasons: dict[str, str]) -> str:
+    """The text of theory/MUTATION.md."""
+    count = Counter(result.status for result in results)
+    caught = len(results) - count["survived"]
     lines = [
         "# Mutation testing",
         "",
-        f"Written by `make mutation`: {len(fates)} mutants, {caught} caught ({caught / len(fates):.1%}).",
+        f"Written by `make mutation`: {len(results)} mutants, {caught} caught ({caught / len(results):.1%}).",
         "",
         "A mutant is one changed operator, index, axis, number or sign. It is caught if a test of `tests/` or",
         "`theory/` fails.",
@@ -180,43 +180,56 @@ def report(fates: Sequence[Fate], reasons: dict[str, str]) -> str:
         "|---|---|---|",
     ]
     for file in FILES:
-        of_file = [fate for fate in fates if fate.mutant.file == file]
-        lines.append(f"| `{file}` | {len(of_file)} | {sum(fate.status != 'survived' for fate in of_file)} |")
-    lines += ["", "## Survivors", "", "| mutant | why no test can, or need, tell |", "|---|---|"]
-    for fate in fates:
-        if fate.status == "survived":
-            name = fate.mutant.name.replace("|", "\\|")
-            lines.append(f"| {name} | {reasons.get(fate.mutant.name, '**unexplained**')} |")
+        of_file = [result for result in results if result.mutant.file == file]
+        lines.append(f"| `{file}` | {len(of_file)} | {sum(result.status != 'survived' for result in of_file)} |")
+    lines += ["", "## Survivors", "", "| mutant | why no test notices it |", "|---|---|"]
+    for result in results:
+        if result.status == "survived":
+            name = result.mutant.name.replace("|", "\\|")
+            lines.append(f"| {name} | {reasons.get(result.mutant.name, '**unexplained**')} |")
     return "\n".join(lines) + "\n"
 
 
+def parser() -> OneLineParser:
+    """The command line."""
+    result = OneLineParser(prog="python -m theory.mutation", description="Mutation testing.")
+    result.add_argument("--count", type=int, help="only so many, drawn at random; theory/MUTATION.md stays as it is")
+    result.add_argument("--seed", type=int, default=0, help="of the draw")
+    result.add_argument("--workers", type=int, default=2, help="processes at a time")
+    result.add_argument("--list", action="store_true", help="list the mutants and stop")
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 1 if a survivor is unexplained or too few mutants were caught."""
-    parser = argparse.ArgumentParser(prog="python -m theory.mutation", description="Mutation testing.")
-    parser.add_argument("--count", type=int, help="only so many, drawn at random; theory/MUTATION.md stays as it is")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
-    parser.add_argument("--list", action="store_true", help="list the mutants and stop")
-    options = parser.parse_args(arguments)
-    queue = all_mutants()
+    """Run the command line; 1 if a survivor is unexplained or too few mutants were caught, 2 for wrong options."""
+    queue, command_line = all_mutants(), parser()
+    try:
+        options = command_line.parse_args(arguments)
+        if options.count is not None and not 1 <= options.count <= len(queue):
+            command_line.error(f"--count {options.count} must be from 1 to {len(queue)}, the number of mutants")
+        if options.workers < 1:
+            command_line.error(f"--workers {options.workers} must be at least 1")
+    except UserError as error:
+        print(f"theory.mutation: {error}", file=sys.stderr)
+        return 2
     if options.list:
         print("\n".join(mutant.name for mutant in queue))
         return 0
     if options.count:
         queue = random.Random(options.seed).sample(queue, options.count)  # noqa: S311 - no secret is drawn
     if not options.count and run([unchanged()])[0].status != "survived":
-        print("the tests fail without any mutant: mend them first", file=sys.stderr)
+        print("the tests fail without any mutant: fix them first", file=sys.stderr)
         return 2
-    fates = run(queue, options.workers)
+    results = run(queue, options.workers)
     reasons = json.loads(REASONS.read_text(encoding="utf-8"))
-    survived = [fate.mutant.name for fate in fates if fate.status == "survived"]
+    survived = [result.mutant.name for result in results if result.status == "survived"]
     if not options.count:
-        fates.sort(key=lambda fate: queue.index(fate.mutant))
-        REPORT.write_text(report(fates, reasons), encoding="utf-8")
+        results.sort(key=lambda result: queue.index(result.mutant))
+        REPORT.write_text(report(results, reasons), encoding="utf-8")
     unexplained = [name for name in survived if name not in reasons]
-    print(f"{len(fates)} mutants, {len(survived)} survived, {len(unexplained)} of them unexplained")
+    print(f"{len(results)} mutants, {len(survived)} survived, {len(unexplained)} of them unexplained")
     print("".join(f"  unexplained: {name}\n" for name in unexplained), end="")
-    enough = bool(options.count) or 1 - len(survived) / len(fates) >= THRESHOLD
+    enough = bool(options.count) or 1 - len(survived) / len(results) >= THRESHOLD
     return int(bool(unexplained) or not enough)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from textwrap import fill
 from typing import Any
 
-from theory.claims import Judgment, Outcome, Role, Verdict
+from theory.evidence import Judgment, Outcome, Role, Verdict
 
 
 def table(judgments: list[Judgment]) -> str:

@@ -21,10 +21,13 @@ import numpy.typing as npt
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
+from inspo.command_line import UserError
+from theory import exact
+
 Array = npt.NDArray[Any]
 Problem = tuple[Array, Array]  # P and mu
 
-# Examples as a multiple of the quick profile's; "glance" only looks which code runs.
+# Examples as a multiple of the quick profile's; "glance" is for seeing which code runs.
 PROFILES = {"quick": 1, "thorough": 20, "glance": 0}
 
 
@@ -32,11 +35,11 @@ def examples(quick: int) -> int:
     """How many examples to try where the quick profile tries `quick`.
 
     Raises:
-        ValueError: THEORY_PROFILE is set to something else than a profile.
+        UserError: THEORY_PROFILE is set to something else than a profile.
     """
     profile = os.environ.get("THEORY_PROFILE", "quick")
     if profile not in PROFILES:
-        raise ValueError(f"THEORY_PROFILE = {profile!r} must be one of {', '.join(PROFILES)}")
+        raise UserError(f"THEORY_PROFILE = {profile!r} must be one of {', '.join(PROFILES)}")
     return max(3, quick * PROFILES[profile])
 
 
@@ -53,7 +56,7 @@ def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], trie
     """
     tried = 0
 
-    # Always derandomised: a verdict must be the same tomorrow. Nothing is stored for the same reason.
+    # Always derandomized: a verdict must be the same tomorrow. Nothing is stored for the same reason.
     # Slow or filtered generation says something about a busy machine or our strategies, not the claim.
     @settings(
         max_examples=examples(tries),
@@ -100,37 +103,29 @@ def find_one(strategy: st.SearchStrategy[Any], holds: Callable[[Any], bool], tri
     )
 
 
-def from_upper(k: int, entries: list[Fraction]) -> Array:
-    """The preference matrix with these entries above the diagonal, in reading order."""
-    P = np.full((k, k), Fraction(1, 2))
-    for (i, j), p in zip(combinations(range(k), 2), entries, strict=True):
-        P[i, j], P[j, i] = p, 1 - p
-    return P
-
-
 def _upper(k: int, entry: st.SearchStrategy[Fraction]) -> st.SearchStrategy[Array]:
     pairs = k * (k - 1) // 2
-    return st.lists(entry, min_size=pairs, max_size=pairs).map(lambda entries: from_upper(k, entries))
+    return st.lists(entry, min_size=pairs, max_size=pairs).map(_matrix)
+
+
+def _matrix(upper: list[Fraction]) -> Array:
+    return np.array(exact.preferences(upper))
 
 
 def _cyclic(k: int) -> st.SearchStrategy[Array]:
-    """Each response beats the next half of the circle by the same amount."""
+    """Each response beats the next half of the cycle by the same amount."""
 
-    def circle(p: Fraction) -> Array:
-        return from_upper(
-            k,
-            [
-                Fraction(1, 2) if 2 * (j - i) == k else p if 2 * (j - i) < k else 1 - p
-                for i, j in combinations(range(k), 2)
-            ],
+    def cycle(p: Fraction) -> Array:
+        return _matrix(
+            [exact.HALF if 2 * (j - i) == k else p if 2 * (j - i) < k else 1 - p for i, j in combinations(range(k), 2)]
         )
 
-    return st.fractions(Fraction(51, 100), Fraction(99, 100), max_denominator=100).map(circle)
+    return st.fractions(Fraction(51, 100), Fraction(99, 100), max_denominator=100).map(cycle)
 
 
 def _bradley_terry(k: int) -> st.SearchStrategy[Array]:
     strengths = st.lists(st.integers(1, 9), min_size=k, max_size=k)
-    return strengths.map(lambda s: from_upper(k, [Fraction(a, a + b) for a, b in combinations(s, 2)]))
+    return strengths.map(lambda s: np.array(exact.bradley_terry(s)))
 
 
 def preference_matrices(k: int, *, interior: bool = False) -> st.SearchStrategy[Array]:
@@ -208,10 +203,10 @@ def scalarizations(*, strict: bool = False, log_odds: bool = False) -> st.Search
 
 @st.composite
 def problems(
-    draw: st.DrawFn, *, interior: bool = False, full_support: bool = False, least: int = 2, most: int = 5
+    draw: st.DrawFn, *, interior: bool = False, full_support: bool = False, min_k: int = 2, max_k: int = 5
 ) -> Problem:
-    """(P, mu), exact, with `least` to `most` responses."""
-    k = draw(st.integers(least, most))
+    """(P, mu), exact, with `min_k` to `max_k` responses."""
+    k = draw(st.integers(min_k, max_k))
     return draw(preference_matrices(k, interior=interior)), draw(references(k, full_support=full_support))
 
 

@@ -3,16 +3,19 @@
 import dataclasses
 import json
 import os
+import pkgutil
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from theory import eq_6, exact
+from theory import claims, exact
 from theory.__main__ import VERDICTS, main
-from theory.claims import Claim, Judgment, Outcome, Role, Verdict, judge, run, verdict
-from theory.registry import CLAIMS, find_claim
+from theory.claims import eq_6
+from theory.evidence import Claim, Judgment, Outcome, Role, Verdict, judge, run, verdict
+from theory.registry import CLAIMS, find_claim, module_name
 from theory.report import markdown
 
 CHECKS = [
@@ -30,6 +33,16 @@ def test_evidence(evidence):
         pytest.fail(f"failed once and then passed: {outcome.failure}")
     assert outcome.finding
     assert "\n" not in outcome.finding
+
+
+def test_every_claim_has_its_file_and_every_file_its_claim():
+    files = {module.name for module in pkgutil.iter_modules(claims.__path__)}
+    assert sorted(files) == sorted(map(module_name, CLAIMS))
+    for claim_id in CLAIMS:
+        module = import_module(f"theory.claims.{module_name(claim_id)}")
+        found = [value.id for value in vars(module).values() if isinstance(value, Claim)]
+        assert found == [claim_id]
+        assert all(evidence.run.__module__ == module.__name__ for evidence in module.CLAIM.evidence)
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
@@ -132,9 +145,14 @@ def test_the_verdicts_file_is_written_and_checked_in_one_way(option, other, caps
     monkeypatch.setattr("theory.__main__.judge", lambda _: pytest.fail("work before the command line is refused"))
     assert main([option, *other]) == 2
     message = capsys.readouterr().err
-    assert message.startswith(f"theory: {option} is about ")
+    assert message.startswith(f"theory: {option} ")
     assert f"leave out {other[0]}" in message
     assert message.count("\n") == 1
+
+
+def test_a_wrong_option_is_reported_in_one_line(capsys):
+    assert main(["--jsn"]) == 2
+    assert capsys.readouterr().err == "theory: unrecognized arguments: --jsn (--help lists the options)\n"
 
 
 def test_an_unknown_profile_is_refused_before_any_check(capsys, monkeypatch):
@@ -197,9 +215,9 @@ def calls_of(evidence):
 
 CHECKOUT = Path(__file__).parents[1]
 # Text, strengths and files to tables, and the machinery around a check: they carry no mathematics of a claim.
-MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "claims.py"}
+MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "evidence.py"}
 READING = {f"theory/exact.py:{name}" for name in ("fractions", "preferences", "uniform", "bradley_terry")} | {
-    "theory/humans.py:load_counts"
+    "theory/comparisons.py:load_wins"
 }
 
 

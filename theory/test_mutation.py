@@ -1,4 +1,4 @@
-"""The mutants, and that a run tells a mutant that tests notice from one that they do not."""
+"""The mutants, and that a run distinguishes those that tests notice from those that they do not."""
 
 import ast
 import json
@@ -6,7 +6,7 @@ import json
 import pytest
 
 from theory.mutants import mutants
-from theory.mutation import FILES, REASONS, REPORT, ROOT, Fate, all_mutants, report, run, unchanged
+from theory.mutation import FILES, REASONS, REPORT, ROOT, Result, all_mutants, main, report, run, unchanged
 
 SOURCE = '''
 def gap(A, mu, scale=0.5):
@@ -59,14 +59,25 @@ def test_names_are_unique_and_sources_differ():
 def test_a_run_tells_killed_from_survived(monkeypatch):
     monkeypatch.setattr("theory.mutation.warm_up", lambda: None)  # done already: this process runs tests
     wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")
-    fates = run([unchanged(), wrong], stages=[["tests/test_objectives.py::test_witness_best_responses_and_gaps"]])
-    assert {fate.mutant.before: fate.status for fate in fates} == {"as it is": "survived", "policy * A": "killed"}
-    text = report(fates, {})
+    results = run([unchanged(), wrong], stages=[["tests/test_objectives.py::test_witness_best_responses_and_gaps"]])
+    assert {result.mutant.before: result.status for result in results} == {
+        "as it is": "survived",
+        "policy * A": "killed",
+    }
+    text = report(results, {})
     assert "2 mutants, 1 caught (50.0%)" in text
     assert text.count("**unexplained**") == 1
 
 
 @pytest.mark.parametrize("status", ["killed", "timeout"])
 def test_report_counts_whatever_did_not_survive(status):
-    text = report([Fate(unchanged(), status, 1.0)], {})
+    text = report([Result(unchanged(), status, 1.0)], {})
     assert "1 caught (100.0%)" in text
+
+
+@pytest.mark.parametrize("option", ["--count=0", "--count=many", "--workers=0", "--cout=5"])
+def test_a_wrong_option_is_reported_in_one_line(option, capsys):
+    assert main([option]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("theory.mutation: ")
+    assert message.count("\n") == 1

@@ -13,16 +13,15 @@ from inspo.losses import METHODS
 from inspo.objectives import population_loss
 from inspo.pairs import PairLogps
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="table-1",
     paper="Sec. 4, Table 1",
     statement="The formulation of pi* is method-agnostic: Table 1's six INS variants unlock it for each method.",
     truth=(
-        "Table 1 has five methods. INS-DPO, -IPO, -R-DPO and -SimPO see one number for each pair and leave K "
-        "(K - 1) / 2 "
-        "directions free (for SimPO weighted by lengths): their minimisers run from copying the comparator, V = 1/2, "
+        "Table 1 has five methods. INS-DPO, -IPO, -R-DPO and -SimPO see one number for each pair and leave K (K - 1) / "
+        "2 directions free (for SimPO weighted by lengths): their minimizers run from copying the comparator, V = 1/2, "
         "upwards. INS-ORPO has a likelihood term and is pushed to one edge: for K = 2 its infimum is to answer always "
         "with the other response, whoever is preferred, V = mu2 P12 + mu1 P21."
     ),
@@ -94,7 +93,7 @@ def orpo_always_gives_the_other_response() -> str:
     infimum = -0.5 * (0.75 * np.log(0.75) + 0.25 * np.log(0.25))
     assert losses[0] > losses[1] > losses[2] > infimum
     assert abs(losses[2] - infimum) < 1e-5
-    best_policy = np.array([[0.25, 0.75], [0.75, 0.25]])  # no better where it repeats its comparator at times
+    best_policy = np.array([[0.25, 0.75], [0.75, 0.25]])  # no better where it sometimes copies its comparator
     assert (
         float(population_loss(P, mu, lambda q: METHODS["orpo"].loss(q, lam=0.5), comparator_policy=best_policy)) / 0.09
         > infimum

@@ -16,8 +16,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from inspo.objectives import restricted_optima, scores
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Array, Problem, Scalarization
 
@@ -39,8 +39,6 @@ CLAIM = Claim(
 @CLAIM.check(Role.INSTEAD, "z3")
 def two_responses_are_immune() -> str:
     """K = 2: for any increasing psi and any reference, the preferred response has the larger score."""
-    from theory import solver
-
     P, valid = solver.preference_matrix(2)
     A, increasing = solver.scalarized(P, strict=True)
     mu, distribution = solver.distribution(2, "mu")
@@ -60,7 +58,7 @@ def two_responses_never_flip() -> str:
 
     psi = strategies.scalarizations(strict=True, log_odds=True)
     tried = strategies.for_all(
-        agree, strategies.problems(interior=True, most=2), strategies.references(2), psi, psi, tries=60
+        agree, strategies.problems(interior=True, max_k=2), strategies.references(2), psi, psi, tries=60
     )
     return f"{tried} problems with two responses, no flip"
 
@@ -135,8 +133,8 @@ def witness_is_the_smallest() -> str:
     assert not any(witnesses(d) for d in range(2, 10))
     tenths = witnesses(10)
     assert (3, 9, 6) in tenths
-    assert len(tenths) == 6, "the six namings of one matrix"
+    assert len(tenths) == 6, "one matrix, its responses in six orders"
     small = exact.preferences("1/6 1/3 2/5")
     assert exact.argmax(exact.scores(small, mu)) == {2}
     assert exact.argmax(exact.odds_products(small, mu)) == {1}
-    return "unique among tenths up to naming; with unequal denominators 1/6, 1/3, 2/5 does"
+    return "unique among tenths up to the order of the responses; with unequal denominators 1/6, 1/3, 2/5 does"

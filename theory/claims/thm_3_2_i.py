@@ -8,11 +8,12 @@ the numbers. The proof in Appendix B asks for "non-decreasing" and speaks of one
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, best_responses, value
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -20,9 +21,9 @@ CLAIM = Claim(
     paper="Eq. (5), Thm 3.2 (i)",
     statement="The best policy that sees its comparator is invariant to psi (non-decreasing) and to the reference.",
     truth=(
-        "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for "
-        "every comparator y' in the support of mu, it answers only with best responses to y'. For merely "
-        "non-decreasing psi such policies are still optimal, but not they alone. Off the support it is arbitrary."
+        "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for every "
+        "comparator y' in the support of mu, it answers only with best responses to y'. For merely non-decreasing psi "
+        "such policies are still optimal, but not they alone. Off the support it is arbitrary."
     ),
     missing="psi strictly increasing; psi finite, so P in (0, 1) for log-odds; comparators in the support of mu",
     witness="P12 = 3/5, psi = 1[q >= 1/2]: against y2 both responses are optimal, by identity y1 alone",
@@ -71,10 +72,6 @@ def log_odds_of_certainty() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def strict_psi_keeps_the_optima() -> str:
     """K = 2, 3, 4, any strictly increasing psi: optimal against y_j if and only if supported on B(j)."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3, 4):
         P, valid = solver.preference_matrix(k)
         A, increasing = solver.scalarized(P, strict=True)
@@ -90,10 +87,6 @@ def strict_psi_keeps_the_optima() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def weak_psi_keeps_optimality() -> str:
     """K = 2, 3, 4, any non-decreasing psi: a best response by P is one by psi."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3, 4):
         P, valid = solver.preference_matrix(k)
         A, increasing = solver.scalarized(P, strict=False)

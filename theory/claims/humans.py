@@ -4,8 +4,6 @@ Four published tables of paired comparisons by people. Counts are samples: even 
 exactly (and the true gap were zero), relative frequencies would show cycles, a misfit and a gap
 V(pi*) - V(pi_bar) > 0, since a maximum of noisy numbers is biased upwards. So each table is held against
 parametric bootstraps of its own Bradley-Terry fit: how much of what it shows would show anyway?
-
-Comparisons are drawn as independent; one person's comparisons of different pairs are not quite that.
 """
 
 from __future__ import annotations
@@ -14,19 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from inspo.objectives import optimality_gap
-from inspo.preferences import bradley_terry, cyclic_triads, load_table, separability
-from theory.claims import Claim, Role
-from theory.exact import HALF
+from inspo.preferences import bradley_terry, cyclic_triads, separability
+from theory.comparisons import (
+    Floats,
+    degrees_of_freedom,
+    deviances,
+    fit,
+    frequencies,
+    gaps,
+    load_wins,
+    rational_frequencies,
+    resample,
+    triads,
+)
+from theory.evidence import Claim, Role
 
-Floats = npt.NDArray[np.float64]
-
-DATA = Path(__file__).parents[1] / "toy" / "data"
 TABLES = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 REPLICATES, LEVEL = 1999, 0.01
 
@@ -35,13 +39,13 @@ CLAIM = Claim(
     paper="Sec. 3.2, text",
     statement="Human preferences are inherently non-separable, so self-reflection has something to gain.",
     truth=(
-        "Of four published tables, Bradley-Terry is rejected for one: the celebrities, which have no cycle at all, "
-        "and whose gap is small, 1/162. For the weights one response is the best answer to all five and nothing is to "
-        "be gained. The two school tables show nothing that Bradley-Terry plus sampling noise does not: noise alone "
-        "would show nine tenths of the girls' gap and more than all of the boys'. That is no proof that they are "
-        "separable: a misfit like the celebrities' would escape such small tables about four times in five."
+        "Of four published tables, Bradley-Terry is rejected for one: the celebrities, which have no cycle at all, and "
+        "whose gap is small, 1/162. For the weights one response is the best answer to all five and nothing is to be "
+        "gained. The two school tables show nothing that Bradley-Terry plus sampling noise does not: noise alone would "
+        "show nine tenths of the girls' gap and more than all of the boys'. That is no proof that they are separable: "
+        "a misfit like the celebrities' would escape such small tables about four times in five."
     ),
-    missing="which preferences: of four tables it holds for one, one has nothing to gain, two cannot tell",
+    missing="which preferences: of four tables it holds for one, one has nothing to gain, two are inconclusive",
     witness="weights: 110 g is the best answer to all five, gap 0; celebrities: deviance 78.2 on 28 degrees of freedom",
 )
 
@@ -68,94 +72,21 @@ class Measured:
     triads_p: float
 
 
-def load_counts(name: str) -> npt.NDArray[np.int64]:
-    """Counts of one of the four tables."""
-    counts = load_table(DATA / f"{name}.json").counts
-    assert counts is not None, f"{name} holds no counts"
-    return counts
-
-
-def rational_frequencies(name: str) -> list[list[Fraction]]:
-    """Relative frequencies of a table, exactly; 1/2 on the diagonal."""
-    counts = load_counts(name)
-    return [
-        [HALF if i == j else Fraction(int(c), int(c + counts[j][i])) for j, c in enumerate(row)]
-        for i, row in enumerate(counts)
-    ]
-
-
-def fit(wins: Floats, rounds: int = 2000) -> Floats:
-    """Bradley-Terry probabilities by maximum likelihood, for a batch of (N, K, K) counts.
-
-    Hunter's (2004) minorisation-maximisation on strengths; a response that never wins keeps a tiny one.
-    """
-    games = wins + wins.swapaxes(1, 2)
-    total = np.maximum(wins.sum(axis=2), 1e-6)
-    strengths = np.ones(total.shape)
-    for _ in range(rounds):
-        updated = total / (games / (strengths[:, :, None] + strengths[:, None, :])).sum(axis=2)
-        updated /= np.exp(np.log(updated).mean(axis=1, keepdims=True))
-        moved = np.abs(np.log(updated / strengths)).max()
-        strengths = updated
-        if moved < 1e-9:
-            break
-    fitted: Floats = strengths[:, :, None] / (strengths[:, :, None] + strengths[:, None, :])
-    return fitted
-
-
-def frequencies(wins: Floats) -> Floats:
-    """Relative frequencies, 1/2 on the diagonal."""
-    games = wins + wins.swapaxes(1, 2)
-    share: Floats = np.where(games > 0, wins, 0.5) / np.where(games > 0, games, 1)
-    return share
-
-
-def gaps(P: Floats) -> Floats:
-    """Mean of the maxima less the maximum of the means, for a batch."""
-    difference: Floats = P.max(axis=1).mean(axis=1) - P.mean(axis=2).max(axis=1)
-    return difference
-
-
-def deviances(wins: Floats) -> Floats:
-    """Twice the log-likelihood of the frequencies less that of the Bradley-Terry fit, for a batch."""
-    from scipy.special import xlogy
-
-    excess: Floats = 2 * (xlogy(wins, frequencies(wins)) - xlogy(wins, fit(wins))).sum(axis=(1, 2))
-    return excess
-
-
-def triads(P: Floats) -> Floats:
-    """Cyclic triads of each matrix of a batch."""
-    beats = (P > 0.5).astype(np.float64)
-    count: Floats = np.trace(beats @ beats @ beats, axis1=1, axis2=2) / 3
-    return count
-
-
-def resample(wins: Floats, P: Floats, size: int) -> Floats:
-    """(size, K, K) counts drawn from P, with as many comparisons of each pair as `wins` has."""
-    i, j = np.triu_indices(len(wins), 1)
-    games = (wins + wins.T)[i, j]
-    drawn = np.random.default_rng(2026).binomial(games.astype(int), P[i, j], (size, len(i)))
-    copies = np.zeros((size, *wins.shape))
-    copies[:, i, j], copies[:, j, i] = drawn, games - drawn
-    return copies
-
-
 @cache
 def measure(name: str) -> Measured:
     """Hold a table against bootstraps of its Bradley-Terry fit."""
-    wins = load_counts(name).astype(np.float64)[None]
-    boots = resample(wins[0], fit(wins)[0], REPLICATES)
+    wins = load_wins(name)
+    boots = resample(wins, fit(wins), REPLICATES)
 
-    def place(statistic: Callable[[Floats], Floats], table: Floats, copies: Floats) -> tuple[float, float, float]:
-        observed, by_noise = float(statistic(table)[0]), statistic(copies)
+    def place(statistic: Callable[[Floats], Floats], table: Floats, samples: Floats) -> tuple[float, float, float]:
+        observed, by_noise = float(statistic(table)), statistic(samples)
         at_least = int((by_noise >= observed - 1e-9).sum())
         return observed, float(by_noise.mean()), (1 + at_least) / (1 + REPLICATES)
 
     gap, gap_by_noise, gap_p = place(gaps, frequencies(wins), frequencies(boots))
     deviance, _, deviance_p = place(deviances, wins, boots)
-    circles, _, circles_p = place(triads, frequencies(wins), frequencies(boots))
-    return Measured(gap, gap_by_noise, gap_p, deviance, deviance_p, round(circles), circles_p)
+    cycles, _, cycles_p = place(triads, frequencies(wins), frequencies(boots))
+    return Measured(gap, gap_by_noise, gap_p, deviance, deviance_p, round(cycles), cycles_p)
 
 
 @CLAIM.check(Role.REFUTED, "exact")
@@ -173,8 +104,8 @@ def weights_have_one_best_answer() -> str:
 @CLAIM.check(Role.REFUTED, "bootstrap")
 def weights_gain_next_to_nothing() -> str:
     """Weights: drawn from its own frequencies, the gap is at most .008 in 95 % of samples, noise included."""
-    wins = load_counts("weights_1975").astype(np.float64)
-    found = gaps(frequencies(resample(wins, frequencies(wins[None])[0], REPLICATES)))
+    wins = load_wins("weights_1975")
+    found = gaps(frequencies(resample(wins, frequencies(wins), REPLICATES)))
     largest = float(np.quantile(found, 0.95))
     assert largest < 0.0081
     return f"gap 0 in {np.mean(found < 1e-12):.0%} of samples, at most {largest:.3f} in 95 %"
@@ -217,9 +148,9 @@ def three_tables_look_separable() -> str:
     for name in TABLES[1:]:
         table = measure(name)
         assert min(table.deviance_p, table.triads_p, table.gap_p) > 0.2, f"{name}: {table}"
-        wins = load_counts(name).astype(np.float64)
-        copies = resample(wins, frequencies(wins[None])[0], 400)
-        power = np.mean(deviances(copies) > chi2.ppf(0.95, degrees_of_freedom(len(wins))))
+        wins = load_wins(name)
+        samples = resample(wins, frequencies(wins), 400)
+        power = np.mean(deviances(samples) > chi2.ppf(0.95, degrees_of_freedom(len(wins))))
         assert power < 0.2 if name == "weights_1975" else power > 0.9
         found.append(f"{name}: misfit p = {table.deviance_p:.2f}, gap p = {table.gap_p:.2f}, power {power:.0%}")
     return "; ".join(found)
@@ -235,8 +166,8 @@ def the_same_by_chi_square() -> str:
 
     found, excess = [], 0.0
     for name in TABLES:
-        wins = load_counts(name).astype(np.float64)[None]
-        df, deviance, games = degrees_of_freedom(wins.shape[1]), float(deviances(wins)[0]), wins.sum()
+        wins = load_wins(name)
+        df, deviance, games = degrees_of_freedom(len(wins)), float(deviances(wins)), wins.sum()
         p = float(chi2.sf(deviance, df))
         assert (p < 1e-5) == (name == "celebrities_1971")
         assert p < 1e-5 or p > 0.2
@@ -247,18 +178,14 @@ def the_same_by_chi_square() -> str:
     return "; ".join(found)
 
 
-def degrees_of_freedom(k: int) -> int:
-    """Pairs less the k - 1 strengths of Bradley-Terry."""
-    return (k - 1) * (k - 2) // 2
-
-
 @CLAIM.check(Role.INSTEAD, "bootstrap")
 def how_much_of_each_gap_is_noise() -> str:
     """Mean gap of the bootstraps, whose true gap is zero, as a share of the observed one."""
     found = []
     for name in TABLES:
         table = measure(name)
-        assert abs(table.gap - float(optimality_gap(relative_frequencies(name), uniform(name)))) < 1e-12
+        P = frequencies(load_wins(name))
+        assert abs(table.gap - float(optimality_gap(P, np.full(len(P), 1 / len(P))))) < 1e-12
         share = f"{table.gap:.4f}, {table.gap_by_noise / table.gap:.0%} noise" if table.gap else "no gap"
         found.append(f"{name}: {share}")
     shares = [measure(name).gap_by_noise / measure(name).gap for name in TABLES[:3]]
@@ -266,27 +193,15 @@ def how_much_of_each_gap_is_noise() -> str:
     return "; ".join(found)
 
 
-def relative_frequencies(name: str) -> Floats:
-    """Relative frequencies of a table, (K, K)."""
-    (P,) = frequencies(load_counts(name).astype(np.float64)[None])
-    return np.asarray(P)
-
-
-def uniform(name: str) -> Floats:
-    """The uniform reference of a table."""
-    k = len(load_counts(name))
-    return np.full(k, 1 / k)
-
-
 @CLAIM.check(Role.INSTEAD, "numeric")
 def the_librarys_measures_agree() -> str:
     """Cyclic triads 0, 16, 3, 0 and the fitted probabilities agree with the library's own measures."""
     found = []
     for name in TABLES:
-        P = relative_frequencies(name)
+        P = frequencies(load_wins(name))
         assert cyclic_triads(P) == measure(name).triads
         by_library = bradley_terry(separability(P).scores)
-        by_us = fit(load_counts(name).astype(np.float64)[None])[0]
+        by_us = fit(load_wins(name))
         assert np.abs(by_library - by_us).max() < 1e-3, f"{name}: {np.abs(by_library - by_us).max()}"
         found.append(str(measure(name).triads))
     return f"triads {', '.join(found)}"

@@ -8,13 +8,14 @@ Eq. (9)'s own margin, with no factor 2 and nothing to derive.
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import apply_psi, gibbs_policy, population_loss
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem
 
@@ -27,11 +28,10 @@ CLAIM = Claim(
     ),
     truth=(
         "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r, and every P in "
-        "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the "
-        "minimisers of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r "
-        "Eq. (6) gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; "
-        "asked of different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see "
-        "eq-6)."
+        "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the minimizers "
+        "of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r Eq. (6) "
+        "gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; asked of "
+        "different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see eq-6)."
     ),
     missing="P(w > l) = sigma(h(w, l) - h(l, w)) in place of Eq. (6)",
     witness="W, beta = 1/2, mu uniform: pi_r(y_i | y_j) = u / 3 odds_ij, r = beta log(pi_r / mu), for any 0 < u < 2/7",
@@ -91,7 +91,7 @@ def every_preference_has_a_reward() -> str:
 
 @CLAIM.check(Role.REPAIRED, "property")
 def any_reward_gives_the_formula() -> str:
-    """Any r: pi_r is at the Bayes loss of the preferences sigma(h(w, l) - h(l, w)), so it minimises (9)."""
+    """Any r: pi_r is at the Bayes loss of the preferences sigma(h(w, l) - h(l, w)), so it minimizes (9)."""
 
     def holds(seed: int, k: int, beta: float) -> None:
         rng = np.random.default_rng(seed)
@@ -109,7 +109,7 @@ def any_reward_gives_the_formula() -> str:
 
 @CLAIM.check(Role.REPAIRED, "property")
 def any_preference_is_fitted() -> str:
-    """r = (beta log of a minimiser over mu): h of that r returns log-odds L for random interior P."""
+    """r = (beta log of a minimizer over mu): h of that r returns log-odds L for random interior P."""
 
     def fitted(problem: Problem, beta: float) -> None:
         L = apply_psi(problem[0], "log_odds")
@@ -130,10 +130,6 @@ def any_preference_is_fitted() -> str:
 @CLAIM.check(Role.INSTEAD, "z3")
 def under_eq_6_the_two_agree() -> str:
     """2 h(w, l) = h(w, l) - h(l, w) if and only if h(w, l) = -h(l, w): the proof's last step is right."""
-    import z3
-
-    from theory import solver
-
     forward, back = z3.Reals("forward back")
     solver.prove([], (2 * forward == forward - back) == (forward == -back))
     return "proved"

@@ -1,4 +1,4 @@
-"""Appendix C.1, Eq. (12) and (13): what is the length-normalised probability?
+"""Appendix C.1, Eq. (12) and (13): what is the length-normalized probability?
 
 (12) divides a response's log-prob by its length; (13) does so over unmasked tokens. The notation of
 Appendix A calls exp of it a probability.
@@ -13,17 +13,16 @@ from hypothesis import strategies as st
 
 from inspo.pairs import PairLogps
 from theory import strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="eq-12-13",
     paper="App. C.1, Eq. (12), (13)",
-    statement="p_theta of (12) is a length-normalised probability of a response, and (13) computes it under a mask.",
+    statement="p_theta of (12) is a length-normalized probability of a response, and (13) computes it under a mask.",
     truth=(
-        "(13) with all tokens unmasked is (12). exp of it is the geometric mean of the token probabilities: "
-        "a score in (0, "
-        "1], so odds of it exist, but no distribution over responses: over all responses of T tokens the scores of a "
-        "uniform model with V tokens sum to V^(T - 1). Leaving out end-of-sequence tokens changes which response "
+        "(13) with all tokens unmasked is (12). exp of it is the geometric mean of the token probabilities: a score in "
+        "(0, 1], so odds of it exist, but no distribution over responses: over all responses of T tokens the scores of "
+        "a uniform model with V tokens sum to V^(T - 1). Leaving out end-of-sequence tokens changes which response "
         "scores higher."
     ),
     missing="'probability' read as a score between 0 and 1",

@@ -1,8 +1,8 @@
 """Equation (10) and Algorithm 1: what does training find?
 
 Free tables, exact gradients, infinitely small steps, all the data in the world: still not pi*, nor pi_r.
-Gradient flow from the reference goes to one of Eq. (9)'s minimisers; which one depends on the start and,
-for real steps, on the optimiser.
+Gradient flow from the reference goes to one of Eq. (9)'s minimizers; which one depends on the start and,
+for real steps, on the optimizer.
 """
 
 import math
@@ -16,22 +16,22 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.flow import Floats
 
 CLAIM = Claim(
     id="eq-10",
     paper="Eq. (10), Alg. 1, Sec. 5.3 (iii)",
-    statement="InSPO estimates pi* by minimising (10), starting at the reference.",
+    statement="InSPO estimates pi* by minimizing (10), starting at the reference.",
     truth=(
-        "Gradient flow arrives at one minimiser of (9), which depends on mu and beta. For K = 2 it conserves sum t + "
+        "Gradient flow arrives at one minimizer of (9), which depends on mu and beta. For K = 2 it conserves sum t + "
         "e^t over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W function. For "
-        "balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimisers end "
-        "elsewhere at equal loss. At beta = 1 V can be below DPO's. Nor does beta -> 0 mend it: for K = 2 V then "
-        "tends to V*, short of it by beta / L of V* - 1/2, where the Gibbs policy is short by exponentially little; "
-        "but for K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the Gibbs "
-        "policy never does."
+        "balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimizers end "
+        "elsewhere at equal loss. At beta = 1 V can be below DPO's. Nor does beta -> 0 repair it: for K = 2 V then "
+        "tends to V*, short of it by the share beta / L of V* - 1/2, the Gibbs policy by exponentially little; but for "
+        "K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the Gibbs policy never "
+        "does."
     ),
     missing="",
     witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",
@@ -43,6 +43,7 @@ def lambert_limit(p: float, mu: tuple[float, float], beta: float) -> tuple[float
 
     With t2 = logit pi(y1 | y2), t1 = logit pi(y2 | y1), flow keeps t1 + e^t1 + t2 + e^t2 at
     mu1 / mu2 + mu2 / mu1. So e^t1 = W(exp(c - t2 - e^t2)), and the end is where the margin is log-odds.
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
     """
     from scipy.optimize import brentq
     from scipy.special import expit, lambertw, log_expit
@@ -195,7 +196,7 @@ def flow_is_the_librarys_gradient() -> str:
     return "20 random points, to 1e-14"
 
 
-OPTIMISERS: dict[str, tuple[Callable[[list[torch.Tensor]], torch.optim.Optimizer], float]] = {
+OPTIMIZERS: dict[str, tuple[Callable[[list[torch.Tensor]], torch.optim.Optimizer], float]] = {
     "SGD 1": (partial(torch.optim.SGD, lr=1.0), 0.685050),
     "SGD 5": (partial(torch.optim.SGD, lr=5.0), 0.693627),
     "momentum .1": (partial(torch.optim.SGD, lr=0.1, momentum=0.9), 0.715823),
@@ -205,26 +206,26 @@ OPTIMISERS: dict[str, tuple[Callable[[list[torch.Tensor]], torch.optim.Optimizer
 }
 
 
-def train(optimiser_of: Callable[[list[torch.Tensor]], torch.optim.Optimizer], P: Floats, mu: Floats) -> Floats:
-    """The policy that an optimiser of torch trains on Eq. (9), beta = 1, until its margins are log-odds."""
+def train(optimizer_of: Callable[[list[torch.Tensor]], torch.optim.Optimizer], P: Floats, mu: Floats) -> Floats:
+    """The policy that an optimizer of torch trains on Eq. (9), beta = 1, until its margins are log-odds."""
     theta = torch.tensor(flow.start(mu), requires_grad=True)
-    optimiser = optimiser_of([theta])
+    optimizer = optimizer_of([theta])
     for _ in range(5000):
         step = flow.velocity(theta.detach().numpy(), P, mu, 1.0)
         if np.abs(step).max() < 1e-9:
             break
         theta.grad = torch.tensor(-step)
-        optimiser.step()
+        optimizer.step()
     return flow.softmax(theta.detach().numpy())
 
 
 @CLAIM.check(Role.INSTEAD, "numeric")
 def the_optimiser_chooses() -> str:
-    """P12 = 3/4, beta = 1, equal loss: pi(y1 | y2) is .685 to .880 by optimiser and step size."""
+    """P12 = 3/4, beta = 1, equal loss: pi(y1 | y2) is .685 to .880 by optimizer and step size."""
     P, mu = np.array([[0.5, 0.75], [0.25, 0.5]]), np.array([0.5, 0.5])
     found = []
-    for name, (optimiser_of, expected) in OPTIMISERS.items():
-        policy = train(optimiser_of, P, mu)
+    for name, (optimizer_of, expected) in OPTIMIZERS.items():
+        policy = train(optimizer_of, P, mu)
         assert abs(policy[0, 1] / policy[1, 0] - 3) < 1e-5, f"{name} has not reached the minimal loss"
         assert abs(policy[0, 1] - expected) < 1e-4, f"{name}: {policy[0, 1]:.6f}"
         found.append(f"{name} {policy[0, 1]:.3f}")

@@ -4,9 +4,14 @@ V(pi*) = sum_j mu_j max_i A[i, j] and V(pi_bar) = max_i sum_j mu_j A[i, j] with 
 the maxima against the maximum of the means.
 """
 
+from math import log
+
+import numpy as np
+import z3
+
 from inspo.objectives import best_responses, optimality_gap
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem, Scalarization
 
@@ -52,10 +57,8 @@ def never_negative() -> str:
 @CLAIM.check(Role.STATED, "numeric")
 def log_odds_of_the_witness() -> str:
     """W, log-odds: (ln(7/3) + 0 + ln 9) / 3 less ln(27/7) / 3 is ln(49/9) / 3 = .564865."""
-    from math import log
-
     V_star = (log(7 / 3) + 0 + log(9)) / 3
-    gap = optimality_gap([[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]], [1 / 3] * 3, "log_odds")
+    gap = optimality_gap(np.array(W), np.full(3, 1 / 3), "log_odds")
     assert abs(gap - (V_star - log(27 / 7) / 3)) < 1e-12
     assert abs(gap - log(49 / 9) / 3) < 1e-12
     return f"{V_star:.6f} - {V_star - gap:.6f} = {gap:.6f}"
@@ -64,10 +67,6 @@ def log_odds_of_the_witness() -> str:
 @CLAIM.check(Role.STATED, "z3")
 def proved_through_products() -> str:
     """K = 2 to 6, any table A, any mu: one product x (max - a) >= 0 at a time, products as fresh reals."""
-    import z3
-
-    from theory import solver
-
     x, a, best = z3.Reals("x a best")
     solver.prove([x >= 0, best >= a], x * (best - a) >= 0)
     for k in range(2, 7):
@@ -81,10 +80,6 @@ def proved_through_products() -> str:
 @CLAIM.check(Role.STATED, "z3")
 def equality_is_a_common_best_response() -> str:
     """K = 2, 3, any table A and any mu of full support: gap = 0 if and only if some row is best everywhere."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         A = solver.reals("A", k, k)
         mu, distribution = solver.distribution(k, "mu", full_support=True)

@@ -8,22 +8,23 @@ are responses too: pi_bar may choose them, and has to if they score better.
 from fractions import Fraction
 
 import numpy as np
+import z3
 
 from inspo.objectives import scores
-from theory import exact
-from theory.claims import Claim, Role
+from theory import exact, solver
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, Row
 
 CLAIM = Claim(
     id="prop-3.1-proof",
     paper="App. B, proof of Prop. 3.1",
     statement=(
-        "With P(y1 > a, b) = .9, .2 and P(y2 > a, b) = .56, .56, the best prompt-only response is y2 by "
-        "identity and y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by identity at mu = .9, .1."
+        "With P(y1 > a, b) = .9, .2 and P(y2 > a, b) = .56, .56, the best prompt-only response is y2 by identity and "
+        "y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by identity at mu = .9, .1."
     ),
     truth=(
-        "With p = P(a > b), which the paper leaves out: the identity claim needs 19/50 < p < 31/50, the "
-        "log-odds claim 4/13 < p < 9/13, the skewed-reference claim p > 2/15. P(y1 > y2) is free."
+        "With p = P(a > b), which the paper leaves out: the identity claim needs 19/50 < p < 31/50, the log-odds claim "
+        "4/13 < p < 9/13, the skewed-reference claim p > 2/15. P(y1 > y2) is free."
     ),
     missing="P(a > b) near 1/2; and mu(y1), mu(y2) > 0, or the reference never gives the responses judged best",
     witness="p = 1/4: b has .625 > .56 by identity. Full support: p = P(y1 > y2) = 1/2, mu = (1, 1, 9, 9) / 20",
@@ -65,10 +66,6 @@ def a_response_of_the_reference_wins() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def outside_the_range_a_or_b_wins() -> str:
     """For every p < 19/50 b scores more than either candidate, for every p > 31/50 a does, whatever P(y1 > y2)."""
-    import z3
-
-    from theory import solver
-
     P, valid = solver.preference_matrix(4)
     printed = [P[Y1][A] == z3.Q(9, 10), P[Y1][B] == z3.Q(1, 5), P[Y2][A] == z3.Q(14, 25), P[Y2][B] == z3.Q(14, 25)]
     S = [(P[y][A] + P[y][B]) / 2 for y in range(4)]
@@ -93,10 +90,6 @@ def the_range_of_p() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def the_identity_range_is_exact() -> str:
     """For every p and every P(y1 > y2): y2 is the only best response if and only if 19/50 < p < 31/50."""
-    import z3
-
-    from theory import solver
-
     p = z3.Real("p")
     y1, y2, a, b = z3.Q(55, 100), z3.Q(56, 100), z3.Q(1, 4) + p / 2, z3.Q(1, 4) + (1 - p) / 2
     y2_wins = z3.And(y2 > y1, y2 > a, y2 > b)

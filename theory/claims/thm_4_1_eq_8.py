@@ -1,15 +1,17 @@
-"""Theorem 4.1, first part, Eq. (7), (8), (11): is the regularised optimum the Gibbs policy?
+"""Theorem 4.1, first part, Eq. (7), (8), (11): is the regularized optimum the Gibbs policy?
 
 For each comparator, E_pi[r] - beta KL(pi || mu) = beta log Z - beta KL(pi || pi_r) with pi_r proportional
 to mu exp(r / beta): the maximum is at pi_r, and Eq. (8) is its logarithm.
 """
+
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import strategies as st
 
 from inspo.objectives import gibbs_policy
 from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.strategies import Array
 
 CLAIM = Claim(
@@ -115,9 +117,9 @@ def gradient_ascent_arrives_there() -> str:
         gain = reward - beta * np.log(policy / mu)
         return np.asarray(policy * (gain - policy @ gain))
 
-    limit = flow.integrate(ascent, np.log(mu), lambda logits: float(np.abs(ascent(logits)).max()))
+    logits = flow.integrate(ascent, np.log(mu), lambda logits: float(np.abs(ascent(logits)).max()))
     expected = mu * np.exp(reward / beta)
-    error = float(np.abs(flow.softmax(limit.logits) - expected / expected.sum()).max())
+    error = float(np.abs(flow.softmax(logits) - expected / expected.sum()).max())
     assert error < 1e-8
     return f"largest error {error:.0e}" if error > 1e-9 else "error below 1e-9"
 
@@ -125,8 +127,6 @@ def gradient_ascent_arrives_there() -> str:
 @CLAIM.check(Role.REPAIRED, "exact")
 def by_hand() -> str:
     """r = (ln 2, 0), beta = 1, mu = 1/2: weights 1 and 1/2, so Z = 3/2 and pi_r = (2/3, 1/3)."""
-    from fractions import Fraction
-
     weights = [Fraction(1, 2) * 2, Fraction(1, 2) * 1]
     Z = sum(weights)
     assert Z == Fraction(3, 2)

@@ -3,20 +3,21 @@
 The loss of (9) sees a policy only through the K (K - 1) / 2 margins beta (g_ij - g_ji), with
 g_ij = log pi(y_i | y_j) / mu_i. It is least when each margin is the log-odds L_ij, and says nothing
 about the sums g_ij + g_ji. With g_ij = L_ij / (2 beta) + s_ij, every symmetric s that leaves some
-probability in each column for the comparator itself is a minimiser: pi(y_j | y_j) takes up the slack.
+probability in each column for the comparator itself is a minimizer: pi(y_j | y_j) takes up the slack.
 """
 
 import math
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss, value
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array, Problem
 
@@ -26,9 +27,8 @@ CLAIM = Claim(
     statement="pi_r, the solution of (7), can be obtained by solving (9).",
     truth=(
         "pi_r solves (9) if the preferences are those of the repaired choice model, but so does a whole open set of "
-        "dimension K (K - 1) / 2, convex as a set of tables. All of it reaches the Bayes loss; "
-        "V takes every value from 1/2 (excluded) to the optimum of a linear program. At the lower edge the policy "
-        "repeats its comparator."
+        "dimension K (K - 1) / 2, convex as a set of tables. All of it reaches the Bayes loss; V takes every value "
+        "from 1/2 (excluded) to the optimum of a linear program. At the lower edge the policy copies its comparator."
     ),
     missing="",
     witness="P12 = 3/4, beta = 1, mu = 1/2: pi(y1 | y2) = b, pi(y2 | y1) = b / 3 for any b in (0, 1); V = 1/2 + b / 12",
@@ -41,7 +41,7 @@ def ratios(policy: Matrix, mu: exact.Row) -> dict[tuple[int, int], Fraction]:
     return {(i, j): policy[i][j] / mu[i] / (policy[j][i] / mu[j]) for i in k for j in k if i < j}
 
 
-def minimiser(P: Matrix, u: Fraction) -> Matrix:
+def minimizer(P: Matrix, u: Fraction) -> Matrix:
     """beta = 1/2, uniform mu: pi(y_i | y_j) = u / K odds_ij for i != j, the rest for y_j itself."""
     k = len(P)
     table = [[u / k * exact.odds(P[i][j]) if i != j else Fraction(0) for j in range(k)] for i in range(k)]
@@ -74,17 +74,17 @@ def three_responses() -> str:
     mu = exact.uniform(3)
     for P, values in expected.items():
         for u, V in values.items():
-            policy = minimiser(P, Fraction(u))
+            policy = minimizer(P, Fraction(u))
             assert all(ratio == exact.odds(P[i][j]) ** 2 for (i, j), ratio in ratios(policy, mu).items())
             assert exact.conditioned_value(policy, P, mu) == Fraction(V)
     assert exact.best_value(cyclic, mu) == Fraction(2, 3)
     assert exact.best_value(strengths, mu) == Fraction(59, 90)
-    return "V* = 2/3 and 59/90; V differs from minimiser to minimiser"
+    return "V* = 2/3 and 59/90; V differs from minimizer to minimizer"
 
 
 @CLAIM.check(Role.REFUTED, "property")
 def equal_loss_unequal_value() -> str:
-    """Random interior problems: shrinking a minimiser towards its comparator keeps the loss and changes V."""
+    """Random interior problems: shrinking a minimizer toward its comparator keeps the loss and changes V."""
 
     def shrink(problem: Problem, beta: float, factor: float) -> None:
         P, mu = (np.asarray(table, dtype=float) for table in problem)
@@ -101,7 +101,7 @@ def equal_loss_unequal_value() -> str:
         if not (P == 0.5).all():
             assert V[0] > V[1] > 0.5
 
-    problems = strategies.problems(interior=True, full_support=True, most=4).filter(
+    problems = strategies.problems(interior=True, full_support=True, max_k=4).filter(
         lambda problem: min(map(float, problem[0].flat)) > 0.04
     )
     betas, factors = st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.1, 0.5, 0.9])
@@ -110,11 +110,7 @@ def equal_loss_unequal_value() -> str:
 
 @CLAIM.check(Role.REFUTED, "z3")
 def dimension_of_the_set() -> str:
-    """K = 2, 3: around any minimiser each of the K (K - 1) / 2 pairs can be moved on its own."""
-    import z3
-
-    from theory import solver
-
+    """K = 2, 3: around any minimizer each of the K (K - 1) / 2 pairs can be moved on its own."""
     for k in (2, 3):
         weight, odds = solver.reals("w", k, k), solver.reals("odds", k, k)
         pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
@@ -133,9 +129,9 @@ def dimension_of_the_set() -> str:
 
 @CLAIM.check(Role.INSTEAD, "exact")
 def the_set_is_convex() -> str:
-    """Mixing two minimisers gives a minimiser: pi(i | j) / mu_i = ratio pi(j | i) / mu_j is linear in pi; so is V."""
+    """Mixing two minimizers gives a minimizer: pi(i | j) / mu_i = ratio pi(j | i) / mu_j is linear in pi; so is V."""
     P, mu = exact.preferences("2/3 1/3 2/3"), exact.uniform(3)
-    one, other = minimiser(P, Fraction(1, 10)), minimiser(P, Fraction(1))
+    one, other = minimizer(P, Fraction(1, 10)), minimizer(P, Fraction(1))
     for share in exact.fractions("1/4 1/2 9/10"):
         mixed = tuple(
             tuple(share * a + (1 - share) * b for a, b in zip(row, row2, strict=True))
@@ -149,7 +145,7 @@ def the_set_is_convex() -> str:
 
 @CLAIM.check(Role.INSTEAD, "linear program")
 def range_of_the_value() -> str:
-    """W: sup V over the minimisers .652381, .685437, .699986 at beta = 1, 1/2, 1/10; minimised, it gives 1/2."""
+    """W: sup V over the minimizers .652381, .685437, .699986 at beta = 1, 1/2, 1/10; minimized, it gives 1/2."""
     found = []
     for beta, expected in ((1.0, 0.652381), (0.5, 0.685437), (0.1, 0.699986)):
         low, high = value_range(np.array(W, dtype=float), np.full(3, 1 / 3), beta)
@@ -160,10 +156,11 @@ def range_of_the_value() -> str:
 
 
 def value_range(P: Array, mu: Array, beta: float) -> tuple[float, float]:
-    """Infimum and supremum of V over the minimisers of (9): a linear program in the joint probabilities.
+    """Infimum and supremum of V over the minimizers of (9): a linear program in the joint probabilities.
 
     Unknown is x_ij = mu_j pi(y_i | y_j) of the preferred response i of each pair; the other direction is
     then exp(-|L_ij| / beta) x_ij. Column j may spend up to mu_j. V - 1/2 = sum x_ij (1 - exp) (P_ij - 1/2).
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
     """
     from scipy.optimize import linprog
 
@@ -199,7 +196,7 @@ def copying_is_the_edge() -> str:
     P = exact.preferences("2/3 1/3 2/3")
     values, losses = [], []
     for u in exact.fractions("1 1/10 1/1000 1/1000000"):
-        policy = np.array(minimiser(P, u), dtype=float)
+        policy = np.array(minimizer(P, u), dtype=float)
         losses.append(
             population_loss(
                 np.array(P),

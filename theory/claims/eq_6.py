@@ -21,11 +21,12 @@ mu has full support; comparators that the reference never gives are not restrict
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, gibbs_policy
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import Matrix, Row, W
 
 CLAIM = Claim(
@@ -33,9 +34,9 @@ CLAIM = Claim(
     paper="Eq. (6)",
     statement="The choice model (6) is mild, because its reward r is unspecified and can be generic.",
     truth=(
-        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only "
-        "if P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, "
-        "it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
+        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only if "
+        "P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, it "
+        "has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
         "large enough, but at a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
         "average (root mean square) below beta sqrt(sum_j mu_j^2 / 2). Where two draws of the reference hardly ever "
         "coincide, such as long answers of a language model, P is forced to 1/2 on this reading too; and the best "
@@ -88,8 +89,8 @@ def certificate() -> str:
         mu.append(1 - sum(mu))
         root = {(i, j): sp.Symbol(f"s{i}{j}", positive=True) for i in range(k) for j in range(i + 1, k)}
         w = {p: s**2 for p, s in root.items()} | {(j, i): s**-2 for (i, j), s in root.items()}
-        repeats = [1 - sum(mu[i] * w[i, j] for i in range(k) if i != j) for j in range(k)]
-        mean = sum(m * repeat for m, repeat in zip(mu, repeats, strict=True))
+        copies = [1 - sum(mu[i] * w[i, j] for i in range(k) if i != j) for j in range(k)]
+        mean = sum(m * copy for m, copy in zip(mu, copies, strict=True))
         squares = sum(mu[i] * mu[j] * (s - 1 / s) ** 2 for (i, j), s in root.items())
         assert sp.expand(mean - sum(m**2 for m in mu) + squares) == 0
     L, beta = sp.symbols("L beta", positive=True)
@@ -101,17 +102,13 @@ def certificate() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def only_indifference_at_all_pairs() -> str:
     """All pairs, K = 2, 3: w positive, w_ij w_ji = 1 and mu-averages of columns 1 imply w = 1."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         w = solver.reals("w", k, k)
         mu, distribution = solver.distribution(k, "mu", full_support=True)
         cells = [(i, j) for i in range(k) for j in range(k)]
         antisymmetric = [z3.And(w[i][j] > 0, w[i][j] * w[j][i] == 1) for i, j in cells]
-        normalised = [z3.Sum([mu[i] * w[i][j] for i in range(k)]) == 1 for j in range(k)]
-        solver.prove([*distribution, *antisymmetric, *normalised], z3.And([w[i][j] == 1 for i, j in cells]))
+        normalized = [z3.Sum([mu[i] * w[i][j] for i in range(k)]) == 1 for j in range(k)]
+        solver.prove([*distribution, *antisymmetric, *normalized], z3.And([w[i][j] == 1 for i, j in cells]))
     return "proved for K = 2, 3"
 
 
@@ -121,10 +118,6 @@ def collision_bound() -> str:
 
     The products m_ij = mu_i mu_j and e_ij = mu_i mu_j w_ij are fresh reals: the rest is linear.
     """
-    import z3
-
-    from theory import solver
-
     mass, others = z3.Reals("mass others")
     solver.prove([mass > 0, others < 1], mass * others < mass)
     for k in range(2, 7):
@@ -147,8 +140,8 @@ def generic_rewards_break_it() -> str:
         P, mu = problem
         beta = 0.5
         h = apply_psi(P, "log_odds") / 2
-        unnormalised = mu.astype(float)[:, None] * np.exp(h / beta)
-        realizable = np.allclose(gibbs_policy(h, mu, beta), unnormalised, rtol=1e-9, atol=0)
+        unnormalized = mu.astype(float)[:, None] * np.exp(h / beta)
+        realizable = np.allclose(gibbs_policy(h, mu, beta), unnormalized, rtol=1e-9, atol=0)
         assert realizable == (P == exact.HALF).all()
 
     return f"{strategies.for_all(never, strategies.problems(interior=True, full_support=True))} problems"

@@ -6,22 +6,21 @@ without padding, the ratio is arithmetic.
 
 from fractions import Fraction
 
+import z3
 from hypothesis import strategies as st
 
-from theory import strategies
-from theory.claims import Claim, Role
+from theory import solver, strategies
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="table-5",
     paper="Sec. 5.3, Table 5",
     statement="Sequence-level conditioning costs 18-25 % training time (21 %) for the longer inputs.",
     truth=(
-        "In tokens the overhead is (w + l) / (2x + w + l), or three quarters of it if the reference's plain "
-        "forward pass is "
-        "counted: between 0 and 100 %. 18-25 % needs prompts of 1.5 to 2.3 times both responses together. For "
-        "ordinary chat data (x, w, l = 42, 369, 180) it is 87 %, or 65 %. Padding both to one fixed length "
-        "hides it, and "
-        "a prefix shared by the two sequences saves x tokens."
+        "In tokens the overhead is (w + l) / (2x + w + l), or three quarters of it if the reference's plain forward "
+        "pass is counted: between 0 and 100 %. 18-25 % needs prompts of 1.5 to 2.3 times both responses together. For "
+        "ordinary chat data (x, w, l = 42, 369, 180) it is 87 %, or 65 %. Padding both to one fixed length hides it, "
+        "and a prefix shared by the two sequences saves x tokens."
     ),
     missing="prompts about twice as long as both responses together, or equal padding",
     witness="x, w, l = 42, 369, 180 tokens: 549 / 633 = 87 %",
@@ -71,10 +70,6 @@ def any_share_up_to_all() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def the_prompts_it_takes() -> str:
     """Overhead within 18-25 % if and only if 3/2 (w + l) <= x <= 41/18 (w + l)."""
-    import z3
-
-    from theory import solver
-
     x, responses = z3.Reals("x responses")
     within = z3.And(responses >= z3.Q(18, 100) * (2 * x + responses), responses <= z3.Q(25, 100) * (2 * x + responses))
     bounds = z3.And(x >= z3.Q(3, 2) * responses, x <= z3.Q(41, 18) * responses)

@@ -1,4 +1,4 @@
-"""Equation (10) on finite data: does the minimiser that Section 4 calls pi_hat exist?
+"""Equation (10) on finite data: does the minimizer that Section 4 calls pi_hat exist?
 
 Each pair's margin is free, so the empirical loss falls apart into one term for each pair of responses:
 n_ij softplus(-m) + n_ji softplus(m). It has a minimum if and only if both labels occur. DPO pools its
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from inspo.losses import dpo
 from inspo.pairs import PairLogps
 from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import HALF
 
 Counts = npt.NDArray[np.int64]
@@ -26,12 +26,12 @@ CLAIM = Claim(
     paper="Sec. 4, below Eq. (10)",
     statement="'Denote the solution to (10) as pi_hat': on a dataset D_n, (10) has a solution.",
     truth=(
-        "With free tables a minimiser exists if and only if every compared pair carries both labels. With one label a "
-        "pair, as preference sets usually have, the infimum 0 is not attained, and is approached while "
-        "pi(chosen | rejected) itself goes to 0 and V to 1/2. DPO needs only a strongly connected graph of wins."
+        "With free tables a minimizer exists if and only if every compared pair carries both labels. With one label a "
+        "pair, as preference sets usually have, the infimum 0 is not attained, and is approached while pi(chosen | "
+        "rejected) itself goes to 0 and V to 1/2. DPO needs only a strongly connected graph of wins."
     ),
     missing="both labels for every compared pair",
-    witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimiser is pi_ref, InSPO has none",
+    witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimizer is pi_ref, InSPO has none",
 )
 
 
@@ -77,7 +77,7 @@ def strongly_connected(wins: Counts) -> bool:
 
 
 def has_ray(wins: Counts) -> bool:
-    """Whether some direction of scores lowers DPO's loss for ever: no win against it, some win along it."""
+    """Whether some direction of scores lowers DPO's loss forever: no win against it, some win along it."""
     for direction in product((0, 1, 2), repeat=len(wins)):
         rise = np.subtract.outer(direction, direction)[wins > 0]
         if rise.size and rise.min() >= 0 and rise.max() > 0:
@@ -107,7 +107,7 @@ def exists_exactly_with_both_labels() -> str:
 
     tried = strategies.for_all(decide, st.lists(st.integers(0, 2), min_size=6, max_size=6))
     assert 0 < exists["InSPO"] < exists["DPO"] < tried
-    return f"{tried} tables of counts: InSPO's minimiser exists in fewer than DPO's"
+    return f"{tried} tables of counts: InSPO's minimizer exists in fewer than DPO's"
 
 
 @CLAIM.check(Role.REPAIRED, "symbolic")
@@ -127,8 +127,8 @@ def the_minimum_of_one_pair() -> str:
 
 
 @CLAIM.check(Role.REPAIRED, "exact")
-def a_circle_is_fitted_as_it_is() -> str:
-    """Counts 3 : 1 round a circle, beta = 1: pi(winner | loser) = 3/8, pi(loser | winner) = 1/8 fits each pair.
+def a_cycle_is_fitted_as_it_is() -> str:
+    """Counts 3 : 1 around a cycle, beta = 1: pi(winner | loser) = 3/8, pi(loser | winner) = 1/8 fits each pair.
 
     Each pair's term, slope n_ij sigma(-m) - n_ji sigma(m), is then at its minimum. DPO's slope in c_i sums
     over the pairs of i and vanishes at c = 0: it pools them, and fits 1 : 1.

@@ -1,6 +1,6 @@
 """Abstract and Section 4: is the trained policy invariant to the reference and to psi?
 
-Theorem 3.2 (i) is about pi*, the optimum without regularisation. What is trained is the optimum of (7)
+Theorem 3.2 (i) is about pi*, the optimum without regularization. What is trained is the optimum of (7)
 or (9), and both contain pi_ref and beta.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from inspo.objectives import apply_psi, best_responses, gibbs_policy
 from theory import flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Problem
 

@@ -7,12 +7,13 @@ the margins of the second can be met whatever pi(. | x) is, the minimum of the s
 from fractions import Fraction
 
 import numpy as np
+from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss
 from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.flow import Floats
 from theory.strategies import Array, Problem
@@ -22,7 +23,7 @@ CLAIM = Claim(
     paper="Sec. 5.3 (iv)",
     statement="Averaging L_DPO and L_sym gives a deployed policy that balances the two objectives.",
     truth=(
-        "At every minimiser the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted "
+        "At every minimizer the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted "
         "whatever pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO "
         "alone does move pi(. | x). Averaging then returns DPO at deployment; what differs comes from too little "
         "capacity or too few steps."
@@ -58,9 +59,7 @@ def the_halves_share_nothing() -> str:
         best = flow.dpo_limit(P, mu, 0.5)
         assert loss(Conditioning.AVERAGED, best) <= loss(Conditioning.AVERAGED, prompt)
 
-    from hypothesis import strategies as st
-
-    problems = strategies.problems(interior=True, full_support=True, most=4)
+    problems = strategies.problems(interior=True, full_support=True, max_k=4)
     return f"{strategies.for_all(splits, problems, st.integers(0, 999), tries=20)} problems; DPO's policy is best"
 
 
@@ -97,14 +96,14 @@ def deployed_limit(P: Floats, mu: Floats, beta: float, share: float) -> Floats:
         left = np.abs(flow.pull(flow.softmax(logits), P, mu, beta)).max()
         return float(max(left, np.abs(dpo_pull(prompt)).max() if share else 0.0)) * 0.1
 
-    return policies(flow.integrate(field, np.zeros((k, k + 1)), distance).logits)[0]
+    return policies(flow.integrate(field, np.zeros((k, k + 1)), distance))[0]
 
 
 @CLAIM.check(Role.REFUTED, "exact")
 def any_shared_score_leaves_room() -> str:
     """W, beta = 1/2: for any deployed policy, an interaction that puts L_sym at its minimum, in rationals.
 
-    The conditioned table pi(i | j) = (1/5) / 3 odds_ij is a minimiser; with logits log mu + u + M it is
+    The conditioned table pi(i | j) = (1/5) / 3 odds_ij is a minimizer; with logits log mu + u + M it is
     reached by exp(M_ij) = pi(i | j) / (mu_i exp(u_i)) for whatever exp(u) > 0.
     """
     mu = exact.uniform(3)

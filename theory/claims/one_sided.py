@@ -1,7 +1,7 @@
 """Section 5.3 (ii), one-sided conditioning: does it learn what the comparator teaches?
 
 Both responses are scored given the rejected one: log pi(w | l) against log pi(l | l). Whatever people
-prefer, the loss falls to zero by never repeating the comparator: pi(y' | y') -> 0.
+prefer, the loss falls to zero by never copying the comparator: pi(y' | y') -> 0.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss
 from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.flow import Floats
 from theory.strategies import Problem
@@ -20,10 +20,10 @@ CLAIM = Claim(
     paper="Sec. 5.3 (ii)",
     statement="One-sided conditioning confirms that seeing the other response provides value regardless of symmetry.",
     truth=(
-        "The one-sided loss has infimum 0 for every P, reversed or constant, and no minimiser: any policy that never "
-        "repeats its comparator will do. Gradient flow tends to pi(i | j) proportional to mu_i (mu_i "
-        "P_ij)^(1/beta), i != j, "
-        "which depends on P but is no best response; with two responses it is the other one, whoever is preferred."
+        "The one-sided loss has infimum 0 for every P, reversed or constant, and no minimizer: any policy that never "
+        "copies its comparator will do. Gradient flow tends to pi(i | j) proportional to mu_i (mu_i P_ij)^(1/beta), i "
+        "!= j, which depends on P but is no best response; with two responses it is the other one, whoever is "
+        "preferred."
     ),
     missing="",
     witness="P12 = 3/4, mu = (9/10, 1/10): the loss goes to 0 and V to 3/10, below the reference's 1/2",
@@ -32,7 +32,7 @@ CLAIM = Claim(
 
 @CLAIM.check(Role.REFUTED, "exact")
 def the_other_response_wins() -> str:
-    """K = 2: never repeating means always the other one: V = mu2 P12 + mu1 P21 = 3/40 + 9/40 = 3/10."""
+    """K = 2: never copying means always the other one: V = mu2 P12 + mu1 P21 = 3/40 + 9/40 = 3/10."""
     P, mu = exact.preferences("3/4"), exact.fractions("9/10 1/10")
     other = (exact.fractions("0 1"), exact.fractions("1 0"))
     assert exact.conditioned_value(other, P, mu) == exact.fractions("3/10")[0]
@@ -63,10 +63,13 @@ def loss_falls_to_zero_for_any_preferences() -> str:
 
 
 def limit(P: Floats, mu: Floats, beta: float) -> Floats:
-    """mu_i (mu_i P_ij)^(1/beta) for i != j, each column normalised."""
+    """mu_i (mu_i P_ij)^(1/beta) for i != j, each column normalized.
+
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
+    """
     policy = mu[:, None] * (mu[:, None] * P) ** (1 / beta) * (1 - np.eye(len(mu)))
-    normalised: Floats = policy / policy.sum(axis=0)
-    return normalised
+    normalized: Floats = policy / policy.sum(axis=0)
+    return normalized
 
 
 @CLAIM.check(Role.INSTEAD, "ODE")

@@ -7,7 +7,7 @@ transformer the target attends to the context's keys and values, so its loss has
 import numpy as np
 import torch
 
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="eq-14-15",
@@ -17,11 +17,9 @@ CLAIM = Claim(
         "attention from target tokens to all preceding ones."
     ),
     truth=(
-        "Masking the loss keeps the context's own predictions out of it. The gradient still flows through "
-        "the context's "
-        "keys and values, in every attention layer, unless it is cut on purpose. Plain causal masking "
-        "already lets every "
-        "target token see all that precedes it: there is nothing to add."
+        "Masking the loss keeps the context's own predictions out of it. The gradient still flows through the "
+        "context's keys and values, in every attention layer, unless it is cut on purpose. Plain causal masking "
+        "already lets every target token see all that precedes it: there is nothing to add."
     ),
     missing="the context's keys and values detached from the graph",
     witness="one attention step, two tokens: d out / d context value = softmax weight > 0",

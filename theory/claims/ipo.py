@@ -1,4 +1,4 @@
-"""IPO (Table 1): which policy minimises it?
+"""IPO (Table 1): which policy minimizes it?
 
 The population loss is a square, so its minimum is linear in P: log(pi / mu) = S / tau + constant, with
 S(i) = sum_j nu_j P[i, j] under the distribution nu of pairs. With nu = mu that is the solution of (4) with
@@ -12,7 +12,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import ipo
 from inspo.objectives import population_loss, scores, value
 from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Array, Problem
 
@@ -21,10 +21,9 @@ CLAIM = Claim(
     paper="Sec. 2, Table 1 (IPO)",
     statement="IPO fits the framework of (4): it solves it for a psi, with a KL penalty.",
     truth=(
-        "For all preferences: IPO's minimiser is pi proportional to mu exp(S / tau), the one solution of (4) "
-        "with psi = "
-        "identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however "
-        "trained, lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
+        "For all preferences: IPO's minimizer is pi proportional to mu exp(S / tau), the one solution of (4) with psi "
+        "= identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however trained, "
+        "lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
     ),
     missing="",
     witness="W, mu uniform, tau = 1: log(pi / mu) = (17, 18, 10) / 30 + constant",
@@ -66,13 +65,16 @@ def normal_equations_in_general() -> str:
 
 
 def closed_form(P: Array, mu: Array, tau: float) -> Array:
-    """mu exp(S / tau), normalised."""
+    """mu exp(S / tau), normalized.
+
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
+    """
     return flow.softmax(np.log(np.asarray(mu, dtype=float)) + np.asarray(scores(P, mu), dtype=float) / tau)
 
 
 @CLAIM.check(Role.STATED, "property")
 def no_policy_has_a_smaller_loss() -> str:
-    """The library's population loss is least at the closed form, against random neighbours."""
+    """The library's population loss is least at the closed form, against random neighbors."""
 
     def least(problem: Problem, tau: float, seed: int) -> None:
         P, mu = problem
@@ -85,7 +87,7 @@ def no_policy_has_a_smaller_loss() -> str:
         for other in np.random.default_rng(seed).dirichlet(np.ones(len(mu)), size=5):
             assert loss(0.9 * policy + 0.1 * other) >= best - 1e-12 * abs(best)
 
-    problems = strategies.problems(full_support=True, most=4)
+    problems = strategies.problems(full_support=True, max_k=4)
     taus = st.sampled_from([0.5, 1.0])
     return f"{strategies.for_all(least, problems, taus, st.integers(0, 99), tries=60)} problems"
 

@@ -8,12 +8,14 @@ with c_i, so DPO orders c by S(i), the mean preference. That is psi = identity: 
 from fractions import Fraction
 
 import numpy as np
+import z3
+from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import gibbs_policy, population_loss, scores
-from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory import exact, flow, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import W
 from theory.strategies import Array, Problem
 
@@ -22,7 +24,7 @@ CLAIM = Claim(
     paper="Sec. 2, Eq. (4); Sec. 5.3 (i)",
     statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
     truth=(
-        "Under Bradley-Terry they solve (4), KL-regularised, with log-odds. For any other preferences both arrive at "
+        "Under Bradley-Terry they solve (4), KL-regularized, with log-odds. For any other preferences both arrive at "
         "one policy, which orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn "
         "from: Borda's order, that of psi = identity."
     ),
@@ -45,10 +47,6 @@ def borda_against_log_odds() -> str:
 @CLAIM.check(Role.REFUTED, "z3")
 def stationary_points_are_in_bordas_order() -> str:
     """K = 3, any increasing sigma with sigma(-z) = 1 - sigma(z): c_1 > c_2 if and only if S(1) > S(2)."""
-    import z3
-
-    from theory import solver
-
     k, r = 3, range(3)
     c, s = solver.reals("c", k), solver.reals("s", k, k)  # s[i][j] = sigma(c_i - c_j)
     nu, distribution = solver.distribution(k, "nu", full_support=True)
@@ -67,7 +65,7 @@ def stationary_points_are_in_bordas_order() -> str:
 
 @CLAIM.check(Role.REFUTED, "numeric")
 def fitted_policy_of_the_witness() -> str:
-    """W, beta = 1: DPO's policy is (.397636, .459993, .142371), and no neighbour has a smaller library loss."""
+    """W, beta = 1: DPO's policy is (.397636, .459993, .142371), and no neighbor has a smaller library loss."""
     mu = np.full(3, 1 / 3)
     policy = flow.dpo_limit(W, mu, 1.0)
     assert np.allclose(policy, [0.397636, 0.459993, 0.142371], atol=1e-6)
@@ -102,7 +100,7 @@ def dpo_orders_by_borda() -> str:
 
 @CLAIM.check(Role.REFUTED, "numeric")
 def rlhf_is_where_dpo_is() -> str:
-    """RLHF's two stages, a Bradley-Terry reward by maximum likelihood and its KL-regularised optimum: DPO's policy.
+    """RLHF's two stages, a Bradley-Terry reward by maximum likelihood and its KL-regularized optimum: DPO's policy.
 
     Zermelo's iteration for the reward, on pairs from mu; W, three references, two betas.
     """
@@ -121,15 +119,13 @@ def rlhf_is_where_dpo_is() -> str:
 
 @CLAIM.check(Role.REPAIRED, "property")
 def bradley_terry_makes_it_true() -> str:
-    """P = s_i / (s_i + s_j): DPO's policy is mu exp(S_log / beta) / Z, the solution of KL-regularised (4)."""
+    """P = s_i / (s_i + s_j): DPO's policy is mu exp(S_log / beta) / Z, the solution of KL-regularized (4)."""
 
     def equal(strengths: list[int], beta: float) -> None:
         k = len(strengths)
         P, mu = np.array(exact.bradley_terry(strengths)), np.full(k, 1 / k)
         solution = flow.softmax(np.log(mu) + scores(P, mu, "log_odds") / beta)
         assert np.allclose(flow.dpo_limit(P, mu, beta), solution, atol=1e-9)
-
-    from hypothesis import strategies as st
 
     strengths = st.lists(st.integers(1, 9), min_size=2, max_size=5)
     return f"{strategies.for_all(equal, strengths, st.sampled_from([0.3, 1.0]), tries=60)} Bradley-Terry problems"

@@ -10,7 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from theory.claims import Claim, Role
+import z3
+
+from theory import solver
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="tables-3-4",
@@ -31,7 +34,7 @@ CLAIM = Claim(
 
 CAPS: tuple[str | None, ...] = ("30%", "40%", "50%", None)
 COLUMNS = ("alpaca_eval_lc", "alpaca_eval_wr", "arena_hard_sc", "arena_hard_wr")
-PRINTED = Path(__file__).parents[1] / "paper_figures" / "paper"
+PRINTED = Path(__file__).parents[2] / "paper_figures" / "paper"
 
 
 @cache
@@ -82,10 +85,6 @@ def rounding_explains_nothing() -> str:
 
     Only the cap of 50 %, printed 2.5, can have gained what rounds to 2.6.
     """
-    import z3
-
-    from theory import solver
-
     unrounded = {key: {c: z3.Real(f"{key} {c}") for c in COLUMNS} for key in product(LENGTHS, CAPS)}
 
     def rounds(true: Any, printed: str) -> Any:

@@ -10,7 +10,7 @@ verdict                evidence that passed
 =====================  =====================================================================
 true                   the statement holds as stated
 true with assumption   it is refuted as stated, and holds once an assumption is added
-false                  it is refuted as stated, and no assumption short of its denial mends it
+false                  it is refuted as stated, and no assumption short of its denial repairs it
 undecided              some evidence failed, or a role that decides has fewer than two kinds of it
 =====================  =====================================================================
 """

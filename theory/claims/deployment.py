@@ -6,17 +6,19 @@ is decided by shared parameters.
 """
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import torch
+import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import best_responses, restricted_optima, scores, value
 from inspo.tabular import population_weights, tabular_terms
-from theory import exact, flow, strategies
-from theory.claims import Claim, Role
+from theory import exact, flow, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, Row, W
 from theory.flow import Floats
 from theory.strategies import Array, Problem
@@ -125,19 +127,13 @@ def search_finds_one_below_the_reference() -> str:
         best = best_responses(P)
         return bool((best.sum(axis=0) == 1).all()) and value((best * mu).sum(axis=1), P, mu) < HALF
 
-    strategies.find_one(strategies.problems(full_support=True, least=3, most=3), below)
+    strategies.find_one(strategies.problems(full_support=True, min_k=3, max_k=3), below)
     return "found within 5000 problems, P12, P13, P23 = 1, 1/3, 1, mu = (1/2, 1/4, 1/4) among others"
 
 
 @CLAIM.check(Role.INSTEAD, "z3")
 def three_responses_of_equal_mass_are_safe() -> str:
     """K = 3, uniform mu: averaging pi* never falls below the reference's 1/2, whatever P and the ties."""
-    from itertools import product
-
-    import z3
-
-    from theory import solver
-
     P, valid = solver.preference_matrix(3)
     r = range(3)
     for answers in product(r, repeat=3):
@@ -187,7 +183,7 @@ def additive_limit(P: Floats, mu: Floats, beta: float) -> tuple[Floats, Floats]:
         policy = flow.softmax(np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M)
         return float(np.abs(flow.pull(policy, P, mu, beta)).max() / (beta * mu.min() ** 2)) * 1e-3
 
-    M = flow.integrate(field, np.zeros((k, k)), distance).logits
+    M = flow.integrate(field, np.zeros((k, k)), distance)
     return flow.softmax(np.log(mu) + M.sum(axis=1)), flow.softmax(
         np.log(mu)[:, None] + M.sum(axis=1, keepdims=True) + M
     )

@@ -7,12 +7,13 @@ that the comparator's part does not depend on the answer: psi(P(y > y')) = a(y) 
 from fractions import Fraction
 
 import numpy as np
+import z3
 from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima, scores, value
 from inspo.preferences import bradley_terry
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -21,9 +22,9 @@ CLAIM = Claim(
     statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
     truth=(
         "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy is an "
-        "optimal conditioned one. The sets coincide only where a has one maximiser: with ties, pi* may mix "
-        "differently against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi "
-        "= identity. If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
+        "optimal conditioned one. The sets coincide only where a has one maximizer: with ties, pi* may mix differently "
+        "against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi = identity. "
+        "If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
     ),
     missing="'coincides' read as 'has the same value', or one best response",
     witness="P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
@@ -32,7 +33,7 @@ CLAIM = Claim(
 
 @CLAIM.check(Role.REFUTED, "exact")
 def ties_break_equality() -> str:
-    """K = 2, P = 1/2: the policy that repeats its comparator is optimal and depends on it."""
+    """K = 2, P = 1/2: the policy that copies its comparator is optimal and depends on it."""
     P, mu = exact.preferences("1/2"), exact.uniform(2)
     copies = (exact.fractions("1 0"), exact.fractions("0 1"))
     assert exact.conditioned_value(copies, P, mu) == exact.best_value(P, mu) == max(exact.scores(P, mu))
@@ -50,16 +51,12 @@ def search_finds_a_tie() -> str:
     strengths = st.lists(st.integers(1, 9), min_size=2, max_size=4)
     found = strategies.find_one(strengths.map(lambda s: np.array(exact.bradley_terry(s))), copies_and_is_optimal)
     assert (found == exact.HALF).all()
-    return f"found K = {len(found)}, P = 1/2: repeating the comparator is as good as pi_bar"
+    return f"found K = {len(found)}, P = 1/2: copying the comparator is as good as pi_bar"
 
 
 @CLAIM.check(Role.INSTEAD, "z3")
 def identity_is_never_of_that_form() -> str:
     """The paper's condition is never met by psi = identity, P's diagonal being 1/2: there (iii) says nothing."""
-    import z3
-
-    from theory import solver
-
     P, valid = solver.preference_matrix(2)
     c, scale = z3.Reals("c_0 c_1"), z3.Real("scale")
     difference = z3.And([P[i][j] == scale * (c[i] - c[j]) for i in range(2) for j in range(2)])
@@ -70,10 +67,6 @@ def identity_is_never_of_that_form() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def separable_means_no_gap() -> str:
     """K = 2, 3, 4: if A[i, j] = a_i + b_j, the row with the largest a is best in every column."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3, 4):
         a, b = solver.reals("a", k), solver.reals("b", k)
         A = [[a[i] + b[j] for j in range(k)] for i in range(k)]
@@ -118,10 +111,6 @@ def identity_can_be_separable() -> str:
 @CLAIM.check(Role.INSTEAD, "z3")
 def nearly_separable_means_small_gap() -> str:
     """K = 2, 3: if psi(P) is within e of a(y) + b(y'), the row of the largest a loses at most 2e."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         a, b, A, e = solver.reals("a", k), solver.reals("b", k), solver.reals("A", k, k), z3.Real("e")
         cells = [(i, j) for i in range(k) for j in range(k)]

@@ -6,10 +6,11 @@ not be the response that any ranking puts first.
 """
 
 import numpy as np
+import z3
 
 from inspo.objectives import best_responses, optimality_gap
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array
 
@@ -66,10 +67,6 @@ def search_finds_a_winner_passed_over() -> str:
 @CLAIM.check(Role.REPAIRED, "z3")
 def strong_transitivity_suffices() -> str:
     """K = 3, 4: under strong stochastic transitivity a response that beats all is a best response to all."""
-    import z3
-
-    from theory import solver
-
     for k in (3, 4):
         P, valid = solver.preference_matrix(k)
         half, r = z3.Q(1, 2), range(k)

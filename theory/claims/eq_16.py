@@ -14,20 +14,18 @@ from inspo.conditioning import Role as ResponseRole
 from inspo.losses import dpo
 from inspo.pairs import PairLogps
 from theory import strategies
-from theory.claims import Claim, Role
+from theory.evidence import Claim, Role
 
 CLAIM = Claim(
     id="eq-16",
     paper="App. C.3, Eq. (16)",
     statement=(
-        "The optional bidirectional objective (16) differs from the standard one: it calibrates, may reduce "
-        "variance, and "
-        "doubles the cost against one-sided conditioning."
+        "The optional bidirectional objective (16) differs from the standard one: it calibrates, may reduce variance, "
+        "and doubles the cost against one-sided conditioning."
     ),
     truth=(
-        "(16) is (9) and (10), letter by letter: the same loss, gradient, variance and cost for every "
-        "policy. Against one-sided "
-        "conditioning the number of sequences is the same, two a pair, and the tokens differ by (chosen - "
+        "(16) is (9) and (10), symbol for symbol: the same loss, gradient, variance and cost for every policy. Against "
+        "one-sided conditioning the number of sequences is the same, two a pair, and the tokens differ by (chosen - "
         "rejected) length."
     ),
     missing="",
@@ -35,7 +33,7 @@ CLAIM = Claim(
 )
 
 
-def by_the_letter(logps: list[float], beta: float) -> float:
+def as_printed(logps: list[float], beta: float) -> float:
     """Eq. (16) for one pair, in plain Python floats: log pi(+ | -), log pi(- | +), and the references of + and -."""
     plus, minus, ref_plus, ref_minus = logps
     z = beta * (plus - ref_plus) - beta * (minus - ref_minus)
@@ -62,7 +60,7 @@ def same_loss_and_gradient() -> str:
         chosen, rejected = (torch.tensor([v], dtype=torch.float64, requires_grad=True) for v in values[:2])
         pairs = PairLogps(chosen, rejected, *(torch.tensor([v], dtype=torch.float64) for v in values[2:]))
         loss = dpo(pairs, beta=beta)
-        assert np.isclose(loss.item(), by_the_letter(values, beta), rtol=1e-9)
+        assert np.isclose(loss.item(), as_printed(values, beta), rtol=1e-9)
         slope_w, slope_l = torch.autograd.grad(loss.sum(), [chosen, rejected])
         assert slope_w.item() == -slope_l.item()
 

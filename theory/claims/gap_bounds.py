@@ -7,10 +7,11 @@ the gap from above.
 from fractions import Fraction
 
 import numpy as np
+import z3
 
 from inspo.objectives import apply_psi, optimality_gap
-from theory import exact, strategies
-from theory.claims import Claim, Role
+from theory import exact, solver, strategies
+from theory.evidence import Claim, Role
 from theory.strategies import Problem, Scalarization
 
 CLAIM = Claim(
@@ -21,9 +22,9 @@ CLAIM = Claim(
         "bounded psi, and without limit by log-odds."
     ),
     truth=(
-        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; "
-        "for K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. "
-        "Log-odds: logit p for rock-paper-scissors, without bound."
+        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; for "
+        "K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. Log-odds: "
+        "logit p for rock-paper-scissors, without bound."
     ),
     missing="",
     witness="P12 = P23 = P31 = 1, mu uniform: V* = 1, V(pi_bar) = 1/2",
@@ -46,7 +47,7 @@ def one_half_is_attained() -> str:
 
 @CLAIM.check(Role.STATED, "exact")
 def general_bound_is_attained() -> str:
-    """K = 3 to 8 in a circle, psi = 1[q = 1]: one certain winner per comparator, so 1 - 1/K."""
+    """K = 3 to 8 in a cycle, psi = 1[q = 1]: one certain winner per comparator, so 1 - 1/K."""
     for k in range(3, 9):
         P = exact.preferences(
             [
@@ -87,10 +88,6 @@ def bounds_hold() -> str:
 @CLAIM.check(Role.STATED, "z3")
 def bound_proved() -> str:
     """K = 2, 3: gap <= 1/2, for all P and mu; K = 2: gap = 0."""
-    import z3
-
-    from theory import solver
-
     for k in (2, 3):
         P, valid = solver.preference_matrix(k)
         mu, distribution = solver.distribution(k, "mu")
