@@ -24,7 +24,7 @@ from paper_figures.report import ITEMS
 from paper_figures.table import Cell, Row, Table
 from paper_figures.transcribed import Terms, dpo, orpo
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TABLES = [name for name in ITEMS if name.startswith("table")]
 
 
