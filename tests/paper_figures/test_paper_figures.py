@@ -366,7 +366,17 @@ def test_a_result_fills_its_cell_in_every_table_and_no_other(tmp_path):
 
 
 def test_ours_have_their_own_precision_and_errors():
-    number = Measured(41.26, None, 805, "j", 0, "h")
+    number = Measured(
+        model="llama-3-8b",
+        run="dpo",
+        seed=0,
+        config_hash="h",
+        metric="alpaca_eval_lc",
+        value=41.26,
+        se=None,
+        n=805,
+        judge="j",
+    )
     (cell, empty) = our_cells(
         {("m", "dpo", "alpaca_eval_lc"): number}, "m", "dpo", ("alpaca_eval_lc", "alpaca_eval_wr")
     )
@@ -394,14 +404,14 @@ def test_overheads_are_ratios_of_two_files(tmp_path):
 
 BAD_RESULTS = {
     "metric": ("unknown metric 'nonsense'", {"metric": "nonsense"}),
-    "value": ("must be finite", {"value": float("nan")}),
-    "se": ("se not negative", {"se": -1.0}),
-    "n": ("n = 0", {"n": 0}),
+    "value": ("value: Input should be a finite number", {"value": float("nan")}),
+    "se": ("se: Input should be greater than or equal to 0", {"se": -1.0}),
+    "n": ("n: Input should be greater than 0", {"n": 0}),
     "judge": ("needs a judge", {"judge": None}),
-    "type": ("value = '41' is of the wrong type", {"value": "41"}),
-    "seed": ("seed = True", {"seed": True}),
+    "type": ("value: Input should be a valid number", {"value": "41"}),
+    "seed": ("seed: Input should be a valid integer", {"seed": True}),
     "run": ("unknown run 'nonsense'", {"run": "nonsense"}),
-    "model": ("model", {"model": "gpt-2"}),
+    "model": ("unknown model 'gpt-2'", {"model": "gpt-2"}),
 }
 
 
@@ -418,15 +428,20 @@ def test_a_bad_result_file_is_one_line_and_exit_code_2(name, tmp_path, capsys):
 
 def test_files_that_are_not_results_are_named(tmp_path):
     path = result(tmp_path)
-    path.write_text("{")
-    with pytest.raises(ValueError, match="cannot be read as JSON"):
-        load(tmp_path)
-    path.write_text('{"model": "llama-3-8b"}')
-    with pytest.raises(ValueError, match="'run' is missing"):
-        load(tmp_path)
+    for text, complaint in (("{", "Expecting"), ('{"run": "dpo"}', "'metrics' is missing"), ("[]", "list indices")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=rf"ins-dpo\.json: .*{complaint}"):
+            load(tmp_path)
     path.unlink()
     result(tmp_path).rename(tmp_path / "eval" / "llama-3-8b" / "dpo.json")
-    with pytest.raises(ValueError, match="run is 'ins-dpo', but its path says 'dpo'"):
+    with pytest.raises(ValueError, match="is of llama-3-8b/ins-dpo, but its path says otherwise"):
+        load(tmp_path)
+
+
+def test_no_number_of_a_run_is_there_twice(tmp_path):
+    result(tmp_path)
+    result(tmp_path, kind="cost")
+    with pytest.raises(ValueError, match="alpaca_eval_lc is there twice"):
         load(tmp_path)
 
 
