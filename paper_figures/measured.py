@@ -84,14 +84,14 @@ def load(results: Path) -> Results:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn whatever is wrong with a file into one line that names it."""
+def reading(path: Path, hint: str = "") -> Iterator[None]:
+    """Turn whatever is wrong with a file into one line that names it and ends with the hint."""
     try:
         yield
     except ValidationError as error:
         found = error.errors()[0]
         name = "".join(f"{part}: " for part in found["loc"])
-        raise ValueError(f"{path}: {name}{found['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(f"{path}: {name}{found['msg'].removeprefix('Value error, ')}{hint}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: {what}") from None
+        raise ValueError(f"{path}: {what}{hint}") from None
