@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from inspo.conditioning import Conditioning, ReferenceContext
+from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext
+from inspo.hf.rows import enable_tree_rows, request_logps, row_logps
 from inspo.pairs import PreferencePair
+from inspo.preference_loss import PreferenceLoss
 from inspo.prefix_tree import build_row, pack
-from inspo.hf.rows import row_logps, enable_tree_rows
-from scaled.reference import initial_margins, reference_logps
 
 EOS, TOPICS, WORDS = 1, 6, 24
 """Token 0 begins a text, 1 ends a response; then the topics, then the words."""
@@ -68,6 +68,14 @@ def pretrained(seen: Conditioning, steps: int, seed: int = 0) -> PreTrainedModel
     return model
 
 
+@torch.no_grad()
+def all_logps(model: PreTrainedModel, pairs: list[PreferencePair]) -> dict[LogpRequest, torch.Tensor]:
+    """Plain and cross-conditioned log-probs of all pairs, each (B,) nats, from the same rows."""
+    rows = pack([build_row([pair], Conditioning.AVERAGED) for pair in pairs], 4096)
+    parts = [request_logps(model, row) for row in rows]
+    return {request: torch.cat([part[request] for part in parts]) for request in parts[0]}
+
+
 def main() -> None:
     """Print one line per policy and reference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,18 +84,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # tensors this small gain nothing from more
     data = pairs_of(np.random.default_rng(1), options.pairs)
-    conditioning = Conditioning.SYMMETRIC
-    print("| pretrained on | reference | mean | standard deviation | largest | chosen given rejected - plain |")
+    print("| pretrained on | reference | mean | standard deviation | largest | log-ratio of the chosen, mean |")
     print("|---|---|---|---|---|---|")
     for name, seen in (("single responses", Conditioning.NONE), ("also pairs in a row", Conditioning.AVERAGED)):
-        model = pretrained(seen, options.steps)
-        policy = reference_logps(model, data, conditioning, ReferenceContext.CONDITIONED).sums
+        logps = all_logps(pretrained(seen, options.steps), data)
         for context in ReferenceContext:
-            reference = reference_logps(model, data, conditioning, context).sums
-            margins = initial_margins(policy, reference, conditioning, context)
-            ((_, pairs),) = conditioning.terms(policy, reference, reference=context)
-            shift = float(pairs.logratios()[0].mean())
-            numbers = (float(margins.mean()), float(margins.std()), float(margins.abs().max()), shift)
+            ((_, pairs),) = PreferenceLoss("dpo", Conditioning.SYMMETRIC, reference_context=context).terms(logps, logps)
+            chosen, rejected = pairs.logratios()
+            margins = chosen - rejected
+            numbers = (float(n) for n in (margins.mean(), margins.std(), margins.abs().max(), chosen.mean()))
             print(f"| {name} | {context.value} | {' | '.join(f'{number:.2f}' for number in numbers)} |")
 
 

@@ -1,19 +1,22 @@
-"""How the pictures look and how they become files: the toy's colours and print style, one font, fixed bytes."""
+"""How the figures look: the toy's colors and style, set for print. All imports from the toy stand here."""
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paper_figures.table import Item
 from toy import style
+from toy.config import METHOD_COLOURS as METHOD_COLORS
+from toy.config import METHOD_NAMES
+from toy.style import COLOURS as COLORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = style.COLOURS
-FORMATS = ("pdf", "png", "svg")
+__all__ = ["COLORS", "METHOD_COLORS", "METHOD_NAMES", "figure_item", "plt"]
 
-# Letters as outlines, so that a picture looks the same without the fonts; STIX as in printed mathematics.
+# Letters as outlines, so that a figure looks the same without the fonts; STIX as in printed mathematics.
 _SETTINGS: dict[Any, Any] = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
@@ -21,13 +24,9 @@ _SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "font.size": 10,
     "axes.titleweight": "normal",
-    "savefig.bbox": "standard",  # every picture is laid out to its edges
+    "savefig.bbox": "standard",  # every figure is laid out to its edges
 }
-_METADATA = {
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-}
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def plt() -> Any:
@@ -37,16 +36,13 @@ def plt() -> Any:
     return pyplot
 
 
-def files(figure: Figure, name: str) -> dict[str, bytes]:
-    """A figure in every format, the same bytes for the same figure; closes it.
+def figure_item(figure: Figure, name: str, ours: str) -> Item:
+    """A figure, to be written in every format, the same bytes for the same figure."""
 
-    Returns:
-        File name to content.
-    """
-    made = {}
-    for suffix in FORMATS:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix, dpi=200, metadata=_METADATA[suffix])
-        made[f"{name}.{suffix}"] = buffer.getvalue()
-    plt().close(figure)
-    return made
+    def write(folder: Path) -> list[Path]:
+        for suffix, metadata in _METADATA.items():
+            figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata=metadata)
+        plt().close(figure)
+        return [folder / f"{name}.{suffix}" for suffix in _METADATA]
+
+    return Item(write, ours)

@@ -24,29 +24,40 @@ file serves every table that shows its setting, so that no two tables of ours ca
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError, model_validator
 
 from paper_figures.commands import SETTINGS
 from paper_figures.names import METRICS, MODELS
 
-KINDS = ("eval", "cost")
-_FACTS = {"model": str, "run": str, "seed": int, "config_hash": str, "metrics": list}
-_NUMBERS = {"metric": (str,), "value": (int, float), "se": (int, float, type(None)), "n": (int,)}
 
-
-@dataclass(frozen=True)
-class Measured:
+class Measured(BaseModel):
     """One number of ours; see the module."""
 
-    value: float
-    se: float | None
-    n: int
-    judge: str | None
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    model: str
+    run: str
     seed: int
     config_hash: str
+    metric: str
+    value: float
+    se: NonNegativeFloat | None
+    n: PositiveInt
+    judge: str | None
+
+    @model_validator(mode="after")
+    def _known(self) -> Measured:
+        known = {"model": MODELS, "run": [*SETTINGS, "instruct"], "metric": METRICS}
+        for name, names in known.items():
+            if getattr(self, name) not in names:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(names)}")
+        if (self.judge is None) != (METRICS[self.metric].judge is None):
+            raise ValueError(f"{self.metric} needs {'a' if METRICS[self.metric].judge else 'no'} judge")
+        return self
 
 
 Results = dict[tuple[str, str, str], Measured]
@@ -59,57 +70,28 @@ def load(results: Path) -> Results:
         ValueError: a file that is not as the module says, naming file and field.
     """
     found: Results = {}
-    for kind in KINDS:
-        for path in sorted((results / kind).glob("*/*.json")):
-            for metric, number in _read(path).items():
-                key = path.parent.name, path.stem, metric
+    for path in [*sorted(results.glob("eval/*/*.json")), *sorted(results.glob("cost/*/*.json"))]:
+        with reading(path):
+            facts = json.loads(path.read_text())
+            for number in [Measured.model_validate(facts | entry) for entry in facts["metrics"]]:
+                key = number.model, number.run, number.metric
+                if key[:2] != (path.parent.name, path.stem):
+                    raise ValueError(f"is of {number.model}/{number.run}, but its path says otherwise")
                 if key in found:
-                    raise ValueError(f"{path}: {metric} is already in another file of this run")
+                    raise ValueError(f"{number.metric} is there twice, in this file or in another of this run")
                 found[key] = number
     return found
 
 
-def _read(path: Path) -> dict[str, Measured]:
+@contextmanager
+def reading(path: Path, hint: str = "") -> Iterator[None]:
+    """Turn whatever is wrong with a file into one line that names it and ends with the hint."""
     try:
-        facts = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON ({error})") from None
-    _check(facts, _FACTS, f"{path}")
-    for name, here, known in (("model", path.parent.name, MODELS), ("run", path.stem, (*SETTINGS, "instruct"))):
-        if facts[name] != here:
-            raise ValueError(f"{path}: {name} is {facts[name]!r}, but its path says {here!r}")
-        if here not in known:
-            raise ValueError(f"{path}: unknown {name} {here!r}; known: {', '.join(known)}")
-    numbers: dict[str, Measured] = {}
-    for index, entry in enumerate(facts["metrics"]):
-        where = f"{path}: metrics[{index}]"
-        _check_number(entry, where)
-        if entry["metric"] in numbers:
-            raise ValueError(f"{where}: {entry['metric']} is there twice")
-        numbers[entry["metric"]] = Measured(
-            entry["value"], entry["se"], entry["n"], entry["judge"], facts["seed"], facts["config_hash"]
-        )
-    return numbers
-
-
-def _check(facts: Any, fields: dict[str, Any], where: str) -> None:
-    if not isinstance(facts, dict):
-        raise ValueError(f"{where}: must be an object with {', '.join(fields)}")
-    for name, kinds in fields.items():
-        if name not in facts:
-            raise ValueError(f"{where}: {name!r} is missing")
-        if isinstance(facts[name], bool) or not isinstance(facts[name], kinds):
-            raise ValueError(f"{where}: {name} = {facts[name]!r} is of the wrong type")
-
-
-def _check_number(entry: Any, where: str) -> None:
-    _check(entry, {**_NUMBERS, "judge": (str, type(None))}, where)
-    metric = entry["metric"]
-    if metric not in METRICS:
-        raise ValueError(f"{where}: unknown metric {metric!r}; known: {', '.join(METRICS)}")
-    if not math.isfinite(entry["value"]) or not (entry["se"] is None or 0 <= entry["se"] < math.inf):
-        raise ValueError(f"{where}: value = {entry['value']} and se = {entry['se']} must be finite, se not negative")
-    if entry["n"] < 1:
-        raise ValueError(f"{where}: n = {entry['n']} must be at least 1")
-    if (entry["judge"] is None) != (METRICS[metric].judge is None):
-        raise ValueError(f"{where}: {metric} needs {'no' if METRICS[metric].judge is None else 'a'} judge")
+        yield
+    except ValidationError as error:
+        found = error.errors()[0]
+        name = "".join(f"{part}: " for part in found["loc"])
+        raise ValueError(f"{path}: {name}{found['msg'].removeprefix('Value error, ')}{hint}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path}: {what}{hint}") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot
 
 from paper_figures.measured import Results
-from paper_figures.table import Cell
+from paper_figures.names import MODELS
 
-MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
 HOW = (
     "Ours: not run here where a cell says so. `python benchmarks/cost.py --device cuda` measures both objectives side"
     " by side, each in one pass over prefix trees, and writes `results/cost/MODEL/dpo.json` and"
@@ -35,21 +35,7 @@ def quotient(above: float, above_se: float | None, below: float, below_se: float
     return value, hypot(above_se / below, value * below_se / below)
 
 
-def ratio_cell(results: Results, model: str, metric: str) -> Cell:
-    """``1.18×`` and its standard error, or that it was not run."""
-    found = ratio(results, model, metric)
-    if found is None:
-        return Cell("not run here", quiet=True)
-    return Cell(f"{found[0]:.2f}×", small="" if found[1] is None else f"±{found[1]:.2f}")
-
-
-def prompt_share(overhead: float) -> float:
-    """How many times as long as a response a prompt must be for an overhead to be that of the tokens alone.
-
-    Two plain rows have 2x + w + l tokens and two cross-conditioned ones 2x + 2w + 2l; with w = l the
-    ratio is (x + 2w) / (x + w), so that x / w = (2 - ratio) / (ratio - 1).
-
-    >>> prompt_share(1.25)
-    3.0
-    """
-    return (2 - overhead) / (overhead - 1)
+def filled(results: Results, metrics: Sequence[str]) -> str:
+    """How many ratios we have: ``3 of 9 ratios``."""
+    found = [ratio(results, model, metric) is not None for model in MODELS for metric in metrics]
+    return f"{sum(found)} of {len(found)} ratios"

@@ -4,100 +4,114 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-FOLDER = Path(__file__).resolve().parent / "paper"
+from paper_figures.names import METRICS, MODELS, RUNS
 
-_CELL = re.compile(r"(?P<value>\+?\d+(\.\d+)?)(?P<unit>[%×]?)( (?P<sign>[↑↓-])(?P<delta>\d+(\.\d+)?))?")
+_FOLDER = Path(__file__).resolve().parent / "paper"
+_NAN = Decimal("NaN")
+_CELL = re.compile(r"(?P<text>\+?(?P<value>\d+(\.\d+)?)[%×]?)( (?P<arrow>[↑↓-]\d+\.\d+))?")
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(NamedTuple):
     """One cell of one of the paper's tables.
 
     Attributes:
-        table: the table's number.
         model: as in ``names.MODELS``, or "unstated".
         run: as in ``names.RUNS``; runs with other limits have names of their own.
         metric: as in ``names.METRICS``.
         text: the cell without its arrow, as printed.
-        value: the number in it, None for a word.
+        value: the number in it, NaN for a word.
         arrow: the arrow as printed, or "".
-        delta: the signed number of the arrow, or None.
-        base: the run that the arrow is relative to, or None.
+        gain: the signed number of the arrow, or NaN.
+        base: the run that the arrow is relative to, or "".
     """
 
-    table: int
     model: str
     run: str
     metric: str
     text: str
-    value: Decimal | None
+    value: Decimal = _NAN
     arrow: str = ""
-    delta: Decimal | None = None
-    base: str | None = None
+    gain: Decimal = _NAN
+    base: str = ""
+
+    @property
+    def place(self) -> str:
+        """``INS-DPO on Llama-3-8B``."""
+        return f"{RUNS[self.run]} on {MODELS[self.model]}"
 
 
-@dataclass(frozen=True)
-class PaperTable:
+class PaperTable(NamedTuple):
     """One of the paper's tables: its cells by (model, run, metric), and its rows' further facts."""
 
     number: int
     section: str
-    title: str
-    remarks: tuple[str, ...]
-    rows: tuple[dict[str, Any], ...]
+    remarks: list[str]
+    rows: list[dict[str, Any]]
     cells: dict[tuple[str, str, str], Printed]
 
-    def best(self, model: str, metric: str) -> Decimal:
-        """The largest value of a column."""
-        return max(cell.value for cell in self.column(model, metric) if cell.value is not None)
+    @property
+    def arrows(self) -> list[Printed]:
+        """Every cell with an arrow."""
+        return [cell for cell in self.cells.values() if cell.arrow]
 
-    def column(self, model: str, metric: str) -> list[Printed]:
-        """The cells of one model and metric, from top to bottom."""
-        return [cell for cell in self.cells.values() if (cell.model, cell.metric) == (model, metric)]
+    def best(self, model: str, metric: str, among: str = "") -> Printed:
+        """The first of the largest cells of a column, or of its runs whose names start with `among`."""
+        column = [cell for cell in self.cells.values() if (cell.model, cell.metric) == (model, metric)]
+        return max((cell for cell in column if cell.run.startswith(among)), key=lambda cell: cell.value)
+
+    def ahead_of(self, run: str, metrics: Sequence[str], among: str = "") -> str:
+        """Where another run has a larger value: ``2 of 10 columns: ...``."""
+        cells = [cell for cell in self.cells.values() if cell.run == run and cell.metric in metrics]
+        pairs = [(cell, self.best(cell.model, cell.metric, among)) for cell in cells]
+        ahead = [
+            f"{MODELS[cell.model]} {METRICS[cell.metric].label} ({RUNS[best.run]} {best.text}, {cell.text})"
+            for cell, best in pairs
+            if best.value > cell.value
+        ]
+        return f"{len(ahead)} of {len(cells)} columns: {', '.join(ahead)}"
 
 
 def read(number: int) -> PaperTable:
     """Read one of the paper's tables."""
-    facts = json.loads((FOLDER / f"table_{number}.json").read_text())
-    cells = {}
-    for row in facts["rows"]:
-        for metric, text in row["cells"].items():
-            cells[row["model"], row["run"], metric] = parse(number, row, metric, text)
-    return PaperTable(
-        number, facts["section"], facts["title"], tuple(facts.get("remarks", ())), tuple(facts["rows"]), cells
-    )
+    facts = json.loads((_FOLDER / f"table_{number}.json").read_text(encoding="utf-8"))
+    cells = [parse(row, metric, text) for row in facts["rows"] for metric, text in row["cells"].items()]
+    by_key = {(cell.model, cell.run, cell.metric): cell for cell in cells}
+    return PaperTable(number, facts["section"], facts.get("remarks", []), facts["rows"], by_key)
 
 
-def parse(table: int, row: dict[str, Any], metric: str, text: str) -> Printed:
+def parse(row: dict[str, Any], metric: str, text: str) -> Printed:
     """Read one cell, such as ``29.9 ↑3.1``, ``44.5 -0.0``, ``+21%``, ``1.18×`` or a word."""
     found = _CELL.fullmatch(text)
     if not found:
-        return Printed(table, row["model"], row["run"], metric, text, None)
-    delta = Decimal(found["delta"]) if found["delta"] else None
-    if delta is not None and found["sign"] != "↑":
-        delta = -delta
-    return Printed(
-        table,
-        row["model"],
-        row["run"],
-        metric,
-        found["value"] + found["unit"],
-        Decimal(found["value"]),
-        f"{found['sign']}{found['delta']}" if found["delta"] else "",
-        delta,
-        row.get("base"),
-    )
+        return Printed(row["model"], row["run"], metric, text)
+    cell = Printed(row["model"], row["run"], metric, found["text"], Decimal(found["value"]))
+    if not found["arrow"]:
+        return cell
+    gain = Decimal(found["arrow"].translate({ord("↑"): "+", ord("↓"): "-"}))
+    return cell._replace(arrow=found["arrow"], gain=gain, base=row["base"])
 
 
-def arrows(tables: Iterable[PaperTable]) -> list[Printed]:
-    """Every cell with an arrow."""
-    return [cell for table in tables for cell in table.cells.values() if cell.delta is not None]
+def elsewhere(number: int) -> list[str]:
+    """Where Tables 2 to 4 print another value for a setting of this table, one sentence for each setting."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for other in (2, 3, 4):
+        twins = read(other).cells
+        differing: dict[str, list[str]] = {}
+        for key, cell in read(number).cells.items():
+            if key in twins and twins[key].value != cell.value:
+                text = f"{METRICS[cell.metric].label} {cell.text} here and {twins[key].text} there"
+                differing.setdefault(cell.place, []).append(text)
+        for place, texts in differing.items():
+            tables.setdefault((place, ", ".join(texts)), []).append(f"Table {other}")
+    return [
+        f"{place}, the same setting, differs from {' and '.join(names)}: {texts}."
+        for (place, texts), names in tables.items()
+    ]
 
 
 def signed(number: Decimal) -> str:

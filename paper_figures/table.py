@@ -1,87 +1,42 @@
-"""One table, independent of how it is set: Markdown, LaTeX or a picture.
-
-Texts are plain, with `$mathematics$` and `` `code` `` inside. No other markup.
-"""
+"""What every script hands back, and a table's Markdown."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell.
-
-    Attributes:
-        text: what it says.
-        small: what stands behind it in smaller type: an arrow, a standard error.
-        strong: set in bold.
-        quiet: set in grey italics: what is not there, or not from the paper.
-        span: how many columns it covers.
-    """
-
-    text: str = ""
-    small: str = ""
-    strong: bool = False
-    quiet: bool = False
-    span: int = 1
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row; `rule` draws a line above it, `shaded` a grey ground behind it."""
-
-    cells: tuple[Cell, ...]
-    shaded: bool = False
-    rule: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table.
+class Item(NamedTuple):
+    """One figure or table.
 
     Attributes:
-        label: such as "Table 2", as the paper numbers it.
-        title: one line above it.
-        align: "l", "c" or "r" for each column.
-        head: rows of column names; a cell that spans columns is their group.
-        body: the rows.
-        notes: paragraphs below it.
-
-    Raises:
-        ValueError: a row whose cells do not cover the columns.
+        write: writes its files into a folder and returns their paths.
+        ours: how much of it is ours, such as "0 of 150 cells".
+        contradictions: what does not fit together in the paper's own numbers, one sentence each.
     """
 
-    label: str
-    title: str
-    align: str
-    head: tuple[Row, ...]
-    body: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """File name without ending: ``table_2``."""
-        return self.label.lower().replace(" ", "_")
-
-    def __post_init__(self) -> None:
-        for row in (*self.head, *self.body):
-            if (covered := sum(cell.span for cell in row.cells)) != len(self.align):
-                raise ValueError(f"{self.name}: a row covers {covered} of {len(self.align)} columns: {row.cells}")
+    write: Callable[[Path], list[Path]]
+    ours: str
+    contradictions: Sequence[str] = ()
 
 
-def segments(text: str) -> Iterator[tuple[str, str]]:
-    """Split a text into ("plain" | "math" | "code", content without its marks).
+def grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells as GitHub's Markdown; `align` has "l", "c" or "r" for each column."""
+    rules = [{"l": ":--", "c": ":-:", "r": "--:"}[side] for side in align]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
 
-    >>> list(segments("a `b` $c$"))
-    [('plain', 'a '), ('code', 'b'), ('plain', ' '), ('math', 'c')]
-    """
-    for part in re.split(r"(\$[^$]+\$|`[^`]+`)", text):
-        if part.startswith("$"):
-            yield "math", part[1:-1]
-        elif part.startswith("`"):
-            yield "code", part[1:-1]
-        elif part:
-            yield "plain", part
+
+def table(number: int, title: str, parts: Sequence[str], *, ours: str, against: Sequence[str] = ()) -> Item:
+    """A table's Markdown: its title, its parts (grids and notes), and what contradicts what in the paper."""
+    texts = [f"**Table {number}.** {title}", *parts]
+    if against:
+        texts.append("Where the paper's numbers contradict its text or each other, computed from its cells:")
+        texts.append("\n".join(f"{index}. {sentence}" for index, sentence in enumerate(against, start=1)))
+
+    def write(folder: Path) -> list[Path]:
+        path = folder / f"table_{number}.md"
+        path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+        return [path]
+
+    return Item(write, ours, against)

@@ -2,56 +2,54 @@
 
 from __future__ import annotations
 
-from paper_figures.beside import against_itself
-from paper_figures.claims import contradictions
-from paper_figures.item import Item, table_item
+from paper_figures import overhead
 from paper_figures.measured import Results
-from paper_figures.overhead import HOW, MODELS, ratio
+from paper_figures.names import MODELS
 from paper_figures.printed import read
-from paper_figures.table import Cell, Row, Table
+from paper_figures.table import Item, grid, table
 
-ROWS = {
-    "training_overhead": ("training overhead", "training_time"),
-    "max_length": ("maximum sequence length", None),
-    "inference_overhead": ("inference overhead", "inference_time"),
-    "draft_revise": ("draft and revise at inference", None),
-}
 SOURCE = (
-    "Paper: arXiv:2512.23126, Table 5 (Section 5.3), which names neither model nor hardware. Ours in upright type"
-    " follows from the design: both are trained under one limit, and the policy without context is deployed."
+    "Paper: arXiv:2512.23126, Table 5 (Section 5.3), which names neither model nor hardware. Ours, without measurement:"
+    " both are trained under one length limit, and the policy without context is deployed."
 )
-# What needs no measurement: both are trained under one limit, and pi(. | x) is deployed.
-BY_DESIGN = {"max_length": ("4096", "4096"), "draft_revise": ("No", "No")}
 
 
 def make(results: Results) -> Item:
-    """The table in all formats."""
+    """The table."""
+    ours = {
+        "training overhead": ("training_overhead", _overhead(results, "training_time")),
+        "maximum sequence length": ("max_length", ["4096", "4096"]),
+        "inference overhead": ("inference_overhead", _overhead(results, "inference_time")),
+        "draft and revise at inference": ("draft_revise", ["No", "No"]),
+    }
     paper = read(5)
-    found = contradictions(5)
-    body = []
-    for name, (label, measured) in ROWS.items():
-        theirs = [Cell(paper.cells["unstated", run, name].text) for run in ("dpo", "ins-dpo")]
-        ours = [Cell(text) for text in BY_DESIGN.get(name, ())] or _overhead(results, measured or "")
-        body.append(Row((Cell(label), *theirs, *ours)))
-    table = Table(
-        "Table 5",
-        "DPO against INS-DPO",
-        "lcccc",
-        (
-            Row((Cell(), Cell("paper", span=2), Cell("ours", span=2))),
-            Row((Cell(), *[Cell("DPO"), Cell("INS-DPO")] * 2)),
-        ),
-        tuple(body),
-        (SOURCE, HOW, *against_itself(found), *paper.remarks),
-    )
-    ratios = [ratio(results, model, measured) for _, measured in ROWS.values() if measured for model in MODELS]
-    return table_item(table, f"{sum(map(bool, ratios))} of {len(ratios)} ratios", found)
+    body = [
+        [label, *(paper.cells["unstated", run, metric].text for run in ("dpo", "ins-dpo")), *cells]
+        for label, (metric, cells) in ours.items()
+    ]
+    head = ("", "DPO, paper", "INS-DPO, paper", "DPO, ours", "INS-DPO, ours")
+    filled = overhead.filled(results, ("training_time", "inference_time"))
+    parts = [grid(head, "lcccc", body), SOURCE, overhead.HOW]
+    return table(5, "DPO against INS-DPO", parts, ours=filled, against=contradictions())
 
 
-def _overhead(results: Results, metric: str) -> list[Cell]:
-    """The range over the models that were measured."""
-    found = [100 * (quotient[0] - 1) for model in MODELS if (quotient := ratio(results, model, metric))]
+def _overhead(results: Results, metric: str) -> list[str]:
+    """Ours, the range over the models that were measured."""
+    found = [100 * (ratio[0] - 1) for model in MODELS if (ratio := overhead.ratio(results, model, metric))]
     if not found:
-        return [Cell("not run here", quiet=True, span=2)]
+        return ["*not run here*"] * 2
     low, high = (f"{number:+.0f}%" for number in (min(found), max(found)))
-    return [Cell("+0%"), Cell(low if low == high else f"{low} to {high}")]
+    return ["+0%", low if low == high else f"{low} to {high}"]
+
+
+def contradictions() -> list[str]:
+    """This table against the length limit that the paper states elsewhere, and against Table 7."""
+    here, there = read(5).cells, read(7).cells
+    percents = [round(100 * there[model, "ins-dpo", "training_time"].value - 100) for model in MODELS]
+    length, stated = (here["unstated", *key].text for key in (("dpo", "max_length"), ("ins-dpo", "training_overhead")))
+    listed, mean = ", ".join(f"+{percent}%" for percent in percents), sum(percents) / len(percents)
+    lengths = f"this table has {length} for DPO, so its overhead would compare two lengths"
+    return [
+        f"D.1 and Table 4's caption train everything at 4096 tokens; {lengths}.",
+        f"{stated} is no model's overhead in Table 7 ({listed}), nor their mean, +{mean:.1f}%, rounded.",
+    ]

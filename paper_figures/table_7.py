@@ -1,50 +1,54 @@
-"""Table 7: time and memory of INS-DPO as shares of DPO's, on three models."""
+"""Table 7: time and memory of INS-DPO as ratios to DPO's, on three models."""
 
 from __future__ import annotations
 
-from paper_figures.beside import against_itself
-from paper_figures.claims import contradictions
-from paper_figures.item import Item, table_item
+from paper_figures import overhead
 from paper_figures.measured import Results
-from paper_figures.names import MODELS
-from paper_figures.overhead import HOW, prompt_share, ratio, ratio_cell
-from paper_figures.overhead import MODELS as MEASURED
+from paper_figures.names import METRICS, MODELS
 from paper_figures.printed import PaperTable, read
-from paper_figures.table import Cell, Row, Table
+from paper_figures.table import Item, grid, table
 
+COLUMNS = ("training_time", "memory", "inference_time")
 SOURCE = "Paper: arXiv:2512.23126, Table 7 (Section D.5), on A100 80 GB; DPO is 1.0× throughout and left out."
-METRICS = ("training_time", "memory", "inference_time")
 
 
 def make(results: Results) -> Item:
-    """The table in all formats."""
+    """The table."""
     paper = read(7)
-    found = contradictions(7)
-    names = [Cell("training time"), Cell("memory"), Cell("inference time")]
     body = []
-    for model in MEASURED:
-        theirs = [Cell(paper.cells[model, "ins-dpo", metric].text) for metric in METRICS]
-        body.append(Row((Cell(MODELS[model]), *theirs, *[ratio_cell(results, model, metric) for metric in METRICS])))
-    table = Table(
-        "Table 7",
-        "INS-DPO's cost over DPO's",
-        "lcccccc",
-        (
-            Row((Cell(), Cell("paper", span=3), Cell("ours", span=3))),
-            Row((Cell("model"), *names, *names)),
-        ),
-        tuple(body),
-        (SOURCE, HOW, _token_note(paper), *against_itself(found), *paper.remarks),
-    )
-    ratios = [ratio(results, model, metric) for model in MEASURED for metric in METRICS]
-    return table_item(table, f"{sum(map(bool, ratios))} of {len(ratios)} ratios", found)
+    for model, name in MODELS.items():
+        theirs = [paper.cells[model, "ins-dpo", metric].text for metric in COLUMNS]
+        body.append([name, *theirs, *(_ratio(results, model, metric) for metric in COLUMNS)])
+    head = ["model", *(f"{METRICS[metric].label}, {whose}" for whose in ("paper", "ours") for metric in COLUMNS)]
+    parts = [grid(head, "lcccccc", body), SOURCE, overhead.HOW, _token_note(paper), *paper.remarks]
+    return table(7, "INS-DPO's cost over DPO's", parts, ours=overhead.filled(results, COLUMNS))
+
+
+def _ratio(results: Results, model: str, metric: str) -> str:
+    """Ours: ``1.18× ±0.02``."""
+    found = overhead.ratio(results, model, metric)
+    if found is None:
+        return "*not run here*"
+    return f"{found[0]:.2f}×" + ("" if found[1] is None else f" ±{found[1]:.2f}")
 
 
 def _token_note(paper: PaperTable) -> str:
     """What the printed training times would need if time were proportional to tokens."""
-    shares = [prompt_share(float(paper.cells[model, "ins-dpo", "training_time"].value or 0)) for model in MEASURED]
+    times = [float(paper.cells[model, "ins-dpo", "training_time"].value) for model in MODELS]
+    prompts = ", ".join(f"{prompt_length(time):.1f}" for time in times)
     return (
         "Two cross-conditioned rows hold each response twice, which plain rows do not. If time grew with tokens alone,"
-        f" the printed overheads would need prompts {', '.join(f'{share:.1f}' for share in shares)} times as long as a"
-        " response; attention only adds to that."
+        f" the printed overheads would need prompts {prompts} times as long as a response; attention only adds to that."
     )
+
+
+def prompt_length(ratio: float) -> float:
+    """How many times as long as a response a prompt must be for a ratio of times to be that of the tokens.
+
+    Two plain rows have 2x + w + l tokens and two cross-conditioned ones 2x + 2w + 2l; with w = l the
+    ratio is (x + 2w) / (x + w), so that x / w = (2 - ratio) / (ratio - 1).
+
+    >>> prompt_length(1.25)
+    3.0
+    """
+    return (2 - ratio) / (ratio - 1)
