@@ -97,3 +97,11 @@ def pairs(make_pairs) -> PairLogps:
 def one_pair(*values: float, dtype: torch.dtype = torch.float64) -> PairLogps:
     """One pair, shape (1,), of two to six numbers in PairLogps' order."""
     return PairLogps(*(torch.tensor([value], dtype=dtype) for value in values))
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    """A small model of random weights in a folder."""
+    from tiny_base import write_base
+
+    return write_base(tmp_path_factory.mktemp("base") / "base", seed=1)

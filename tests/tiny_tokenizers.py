@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
-from scaled.base import train_bpe
+from scaled.model.random_weights import train_bpe
 
 CONTROL_TOKENS = (
     *("<s>", "</s>", "<|im_start|>", "<|im_end|>"),

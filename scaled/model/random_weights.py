@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -103,7 +104,7 @@ def write_random_model(
     shutil.rmtree(staged, ignore_errors=True)
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(architecture)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(architecture))  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     torch.set_rng_state(state)
     model.save_pretrained(staged)
     tokenizer.save_pretrained(staged)

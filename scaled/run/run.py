@@ -85,22 +85,28 @@ def _run(config: TrainConfig, stop: StopWatch) -> str:
         record = {"hash": config.hash(), "config": config.resolved()}
         checkpoints.write_atomically(out / "config.json", json.dumps(record, indent=1) + "\n")
     barrier()
-    training = assemble(config, ready, fingerprints, resume, stop)
-    stopped = train(training) if training.done < len(ready.plan.updates) else None
-    training.accelerator.end_training()
-    if training.journal is not None:
-        training.journal.close()
-    if stopped:
-        last = checkpoints.last_complete(out)
-        update = checkpoints.update_of(out / last)
-        return f"stopped ({stopped}) after update {update}, saved as {last}: start again to go on"
+    last = len(ready.plan.updates)
+    if resume is not None and checkpoints.update_of(resume) == last:
+        best = checkpoints.facts(resume)["best_update"]
+    else:
+        training = assemble(config, ready, fingerprints, resume, stop)
+        stopped = train(training)
+        for tracker in training.accelerator.trackers:  # end_training() would end the process group too
+            tracker.finish()
+        if training.journal is not None:
+            training.journal.close()
+        if stopped:
+            saved = checkpoints.last_complete(out)
+            update = checkpoints.update_of(out / saved)
+            return f"stopped ({stopped}) after update {update}, saved as {saved}: start again to go on"
+        best = training.checkpoints.best_update
     barrier()
     facts = Provenance(
         ready.source,
         fingerprints,
         ready.left_out,
         {"train": ready.train.counts, "validation": ready.validation.counts},
-        checkpoints.checkpoint(out, training.checkpoints.best_update or len(ready.plan.updates)),
+        checkpoints.checkpoint(out, best or last),
         count_weights(ready.architecture, config).total,
     )
     if rank() == 0:

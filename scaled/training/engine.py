@@ -49,7 +49,7 @@ def make_accelerator(
         mixed_precision="bf16" if compute.precision == "bf16" else "no",
         gradient_accumulation_steps=accumulation,
         deepspeed_plugin=plugin,
-        log_with=list(trackers),
+        log_with=list(trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "tensorboard")),
     )
     if plugin is not None:

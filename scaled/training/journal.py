@@ -29,6 +29,7 @@ class Journal:
     def __init__(
         self, out: Path, update: int = 0, track: Callable[[Mapping[str, float], int], object] | None = None
     ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
         self.path = out / "metrics.jsonl"
         kept = [line for line in read(self.path) if line["update"] <= update] if self.path.exists() else []
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))

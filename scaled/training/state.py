@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import nn
+from transformers.utils import logging
 
 from scaled.distributed import barrier, rank
 
@@ -34,7 +35,11 @@ def save_weights(folder: Path, accelerator: Accelerator, model: nn.Module) -> No
     weights = accelerator.get_state_dict(model)
     if rank() == 0:
         bare: Any = accelerator.unwrap_model(model)
-        bare.save_pretrained(folder, state_dict=weights)
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # training has one on the screen
+        try:
+            bare.save_pretrained(folder, state_dict=weights)
+        finally:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
 def save_optimizer(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

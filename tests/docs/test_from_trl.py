@@ -3,23 +3,19 @@
 import json
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
+from tiny_base import ROOT, TINY, write_base
 
-from scaled.base import make_base
-from scaled.config import TrainConfig
-from scaled.records import load_records
-from scaled.run import run
+from scaled.config import FIELDS, TrainConfig
+from scaled.run.run import run
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "from_trl.md").read_text()
-TINY = ROOT / "scaled" / "examples" / "tiny.jsonl"
 
 
 def test_the_loop_on_the_page_learns(tmp_path, capsys):
-    make_base(tmp_path / "base", "tiny-llama", load_records(TINY), seed=1)
+    write_base(tmp_path / "base", seed=1)
     data = tmp_path / "data.jsonl"
     data.write_text("".join(TINY.read_text().splitlines(keepends=True)[:48]))
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -31,7 +27,7 @@ def test_the_loop_on_the_page_learns(tmp_path, capsys):
 
 
 def test_every_key_on_the_page_exists():
-    known = {option.name for option in fields(TrainConfig)}
+    known = set(FIELDS)
     rows = [row.split("|")[2] for row in PAGE.splitlines() if row.startswith("| `") and "logps" not in row]
     configuration = "\n".join(rows[: next(i for i, row in enumerate(rows) if "chosen_reward" in row)])
     for key in re.findall(r"`([a-z_]+)(?::[^`]*)?`", configuration):
@@ -67,7 +63,7 @@ def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, t
         "gradient_checkpointing": False,
         "zero_stage": 0,
         "threads": 1,
-        "tensorboard": False,
+        "trackers": [],
     }
     run(TrainConfig(**values))
     record = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from datasets import Dataset, DatasetDict
 
-from scaled.records import load_records
+from scaled.data.records import load_records
 
 ROWS = [
     {"prompt": "What is it?", "chosen": "A tree.", "rejected": "A\nrow.", "score_chosen": 8.0, "score_rejected": 3.5},

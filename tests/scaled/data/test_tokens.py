@@ -20,7 +20,9 @@ from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row
 from inspo.sequences import Limits, fit
-from scaled.data import NAMED, Template, fingerprint, load_records, tokenize
+from scaled.data.records import load_records
+from scaled.data.templates import NAMED, Template
+from scaled.data.tokens import fingerprint, tokenize
 
 END = {"plain": "</s>", "chatml": "<|im_end|>", "llama-3": "<|eot_id|>", "mistral": "</s>"}
 PAIRS = 500

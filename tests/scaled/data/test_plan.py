@@ -1,12 +1,10 @@
-"""The plan of exact updates: what every update holds, for all packings and ranks; the learning rate's curve."""
+"""The plan of exact updates: what every update holds, for all packings and ranks."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaled.config import TrainConfig
-from scaled.plan import epoch_stream, evaluation_slots, make_plan
-from scaled.trainer import learning_rate
+from scaled.data.plan import epoch_stream, make_plan, validation_slots
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=24, max_size=60)
 
@@ -14,7 +12,7 @@ LENGTHS = st.lists(st.integers(1, 50), min_size=24, max_size=60)
 @given(lengths=LENGTHS, ranks=st.sampled_from([1, 2, 3, 4]), row=st.integers(150, 400), seed=st.integers(0, 99))
 def test_every_update_holds_its_pairs_once_whatever_the_rows_and_ranks(lengths, ranks, row, seed):
     stream = epoch_stream(len(lengths), 2, seed)
-    plan = make_plan(lengths, stream, ranks=ranks, batch_size=12, row_tokens=row)
+    plan = make_plan(lengths, stream, world_size=ranks, batch_size=12, row_tokens=row)
     assert plan.left_out == len(stream) - 12 * len(plan.updates) < 12
     for index, update in enumerate(plan.updates):
         assert len(update) == ranks * plan.accumulation
@@ -35,13 +33,13 @@ def test_each_epoch_of_the_stream_is_a_permutation(pairs, epochs, seed):
 
 def test_an_epochs_remainder_opens_the_next_ones_first_update():
     """5 pairs, 2 epochs, batches of 4: 0123 | 4012 and 34 are left out."""
-    plan = make_plan([1] * 5, epoch_stream(5, 2, 0, shuffle=False), ranks=1, batch_size=4, micro_batch=4)
+    plan = make_plan([1] * 5, epoch_stream(5, 2, 0, shuffle=False), world_size=1, batch_size=4, micro_batch=4)
     assert [slot.pairs for slot in plan.slots] == [(0, 1, 2, 3), (4, 0, 1, 2)]
     assert plan.left_out == 2
 
 
 def test_slots_are_dealt_to_ranks_in_turn():
-    plan = make_plan([1] * 8, list(range(8)), ranks=2, batch_size=8, micro_batch=2)
+    plan = make_plan([1] * 8, list(range(8)), world_size=2, batch_size=8, micro_batch=2)
     assert plan.accumulation == 2
     assert [slot.pairs for slot in plan.slots] == [(0, 1), (2, 3), (4, 5), (6, 7)]
 
@@ -49,10 +47,13 @@ def test_slots_are_dealt_to_ranks_in_turn():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"ranks": 3, "batch_size": 8, "micro_batch": 2}, "not a multiple of 3 ranks x micro_batch = 2"),
-        ({"ranks": 5, "batch_size": 4, "row_tokens": 9}, "4 pairs cannot fill 5 rows"),
-        ({"ranks": 1, "batch_size": 16}, "8 pairs in all epochs are fewer than one update"),
-        ({"ranks": 1, "batch_size": 8, "row_tokens": 2}, "row_tokens = 2 is less than the largest pair's 3 tokens"),
+        ({"world_size": 3, "batch_size": 8, "micro_batch": 2}, "not a multiple of 3 ranks x micro_batch = 2"),
+        ({"world_size": 5, "batch_size": 4, "row_tokens": 9}, "4 pairs cannot fill 5 rows"),
+        ({"world_size": 1, "batch_size": 16}, "8 pairs in all epochs are fewer than one update"),
+        (
+            {"world_size": 1, "batch_size": 8, "row_tokens": 2},
+            "row_tokens = 2 is less than the largest pair's 3 tokens",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_said_in_one_line(options, said):
@@ -62,17 +63,6 @@ def test_what_cannot_be_planned_is_said_in_one_line(options, said):
 
 @given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), ranks=st.integers(1, 4), packed=st.booleans())
 def test_validation_scores_every_pair_on_equally_many_rows(lengths, ranks, packed):
-    slots = evaluation_slots(lengths, ranks=ranks, micro_batch=3, row_tokens=60 if packed else None)
+    slots = validation_slots(lengths, world_size=ranks, micro_batch=3, row_tokens=60 if packed else None)
     assert len(slots) % ranks == 0
     assert {pair for slot in slots for pair in slot.pairs} == set(range(len(lengths)))
-
-
-def test_the_learning_rate_rises_linearly_from_1e_8_and_falls_to_a_tenth():
-    """D.1 with 100 updates: 10 of warmup; halfway down the cosine, update 55, it is the mean of peak and tenth."""
-    config = TrainConfig(architecture="tiny-llama")
-    rates = [learning_rate(config, step, 100) for step in range(101)]
-    assert rates[0] == 1e-8
-    assert rates[5] == pytest.approx((1e-8 + 5e-7) / 2)
-    assert rates[10] == max(rates) == pytest.approx(5e-7)
-    assert rates[55] == pytest.approx((5e-7 + 5e-8) / 2)
-    assert rates[100] == pytest.approx(5e-8)

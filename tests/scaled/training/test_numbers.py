@@ -3,62 +3,36 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_base import TINY, small
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoModelForCausalLM
 
 import inspo.hf.rows
-import scaled.trainer
 from inspo.conditioning import Conditioning, LogpRequest, Role
-from inspo.hf.rows import load_policy
-from scaled.base import make_base
-from scaled.config import TrainConfig
-from scaled.journal import read
-from scaled.objective import Objective, Outcome, pair_losses, prepare
-from scaled.policy import lora, with_reference
-from scaled.prepare import prepare_run
-from scaled.records import load_records
-from scaled.run import build_trainer, run
-from scaled.trainer import deepspeed_config
+from inspo.hf import enable_tree_rows, request_logps
+from scaled.data import examples as examples_module
+from scaled.data.plan import Slot
+from scaled.model.loading import lora
+from scaled.run.prepare import prepare_run
+from scaled.run.run import assemble, run
+from scaled.training import kto
+from scaled.training.engine import deepspeed_config
+from scaled.training.journal import read
+from scaled.training.loop import score, score_validation
+from scaled.training.outcome import Outcome, compare, make_batch
 
-TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("base") / "base"
-    make_base(folder, "tiny-llama", load_records(TINY), seed=1)
-    return folder
+EIGHT = {"limit": 40, "validation_size": 8, "batch_size": 16, "max_updates": 2, "epochs": 8}
 
 
 @pytest.fixture
 def config(base, tmp_path):
     """A small training; keywords change it."""
-
-    def made(**changes: object) -> TrainConfig:
-        values = {
-            "model": str(base),
-            "data": str(TINY),
-            "limit": 40,
-            "validation_size": 8,
-            "out": str(tmp_path / "out"),
-            "max_length": 96,
-            "batch_size": 16,
-            "micro_batch": 8,
-            "max_updates": 2,
-            "epochs": 8,
-            "learning_rate": 1e-3,
-            "precision": "float32",
-            "gradient_checkpointing": False,
-            "zero_stage": 0,
-            "threads": 1,
-            "tensorboard": False,
-        }
-        return TrainConfig(**(values | changes))
-
-    return made
+    return partial(small, tmp_path / "out", model=str(base), **EIGHT)
 
 
 def test_bf16_starts_at_its_reference_and_learns(config):
@@ -74,13 +48,14 @@ def test_bf16_starts_at_its_reference_and_learns(config):
 
 
 def test_deepspeed_sums_bf16_gradients_in_float32(config):
-    assert deepspeed_config(config(precision="bf16", zero_stage=3))["data_types"] == {"grad_accum_dtype": "fp32"}
+    assert deepspeed_config(config(precision="bf16", zero_stage=3), 1.0, 4)["data_types"] == {
+        "grad_accum_dtype": "fp32"
+    }
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
-def test_what_is_only_measured_costs_no_backward_pass(base, config, conditioning, monkeypatch):
+def test_what_is_only_logged_costs_no_backward_pass(config, conditioning, monkeypatch):
     """The same losses and gradients as without, one projection with gradient of what the loss reads."""
-    pairs = prepare_run(config()).train.pairs[:4]
     projected = Counter()
     stock = inspo.hf.rows.token_logps
 
@@ -91,54 +66,98 @@ def test_what_is_only_measured_costs_no_backward_pass(base, config, conditioning
     monkeypatch.setattr(inspo.hf.rows, "token_logps", counted)
     gradients, losses = [], []
     for plain in (False, True):
-        model = load_policy(str(base))
-        prepare(model)
-        objective = Objective("simpo", conditioning, {"beta": 2.0, "gamma": 1.0}, plain_logps=plain)
+        chosen = config(method="simpo", conditioning=conditioning, plain_logps=plain)
+        training = assemble(chosen, prepare_run(chosen))
+        batch = make_batch(training.examples, Slot((0, 1, 2, 3), (0, 1, 2, 3)))
         projected.clear()
-        outcome = pair_losses(model, pairs, objective)
-        outcome.losses.mean().backward()
-        losses.append(outcome.losses.detach())
-        gradients.append({name: weight.grad for name, weight in model.named_parameters()})
-        read_by_loss = len(conditioning.requests()) // 2 * sum(len(p.chosen) + len(p.rejected) for p in pairs)
-        assert projected[True] == read_by_loss
-    assert set(objective.only_measured()) <= {LogpRequest(role) for role in Role}
-    assert all(not outcome.policy[request].requires_grad for request in objective.only_measured())
+        policy = score(training, batch)
+        loss = compare(training.loss, policy, batch)
+        loss.mean().backward()
+        losses.append(loss.detach())
+        gradients.append({name: weight.grad for name, weight in training.model.named_parameters()})
+        tokens = sum(len(pair.chosen) + len(pair.rejected) for pair in batch.pairs)
+        assert projected[True] == len(conditioning.requests()) // 2 * tokens
+        assert set(policy) == set(conditioning.requests()) | ({LogpRequest(role) for role in Role} if plain else set())
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-3, atol=1e-6)
 
 
-def test_measured_log_probs_are_those_of_the_deployed_policy(base, config):
-    pairs = prepare_run(config()).train.pairs[:4]
-    model = load_policy(str(base))
-    prepare(model)
-    measured = pair_losses(
-        model, pairs, Objective("cpo", Conditioning.SYMMETRIC, {"beta": 0.1, "lam": 1.0}, plain_logps=True)
+def test_logged_log_probs_are_those_of_the_deployed_policy(base, config):
+    ready = prepare_run(config(method="cpo"))
+    model = AutoModelForCausalLM.from_pretrained(base)
+    enable_tree_rows(model)
+    plain = Conditioning.NONE.requests()
+    both, alone = (
+        request_logps(model, ready.train.row(range(4), requests)) for requests in (ready.train.layout.policy, plain)
     )
-    plain = pair_losses(model, pairs, Objective("cpo", Conditioning.NONE, {"beta": 0.1, "lam": 1.0}))
-    for request, logps in plain.policy.items():
-        torch.testing.assert_close(measured.policy[request], logps.detach(), rtol=1e-4, atol=1e-3)
+    for request in plain:
+        torch.testing.assert_close(both[request], alone[request], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "trees"), [("dpo", 1), ("kto", 2)])
+def test_a_pairs_tree_is_built_once(config, method, trees, monkeypatch):
+    """For KTO also that of the prompt with another prompt's responses; whatever the epochs, validations, reference."""
+    built = Counter()
+    stock = examples_module.build_row
+
+    def counted(pairs, *arguments, **options):
+        built["trees"] += 1
+        return stock(pairs, *arguments, **options)
+
+    monkeypatch.setattr(examples_module, "build_row", counted)
+    monkeypatch.setattr("inspo.prefix_tree.build_row", None)
+    run(config(method=method, max_updates=6, validate_every=2))
+    assert built["trees"] == 40 * trees
+
+
+def test_data_are_fingerprinted_once(config, monkeypatch):
+    counted = Counter()
+    stock = examples_module.fingerprint
+
+    def fingerprint(pairs):
+        counted["times"] += 1
+        return stock(pairs)
+
+    monkeypatch.setattr(examples_module, "fingerprint", fingerprint)
+    run(config())
+    assert counted["times"] == 2  # training and validation pairs
+
+
+@pytest.mark.parametrize(("method", "loads"), [("dpo", 1), ("simpo", 1)])
+def test_weights_are_loaded_once(config, method, loads, monkeypatch):
+    """The reference's weights become the policy's; without a reference there is only the policy."""
+    counted = Counter()
+    stock = AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(*arguments, **options):
+        counted["loads"] += 1
+        return stock(*arguments, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    chosen = config(method=method)
+    assemble(chosen, prepare_run(chosen))
+    assert counted["loads"] == loads
 
 
 def test_ktos_kl_counts_a_row_that_two_ranks_score_once(config, monkeypatch):
-    """Three held-out rows on two ranks: the first is scored by both, and the sum over ranks has it twice."""
+    """Three validation rows on two ranks: the first is scored by both, and the sum over ranks has it twice."""
     chosen = config(method="kto", validation_size=12, micro_batch=4, batch_size=16)
-    ready = prepare_run(chosen)
-    train, held_out = with_reference(chosen, ready)
+    training = assemble(chosen, prepare_run(chosen))
+    validation = training.validation.examples
     # The policy still is its reference; lower numbers for the reference make the estimate a mean of 0, 1, 2, ... nats.
-    lowered = {request: logps - torch.arange(len(logps)) for request, logps in held_out.mismatched_reference.items()}
-    held_out = replace(held_out, mismatched_reference=lowered)
-    trainer = build_trainer(chosen, ready, train, held_out)
-    batches = [trainer.held_out[index] for index in range(len(trainer.held_out))]
-    count = len(held_out.pairs)
+    known = validation.mismatched.reference
+    lowered = {request: logps - torch.arange(len(logps)) for request, logps in known.items()}
+    validation = replace(validation, mismatched=replace(validation.mismatched, reference=lowered))
+    batches = [make_batch(validation, slot) for slot in training.validation.slots]
+    count = len(validation)
 
     def estimate() -> float:
-        scored = trainer._with_kl(held_out, batches, count, count, torch.device("cpu"))  # noqa: SLF001  # its sum over ranks
-        return scored[0].kl[0].item()
+        return kto.with_kl(training.model, validation, batches, count, count, "auto")[0].kl[0].item()
 
     alone = estimate()
     repeated = list(batches[0].slot.positions)
-    monkeypatch.setattr(scaled.trainer, "ranks", lambda: 2)
+    monkeypatch.setattr(kto, "world_size", lambda: 2)
 
     def all_reduce(found: torch.Tensor) -> None:
         found[..., repeated] *= 2
@@ -146,6 +165,19 @@ def test_ktos_kl_counts_a_row_that_two_ranks_score_once(config, monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     assert alone == pytest.approx((count - 1) / 2, rel=1e-4)
     assert estimate() == pytest.approx(alone, rel=1e-6)
+
+
+def test_validation_scores_every_pair_in_order(config):
+    chosen = config(validation_size=7, micro_batch=4)
+    training = assemble(chosen, prepare_run(chosen))
+    training.model.eval()
+    with torch.no_grad():
+        outcome = score_validation(training)
+        each = [
+            score(training, make_batch(training.validation.examples, Slot((index,), (index,)))) for index in range(7)
+        ]
+    for request, logps in outcome.policy.items():
+        torch.testing.assert_close(logps, torch.cat([found[request] for found in each]), rtol=1e-5, atol=1e-4)
 
 
 def test_ktos_kl_is_in_the_journal(config):
@@ -174,17 +206,12 @@ def test_the_chosen_attention_is_used_for_reference_and_kl_too(config, monkeypat
 def test_outcomes_leave_the_gpu_before_they_are_sent():
     with FakeTensorMode():
         numbers = torch.zeros(2, device="cuda")
-        outcome = Outcome(
-            numbers,
-            {LogpRequest(Role.CHOSEN): numbers},
-            {LogpRequest(Role.CHOSEN): numbers},
-            (numbers, numbers),
-            numbers,
-            5,
-            numbers,
-        ).detached()
-        kept = [outcome.losses, *outcome.policy.values(), *outcome.reference.values(), *outcome.lengths]
-        assert {tensor.device.type for tensor in (*kept, outcome.preference, outcome.kl)} == {"cpu"}
+        known = {LogpRequest(Role.CHOSEN): numbers}
+        made = Outcome(numbers, known, known, numbers, numbers, numbers, 5, numbers)
+        outcome = made.map(lambda tensor: tensor.detach().cpu())
+        kept = [outcome.losses, *outcome.policy.values(), *outcome.reference.values(), outcome.chosen_length]
+        kept += [outcome.rejected_length, outcome.preference, outcome.kl]
+        assert {tensor.device.type for tensor in kept} == {"cpu"}
 
 
 def test_loras_alpha_is_taken_as_given(config):
@@ -205,9 +232,9 @@ def test_nothing_that_happened_to_the_data_is_silent(config, tmp_path, caplog):
     run(chosen)
     record = json.loads((Path(chosen.out) / "run.json").read_text())
     assert record["records_left_out"] == {"data": {"ties": 3}}
-    train, held_out = record["pairs_cut_or_dropped"], record["held_out_pairs_cut_or_dropped"]
-    assert train.get("control_tokens_in_text", 0) + held_out.get("control_tokens_in_text", 0) == 1
-    assert train["responses_cut"] + held_out["responses_cut"] > 5
+    train, validation = record["pairs_cut_or_dropped"], record["validation_pairs_cut_or_dropped"]
+    assert train.get("control_tokens_in_text", 0) + validation.get("control_tokens_in_text", 0) == 1
+    assert train["responses_cut"] + validation["responses_cut"] > 5
     for said in ("3 judged pairs are ties and left out", "1 records have control tokens in their text"):
         assert (said, "WARNING") in [(line.message.partition(",")[0], line.levelname) for line in caplog.records]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scaled.reference_cache import CacheFolder, Damaged, read_columns
 from test_data import real_records, tokenizer  # noqa: F401  # fixtures
 from tiny_models import keep_float64, random_pair, stock_logps, tiny_model
 from torch import nn
@@ -32,7 +33,6 @@ from inspo.prefix_tree import build_row
 from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
 from scaled.data import tokenize
 from scaled.reference import Ranks, initial_margins, reference_logps, weights_digest
-from scaled.reference_cache import CacheFolder, Damaged, read_columns
 
 # Where PEFT calls what transformers has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")

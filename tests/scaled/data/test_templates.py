@@ -6,7 +6,7 @@ import pytest
 from tiny_tokenizers import CONTROL_TOKENS, tiny_tokenizer
 
 from inspo.sequences import Separator
-from scaled.templates import NAMED, Template
+from scaled.data.templates import NAMED, Template
 
 USER = {"role": "user", "content": "What is it?"}
 
@@ -62,7 +62,7 @@ def test_the_tokenizers_own_template_is_the_default(name):
     own.chat_template = NAMED[name]
     ours, named = Template.of(own), Template.of(own, name)
     assert (ours.end_of_turn, ours.header, ours.lead) == (named.end_of_turn, named.header, named.lead)
-    assert ours.identity.startswith("tokenizer:")
+    assert ours.fingerprint.startswith("tokenizer:")
 
 
 def test_a_template_without_bos_has_no_head_to_keep():
@@ -97,10 +97,10 @@ def test_a_template_that_does_not_end_replies_gets_the_end_of_sequence():
 
 
 def test_identity_follows_template_and_tokenizer(tokenizer):
-    assert Template.of(tokenizer, "plain").identity == Template.of(tiny_tokenizer(), "plain").identity
-    others = [Template.of(tokenizer, name).identity for name in NAMED]
-    others += [Template.of(tiny_tokenizer(vocab_size=290), "plain").identity]
-    others += [Template.of(tiny_tokenizer(eos_token="<|im_end|>"), "plain").identity]  # noqa: S106  # no password
+    assert Template.of(tokenizer, "plain").fingerprint == Template.of(tiny_tokenizer(), "plain").fingerprint
+    others = [Template.of(tokenizer, name).fingerprint for name in NAMED]
+    others += [Template.of(tiny_tokenizer(vocab_size=290), "plain").fingerprint]
+    others += [Template.of(tiny_tokenizer(eos_token="<|im_end|>"), "plain").fingerprint]  # noqa: S106  # no password
     assert len(set(others)) == 6
 
 

@@ -6,16 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_base import TINY, write_base
 
-from scaled.base import make_base
 from scaled.config import TrainConfig
-from scaled.records import load_records
-from scaled.run import run
-from scaled.templates import NAMED
+from scaled.data.records import load_records
+from scaled.data.templates import NAMED
+from scaled.run.run import run
 
-pytestmark = pytest.mark.trl
+pytestmark = [pytest.mark.trl, pytest.mark.slow]
 
-TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
 UPDATES, BATCH = 20, 8
 
 
@@ -24,8 +23,7 @@ def base(tmp_path) -> Path:
     """A small random model; its template ends a reply with its end-of-turn token and nothing after it."""
     from transformers import AutoTokenizer
 
-    folder = tmp_path / "base"
-    make_base(folder, "tiny-llama", load_records(TINY), seed=3)
+    folder = write_base(tmp_path / "base", seed=3)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = NAMED["plain"]
     tokenizer.save_pretrained(folder)
@@ -56,7 +54,7 @@ def our_run(base: Path, out: Path) -> tuple[list[float], dict]:
             gradient_checkpointing=False,
             zero_stage=0,
             threads=1,
-            tensorboard=False,
+            trackers=[],
         )
     )
     losses = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]

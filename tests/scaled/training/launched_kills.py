@@ -1,6 +1,6 @@
 """What one launch of tests runs on its ranks: trainings that are killed or disturbed, then started again.
 
-    deepspeed tests/launched_kills.py CASES.json
+    deepspeed tests/scaled/training/launched_kills.py CASES.json
 
 The imports are done once; each rank of each training is a fork. CASES.json is
 ``{"config": {...}, "root": folder, "ports": [...], "cases": [{"name", "at", "when", "rank"}]}``: in case
@@ -19,15 +19,14 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 import deepspeed  # noqa: E402, F401  # imported once, before the forks
-import torch  # noqa: E402
 
-from scaled import checkpoints, trainer  # noqa: E402
 from scaled.config import TrainConfig  # noqa: E402
-from scaled.journal import Journal  # noqa: E402
-from scaled.run import run  # noqa: E402
+from scaled.run.run import run  # noqa: E402
+from scaled.training import checkpoints, loop, state  # noqa: E402
+from scaled.training.journal import Journal  # noqa: E402
 
 
 def kill(*_: object) -> None:
@@ -39,7 +38,7 @@ def terminate(*_: object) -> None:
 
 
 def before(owner: object, name: str, when: int, action: Callable[..., None]) -> None:
-    """Run `action` before the `when`-th call of a method."""
+    """Run `action` before the `when`-th call of a function or method."""
     method = getattr(owner, name)
     calls = 0
 
@@ -60,8 +59,8 @@ def half_a_line(journal: Journal, *_: object) -> None:
     kill()
 
 
-def poison(model: torch.nn.Module, *_: object) -> None:
-    model.get_output_embeddings().weight.data.fill_(float("nan"))
+def poison(training: loop.Training, *_: object) -> None:
+    training.model.get_output_embeddings().weight.data.fill_(float("nan"))
 
 
 def fill_disk(*_: object) -> None:
@@ -71,15 +70,15 @@ def fill_disk(*_: object) -> None:
 
 
 POINTS = {
-    "micro-step": lambda when: before(trainer.PairTrainer, "compute_loss", when, kill),
-    "weights saved": lambda when: before(trainer.PairTrainer, "_save_optimizer_and_scheduler", when, kill),
-    "optimizer saved": lambda when: before(trainer.PairTrainer, "_save_rng_state", when, kill),
+    "micro-step": lambda when: before(loop, "check_losses", when, kill),
+    "weights saved": lambda when: before(state, "save_optimizer", when, kill),
+    "optimizer saved": lambda when: before(state, "save_random_state", when, kill),
     "manifest": lambda when: before(checkpoints, "complete", when, kill),
     "pruning": lambda when: before(checkpoints, "discard", when, kill),
     "journal": lambda when: before(Journal, "write", when, half_a_line),
-    "SIGTERM": lambda when: before(trainer.PairTrainer, "compute_loss", when, terminate),
-    "not a number": lambda when: before(trainer, "pair_losses", when, poison),
-    "full disk": lambda when: before(trainer.PairTrainer, "_save_checkpoint", when, fill_disk),
+    "SIGTERM": lambda when: before(loop, "check_losses", when, terminate),
+    "not a number": lambda when: before(loop, "score", when, poison),
+    "full disk": lambda when: before(state, "save", when, fill_disk),
     "nothing": lambda _: None,
 }
 
@@ -106,7 +105,7 @@ def forked(values: dict, log: Path, port: int, at: str = "nothing", when: int = 
 def damage(out: Path, how: str) -> None:
     """Cut off or corrupt the last checkpoint."""
     last = checkpoints.existing(out)[0]
-    file = next(last.glob("global_step*/*optim_states.pt"))
+    file = next(last.glob("zero/*optim_states.pt"))
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content[:-100] if how == "cut" else content)

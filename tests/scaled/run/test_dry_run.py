@@ -5,20 +5,15 @@ import json
 import pytest
 import torch
 
-from scaled.base import architecture
 from scaled.config import TrainConfig
-from scaled.estimate import (
-    activation_bytes,
-    count_weights,
-    describe_run,
-    disk_bytes,
-    kept_checkpoints,
-    state_bytes,
-)
-from scaled.prepare import prepare_run
-from scaled.throughput import device_name, memory_gib, uses_gpu
+from scaled.device import device_name, memory_gib, uses_gpu
+from scaled.model.random_weights import shipped_architecture
+from scaled.model.sizes import activation_bytes, count_weights, disk_bytes, state_bytes
+from scaled.run.checks import kept_checkpoints
+from scaled.run.dry_run import describe_run
+from scaled.run.prepare import prepare_run
 
-TINY = architecture("tiny-llama")
+TINY = shipped_architecture("tiny-llama")
 
 
 def config(**values: object) -> TrainConfig:
@@ -39,8 +34,8 @@ def test_a_run_on_the_cpu_of_a_gpu_machine_reports_the_cpu(monkeypatch):
 def test_offload_takes_an_adapters_optimizer_off_the_gpu():
     with_adapter = {"lora_rank": 8, "zero_stage": 2, "precision": "bf16"}
     here, away = config(**with_adapter), config(**with_adapter, offload="cpu")
-    weights = count_weights(here, TINY)
-    assert state_bytes(here, weights, 1) - state_bytes(away, weights, 1) == 12 * weights.trained
+    weights = count_weights(TINY, here)
+    assert state_bytes(weights, 1, here, here) - state_bytes(weights, 1, away, away) == 12 * weights.trained
 
 
 @pytest.mark.parametrize(
@@ -54,18 +49,17 @@ def test_offload_takes_an_adapters_optimizer_off_the_gpu():
 )
 def test_disk_is_counted_in_the_dtypes_that_are_written(values, checkpoint, result):
     chosen = config(**values)
-    disk = disk_bytes(chosen, count_weights(chosen, TINY))
+    disk = disk_bytes(count_weights(TINY, chosen), chosen, chosen)
     assert (disk.checkpoint, disk.result) == (checkpoint * 501_408, result * 501_408)
 
 
 def test_the_disk_holds_what_is_kept_the_best_and_what_is_being_written():
     assert kept_checkpoints(config(keep_checkpoints=3)) == 5
-    assert kept_checkpoints(config(keep_checkpoints=3), saves=2) == 2
 
 
 def test_rows_need_more_memory_without_checkpointing():
     with_checkpointing, without = (
-        activation_bytes(config(gradient_checkpointing=kept), TINY, 4096) for kept in (True, False)
+        activation_bytes(TINY, 4096, config(gradient_checkpointing=kept)) for kept in (True, False)
     )
     assert without > with_checkpointing
 
@@ -73,21 +67,21 @@ def test_rows_need_more_memory_without_checkpointing():
 def test_a_time_is_given_only_where_a_like_run_was_measured(tmp_path):
     chosen = config(out=str(tmp_path / "next"), validation_size=64, max_length=256)
     record = {
-        "parameters": count_weights(chosen, prepare_run(chosen).architecture).total,
+        "parameters": count_weights(prepare_run(chosen).architecture, chosen).total,
         "device": device_name(gpu=False),
-        "ranks": 1,
+        "world_size": 1,
         "tokens_per_second": 1000.0,
         "config": chosen.resolved(),
     }
     (tmp_path / "done").mkdir()
 
     def described(**changes: object) -> str:
-        kept = {name: value for name, value in changes.items() if name == "ranks"}
-        options = {name: value for name, value in changes.items() if name != "ranks"}
+        kept = {name: value for name, value in changes.items() if name == "world_size"}
+        options = {name: value for name, value in changes.items() if name != "world_size"}
         changed = record | kept | {"config": record["config"] | options}
         (tmp_path / "done" / "run.json").write_text(json.dumps(changed))
         return describe_run(chosen).splitlines()[-1]
 
     assert "at 1,000 tokens/s, measured by" in described()
-    for change in ({"ranks": 2}, {"precision": "bf16"}, {"gradient_checkpointing": False}, {"lora_rank": 4}):
+    for change in ({"world_size": 2}, {"precision": "bf16"}, {"gradient_checkpointing": False}, {"lora_rank": 4}):
         assert "time: unknown" in described(**change)

@@ -7,44 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer
+from tiny_base import SMALL, TINY, write_base
 
-from scaled import checkpoints, resumption
-from scaled import run as running
-from scaled.base import make_base
-from scaled.config import ConfigError, TrainConfig
-from scaled.journal import TIMES, Journal, read
-from scaled.lifecycle import SaveError, StopWatch
-from scaled.records import load_records
-from scaled.resumption import claim_folder, find_checkpoint
-
-TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
+from inspo.command_line import UserError
+from scaled.config import TrainConfig
+from scaled.errors import SaveError
+from scaled.run import resumption
+from scaled.run import run as running
+from scaled.run.resumption import claim_folder, find_checkpoint
+from scaled.training import checkpoints, state
+from scaled.training.journal import TIMES, read
+from scaled.training.stopping import StopWatch
 
 
 @pytest.fixture
 def values(tmp_path) -> dict:
     data = tmp_path / "data.jsonl"
     data.write_text("".join(TINY.read_text().splitlines(keepends=True)[:24]))
-    return {
-        "model": "random",
-        "architecture": "tiny-llama",
-        "data": str(data),
-        "validation_size": 8,
-        "out": str(tmp_path / "out"),
-        "method": "simpo",  # has no reference, which is another test's matter
-        "max_length": 96,
-        "batch_size": 8,
-        "micro_batch": 8,
-        "max_updates": 4,
-        "learning_rate": 1e-3,
-        "evaluate_every": 2,
-        "save_every": 1,
-        "precision": "float32",
-        "gradient_checkpointing": False,
-        "zero_stage": 0,
-        "threads": 1,
-        "tensorboard": False,
-    }
+    # simpo has no reference, which is another test's matter
+    changes = {"data": str(data), "validation_size": 8, "out": str(tmp_path / "out"), "method": "simpo"}
+    return SMALL | changes | {"max_updates": 4, "validate_every": 2, "save_every": 1}
 
 
 class StopAfter(StopWatch):
@@ -86,7 +68,7 @@ def test_a_damaged_checkpoint_does_not_push_out_good_ones(values, caplog):
         folder = checkpoints.checkpoint(out, update)
         folder.mkdir(parents=True)
         (folder / "weights").write_text(f"weights of {update}")
-        checkpoints.complete(folder, checkpoints.sums(folder), ranks=1, zero_stage=0)
+        checkpoints.complete(folder, checkpoints.sums(folder), world_size=1, zero_stage=0)
     (out / "checkpoint-15" / "weights").write_text("weights of 16")
     (out / "checkpoint-20").mkdir()
 
@@ -94,15 +76,15 @@ def test_a_damaged_checkpoint_does_not_push_out_good_ones(values, caplog):
     assert "checkpoint-15 has a corrupted weights: not used, kept as damaged-checkpoint-15" in caplog.text
     assert "checkpoint-20 was cut off while it was written: not used" in caplog.text
     (out / "checkpoint-11").mkdir()
-    checkpoints.complete(out / "checkpoint-11", {}, ranks=1, zero_stage=0)
+    checkpoints.complete(out / "checkpoint-11", {}, world_size=1, zero_stage=0)
     checkpoints.prune(out, 2, None)
     assert {folder.name for folder in out.iterdir()} == {"checkpoint-10", "checkpoint-11", "damaged-checkpoint-15"}
 
 
 def test_random_weights_of_an_abandoned_attempt_are_not_trained(values, tmp_path):
     out = Path(values["out"])
-    make_base(out / "base", "tiny-llama", load_records(TINY), seed=5)
-    make_base(tmp_path / "fresh", "tiny-llama", load_records(values["data"]), seed=0)
+    write_base(out / "base", seed=5)
+    write_base(tmp_path / "fresh", seed=0, data=values["data"])
     stop_after(1, values)
     ours, fresh = (load_file(folder / "model.safetensors") for folder in (out / "base", tmp_path / "fresh"))
     assert ours.keys() == fresh.keys()
@@ -117,24 +99,23 @@ def test_changed_data_are_not_trained_on(values):
     records = [json.loads(line) for line in data.read_text().splitlines()]
     records[3]["chosen"], records[3]["rejected"] = records[3]["rejected"], records[3]["chosen"]
     data.write_text("".join(json.dumps(record) + "\n" for record in records))
-    with pytest.raises(ConfigError, match=r"checkpoint-1 was made with other (held-out )?data: put them back"):
+    with pytest.raises(UserError, match=r"checkpoint-1 was made with other (validation )?data: put them back"):
         running.run(TrainConfig(**values))
 
 
 def test_changed_initial_weights_are_not_trained(values, tmp_path):
-    base = tmp_path / "base"
-    make_base(base, "tiny-llama", load_records(TINY), seed=1)
+    base = write_base(tmp_path / "base", seed=1)
     stop_after(1, values | {"model": str(base)})
     weights = load_file(base / "model.safetensors")
     weights["model.norm.weight"] *= 2
     save_file(weights, base / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ConfigError, match="checkpoint-1 was made with other initial weights"):
+    with pytest.raises(UserError, match="checkpoint-1 was made with other initial weights"):
         running.run(TrainConfig(**(values | {"model": str(base)})))
 
 
 def test_ranks_that_read_other_data_do_not_train_on_them(values, monkeypatch):
     monkeypatch.setattr(resumption, "gathered", lambda mine: [mine, mine | {"data": "another machine's"}])
-    with pytest.raises(ConfigError, match="ranks read other records"):
+    with pytest.raises(UserError, match="ranks read other records"):
         running.run(TrainConfig(**values))
 
 
@@ -156,8 +137,7 @@ def test_a_result_without_weights_is_not_called_finished(values, monkeypatch):
         patched.setattr(running, "write_results", lambda *_: None)
         running.run(TrainConfig(**values))
     out = Path(values["out"])
-    state = json.loads((out / "checkpoint-4" / "trainer_state.json").read_text())
-    best = out / f"checkpoint-{state['best_global_step']}"
+    best = out / f"checkpoint-{checkpoints.facts(out / 'checkpoint-4')['best_update']}"
     if best.name == "checkpoint-4":  # damage would be seen at resumption
         monkeypatch.setattr(checkpoints, "problem", lambda _: None)
     (best / "model.safetensors").unlink()
@@ -170,7 +150,7 @@ def test_a_save_that_fails_without_a_word_is_still_one_line(values, monkeypatch)
     def fail(*_):
         raise RuntimeError
 
-    monkeypatch.setattr(Trainer, "_save_checkpoint", fail)
+    monkeypatch.setattr(state, "save", fail)
     with pytest.raises(SaveError, match=r"checkpoint-1 could not be written \(RuntimeError\)"):
         running.run(TrainConfig(**values))
 
@@ -182,20 +162,24 @@ def test_ranks_that_probe_a_folder_at_once_do_not_call_it_unwritable(values, mon
     assert Path(values["out"]).is_dir()
 
 
-def test_tensorboard_shows_a_run_that_began_again_once(tmp_path):
+def test_tensorboard_shows_a_run_that_goes_on_once(values):
+    """Stopped after update 3 and begun again from checkpoint 2: update 3 is there once, from the second start."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for loss in (0.7, 0.6):
-        journal = Journal(tmp_path, 0)
-        journal.write("update", 1, {"loss": loss})
-        journal.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    values |= {"trackers": ["tensorboard"]}
+    stop_after(3, values)
+    out = Path(values["out"])
+    checkpoints.discard(out / "checkpoint-3")
+    running.run(TrainConfig(**values))
+    events = EventAccumulator(str(out / "tensorboard" / "inspo"))
     events.Reload()
-    assert [(event.step, round(event.value, 3)) for event in events.Scalars("update/loss")] == [(1, 0.6)]
+    assert [event.step for event in events.Scalars("update/loss")] == [1, 2, 3, 4]
+    expected = [line["loss"] for line in lines(out) if line["kind"] == "validation"]
+    assert [event.value for event in events.Scalars("validation/loss")] == pytest.approx(expected)
 
 
 def test_an_architecture_that_no_test_covers_is_tried_before_it_is_trained(values, monkeypatch):
-    from scaled import policy
+    from scaled.model import loading
 
     tried = []
 
@@ -203,8 +187,8 @@ def test_an_architecture_that_no_test_covers_is_tried_before_it_is_trained(value
         tried.append((model.config.model_type, attention))
         raise ValueError("llama: log-probs differ")
 
-    monkeypatch.setattr(policy, "VERIFIED", frozenset())
-    monkeypatch.setattr(policy, "verify_tree_attention", disagree)
-    with pytest.raises(ConfigError, match="log-probs differ"):
+    monkeypatch.setattr(loading, "VERIFIED", frozenset())
+    monkeypatch.setattr(loading, "verify_tree_attention", disagree)
+    with pytest.raises(UserError, match="log-probs differ"):
         running.run(TrainConfig(**(values | {"attention": "dense"})))
     assert tried == [("llama", "dense")]

@@ -8,8 +8,8 @@ import logging
 import pytest
 from tiny_tokenizers import tiny_tokenizer
 
-from scaled.filters import CachedVerdicts, Filters, filter_records
-from scaled.records import load_records
+from scaled.data.filters import CachedVerdicts, Filters, filter_records
+from scaled.data.records import load_records
 
 ONLY_CLEAN = Filters(duplicates=False, most_tokens=None, least_tokens=0, least_margin=None)
 

@@ -20,28 +20,16 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_base import ROOT, SMALL
 
-from scaled import checkpoints
-from scaled.journal import TIMES, read
+from scaled.training import checkpoints
+from scaled.training.journal import TIMES, read
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
 PATIENCE = 300  # seconds; far more than a launch takes, on a machine that others use too
-COMMON: dict[str, Any] = {
-    "model": "random",
-    "architecture": "tiny-llama",
-    "data": str(ROOT / "scaled" / "examples" / "tiny.jsonl"),
-    "limit": 80,
-    "validation_size": 16,
-    "method": "dpo",
-    "conditioning": "symmetric",
-    "max_length": 96,
-    "batch_size": 16,
-    "learning_rate": 1e-3,
-    "precision": "float32",
-    "gradient_checkpointing": False,
-    "threads": 1,
-    "tensorboard": False,
-}
+COMMON: dict[str, Any] = SMALL | {"limit": 80, "validation_size": 16, "batch_size": 16}
 
 
 def free_ports(count: int) -> list[int]:
@@ -91,7 +79,7 @@ VARIANTS = {
     "zero3-packed-checkpointing": {"zero_stage": 3, "row_tokens": 300, "gradient_checkpointing": True},
     "zero3-single": {"zero_stage": 3, "micro_batch": 1},
 }
-# Held-out rows of one pair, an odd number of them: on two ranks one is scored twice.
+# Validation rows of one pair, an odd number of them: on two ranks one is scored twice.
 KTO = {"method": "kto", "kl_group": 8, "beta": 0.1, "zero_stage": 3, "micro_batch": 1, "learning_rate": 3e-4}
 KTO |= {"validation_size": 15}
 BF16 = {"precision": "bf16", "row_tokens": 300, "learning_rate": 1e-3, "reference": "conditioned", "epochs": 4}
@@ -112,7 +100,7 @@ def trajectories(tmp_path_factory) -> Path:
         ]
         file = root / f"cells-{ranks}.json"
         file.write_text(json.dumps(cells))
-        done = launch(ranks, "tests/launched_cells.py", str(file))
+        done = launch(ranks, str(HERE / "launched_cells.py"), str(file))
         assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return root
 
@@ -219,7 +207,7 @@ def survive(ranks: int, root: Path, config: dict[str, Any], cases: list[dict[str
     file = root / "cases.json"
     plan = {"config": config, "root": str(root), "ports": free_ports(2 * len(cases)), "cases": cases}
     file.write_text(json.dumps(plan))
-    done = launch(ranks, "tests/launched_kills.py", str(file))
+    done = launch(ranks, str(HERE / "launched_kills.py"), str(file))
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return [json.loads((root / f"codes-{rank}.json").read_text()) for rank in range(ranks)]
 
@@ -234,7 +222,7 @@ def disturbed(tmp_path_factory) -> tuple[Path, dict[str, dict]]:
         "max_updates": 6,
         "epochs": 2,
         "save_every": 1,
-        "evaluate_every": 2,
+        "validate_every": 2,
     }
     return root, survive(1, root, config, CASES)[0]
 
@@ -309,7 +297,7 @@ def killed_pairs(tmp_path_factory) -> tuple[Path, list[dict[str, dict]]]:
     """One launch of two ranks: in every case one is killed, the other notices, and both start again."""
     root = tmp_path_factory.mktemp("pairs")
     config = COMMON | {"zero_stage": 2, "row_tokens": 300, "max_updates": 6, "epochs": 2, "save_every": 1}
-    return root, survive(2, root, config | {"evaluate_every": 2}, PAIR_CASES)
+    return root, survive(2, root, config | {"validate_every": 2}, PAIR_CASES)
 
 
 @pytest.mark.parametrize("case", PAIR_CASES[1:], ids=lambda case: case["name"])
@@ -332,7 +320,7 @@ RUN = COMMON | {
     "max_updates": 24,
     "epochs": 8,
     "save_every": 3,
-    "evaluate_every": 6,
+    "validate_every": 6,
 }
 
 

@@ -5,50 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_base import small, write_base
 from transformers import AutoModelForCausalLM
 
-from inspo.hf.rows import load_policy
-from scaled.base import make_base
-from scaled.config import TrainConfig
-from scaled.journal import TIMES, read
-from scaled.objective import prepare
-from scaled.prepare import prepare_run
-from scaled.records import load_records
-from scaled.run import run
-from scaled.sampling import Sampling, draw, sample_kl
+from inspo.hf import enable_tree_rows
+from scaled.generation.sampled_kl import SampledKl
+from scaled.generation.sampling import sample
+from scaled.run.prepare import prepare_run
+from scaled.run.run import run
+from scaled.training.journal import TIMES, read
 
-TINY = Path(__file__).parents[1] / "scaled" / "examples" / "tiny.jsonl"
+SHORT = {"limit": 40, "validation_size": 24, "method": "simpo", "max_updates": 2, "validate_every": 1}
 
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory) -> list[Path]:
     """Two models of one architecture and tokenizer."""
-    folders = [tmp_path_factory.mktemp("bases") / f"base-{seed}" for seed in (1, 2)]
-    for seed, folder in enumerate(folders, 1):
-        make_base(folder, "tiny-llama", load_records(TINY), seed)
-    return folders
-
-
-def small(base: Path, out: Path, **changes: object) -> TrainConfig:
-    values = {
-        "model": str(base),
-        "data": str(TINY),
-        "limit": 40,
-        "validation_size": 24,
-        "out": str(out),
-        "method": "simpo",
-        "max_length": 96,
-        "batch_size": 8,
-        "micro_batch": 8,
-        "max_updates": 2,
-        "evaluate_every": 1,
-        "precision": "float32",
-        "gradient_checkpointing": False,
-        "zero_stage": 0,
-        "threads": 1,
-        "tensorboard": False,
-    }
-    return TrainConfig(**(values | changes))
+    root = tmp_path_factory.mktemp("bases")
+    return [write_base(root / f"base-{seed}", seed) for seed in (1, 2)]
 
 
 def sharpen(model: torch.nn.Module) -> None:
@@ -62,13 +36,12 @@ def without_samples(line: dict) -> dict:
 
 def test_it_is_the_expectation_of_the_exact_kl_of_each_next_token(bases, tmp_path):
     """Along samples, log pi - log pi_ref and the sum of the next tokens' exact KLs have one expectation."""
-    prompts = [pair.prompt for pair in prepare_run(small(bases[0], tmp_path)).held_out.pairs]
-    policy, reference = (load_policy(str(base)).eval() for base in bases)
+    prompts = [pair.prompt for pair in prepare_run(small(tmp_path, model=str(bases[0]), **SHORT)).validation.pairs]
+    policy, reference = (AutoModelForCausalLM.from_pretrained(base).eval() for base in bases)
     for model in (policy, reference):
-        prepare(model)
+        enable_tree_rows(model)
     sharpen(policy)
-    sampling = Sampling(prompts, most=6, end=2, seed=5, reference=reference)
-    numbers = sample_kl(policy, sampling, update=7)
+    numbers = SampledKl(prompts, max_tokens=6, end=2, seed=5, reference=reference).estimate(policy, update=7)
 
     stock = [AutoModelForCausalLM.from_pretrained(base).eval() for base in bases]
     sharpen(stock[0])
@@ -76,7 +49,7 @@ def test_it_is_the_expectation_of_the_exact_kl_of_each_next_token(bases, tmp_pat
     ratios = torch.zeros(len(prompts))
     for index, prompt in enumerate(prompts):
         seed = int(np.random.default_rng([5, 7, index]).integers(2**63))
-        response = draw(policy, prompt, sampling, seed)
+        response = sample(policy, prompt, max_tokens=6, end=2, seed=seed)
         tokens = torch.tensor([[*prompt, *response]])
         with torch.no_grad():
             ours, theirs = (model(tokens).logits[0, len(prompt) - 1 : -1].log_softmax(-1) for model in stock)
@@ -97,7 +70,14 @@ def test_it_starts_at_zero_grows_and_leaves_training_as_it_is(bases, tmp_path, a
     journals = []
     for name, asked in (("with", {"sample_kl": 2, "sample_tokens": 4}), ("without", {})):
         config = small(
-            bases[0], tmp_path / name, learning_rate=3e-2, warmup_start=0, warmup_ratio=0.5, **adapter, **asked
+            tmp_path / name,
+            model=str(bases[0]),
+            learning_rate=3e-2,
+            warmup_start=0,
+            warmup_ratio=0.5,
+            **SHORT,
+            **adapter,
+            **asked,
         )
         run(config)
         journals.append(read(tmp_path / name / "metrics.jsonl"))

@@ -14,11 +14,11 @@ import cost
 import one_pass_measure
 import one_pass_steps
 from one_pass_pairs import synthetic_pairs
+from scaled.base import architecture
 
 from inspo.hf.architectures import check_supported
 from paper_figures import overhead
 from paper_figures.measured import load
-from scaled.base import architecture
 
 pytestmark = pytest.mark.trl
 

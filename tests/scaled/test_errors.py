@@ -14,37 +14,41 @@ RANKS = 2
 
 def fail_on_one(rank: int) -> None:
     """Rank 1 finds something wrong; rank 0 waits for it in a collective, loses it, and knows why."""
-    from scaled.lifecycle import barrier, is_lost_rank, tell
+    from scaled.distributed import barrier
+    from scaled.errors import report_error
+    from scaled.workarounds import is_lost_rank
 
     if rank == 1:
-        tell("record 7 is not finite")
+        report_error("record 7 is not finite")
         os._exit(1)
     try:
         barrier()
     except RuntimeError as error:
-        tell("another rank was lost", aftermath=is_lost_rank(error))
+        report_error("another rank was lost", aftermath=is_lost_rank(error))
 
 
 def fail_alike(rank: int) -> None:
     """Both find the same."""
-    from scaled.lifecycle import barrier, tell
+    from scaled.distributed import barrier
+    from scaled.errors import report_error
 
     barrier()
-    tell("the data are not there")
+    report_error("the data are not there")
     if rank == 0:
         time.sleep(1)  # or the store is gone before rank 1 asks, and it rightly keeps silent
 
 
 def die(rank: int) -> None:
     """Rank 1 is killed without a word."""
-    from scaled.lifecycle import barrier, tell
+    from scaled.distributed import barrier
+    from scaled.errors import report_error
 
     if rank == 1:
         os._exit(9)
     try:
         barrier()
     except RuntimeError:
-        tell("another rank was lost", aftermath=True)
+        report_error("another rank was lost", aftermath=True)
 
 
 def rank_of_two(story, rank: int, port: int, log: str) -> None:
