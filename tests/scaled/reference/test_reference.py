@@ -1,8 +1,4 @@
-"""Reference log-probs: the right numbers, a cache that cannot be stale, and where training starts.
-
-Complaint 3 of the peers: a stale cache (open-instruct PR#1182), the trained policy as its own reference (trl
-PR#6443, trl#1962), a policy that differs from its reference at step 0 (NeMo-Aligner#227).
-"""
+"""Reference log-probs: the right numbers, a cache that cannot be stale, and where training starts."""
 
 from __future__ import annotations
 
@@ -11,33 +7,31 @@ import logging
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scaled.reference_cache import CacheFolder, Damaged, read_columns
-from test_data import real_records, tokenizer  # noqa: F401  # fixtures
-from tiny_models import keep_float64, random_pair, stock_logps, tiny_model
-from torch import nn
+from tiny_base import ROOT
+from tiny_models import keep_float64, random_pair, stock_logps, tiny_config, tiny_model
 
-import scaled.reference
 from inspo.conditioning import Conditioning, LogpRequest, ReferenceContext, Role
-from inspo.hf.rows import enable_tree_rows, row_logps
-from inspo.logprobs import by_request, sequence_logps
-from inspo.pairs import PreferencePair
+from inspo.hf.rows import enable_tree_rows, request_logps
+from inspo.logprobs import sequence_logps
+from inspo.metrics import weighted_scores
+from inspo.pairs import PairLogps, PreferencePair
+from inspo.preference_loss import PreferenceLoss
 from inspo.prefix_tree import build_row
-from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
-from scaled.data import tokenize
-from scaled.reference import Ranks, initial_margins, reference_logps, weights_digest
+from inspo.sequences import Limits, Separator
+from scaled.data.examples import Examples, Layout, make_examples
+from scaled.model.loading import weights_fingerprint
+from scaled.reference import scoring
+from scaled.reference.cache import CacheFolder, UnusableReferenceError, architecture_digest, reference_key
+from scaled.reference.scoring import Pass, with_reference
 
-# Where PEFT calls what transformers has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
-PLAIN, CONDITIONED = ReferenceContext.PLAIN, ReferenceContext.CONDITIONED
+CONDITIONED, PLAIN = ReferenceContext.CONDITIONED, ReferenceContext.PLAIN
 SYMMETRIC = Conditioning.SYMMETRIC
 CHOSEN, REJECTED = LogpRequest(Role.CHOSEN), LogpRequest(Role.REJECTED)
 
@@ -55,130 +49,93 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def pairs():
+def pairs() -> list[PreferencePair]:
     rng = np.random.default_rng(3)
     return [replace(random_pair(rng), record=number) for number in range(11)]
 
 
+def laid_out(
+    pairs: Sequence[PreferencePair],
+    conditioning: Conditioning = SYMMETRIC,
+    context: ReferenceContext = PLAIN,
+    limits: Limits | None = None,
+    **options: object,
+) -> Examples:
+    reference = conditioning.reference_requests(context)
+    return make_examples(pairs, Layout(conditioning.requests(), reference, limits or Limits(), **options), "training")
+
+
+def scored_by(model, folder: Path, row_tokens: int = 400, **about: str) -> Pass:
+    return Pass(lambda: model, {"weights": "w"} | about, folder, row_tokens)
+
+
+def same(one: Mapping, other: Mapping) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[request], other[request]) for request in one)
+
+
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch) -> list:
     """The packed rows that went through a model."""
     rows = []
 
     def counted(model, row, **options):
         rows.append(row)
-        return row_logps(model, row, **options)
+        return request_logps(model, row, **options)
 
-    monkeypatch.setattr(scaled.reference, "row_logps", counted)
+    monkeypatch.setattr(scoring, "request_logps", counted)
     return rows
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    monkeypatch.setattr(scaled.reference, "SHARD_PAIRS", 4)
-
-
-def same(one, other):
-    return one.sums.keys() == other.sums.keys() and all(
-        torch.equal(one.sums[request], other.sums[request])
-        and torch.equal(one.lengths[request], other.lengths[request])
-        for request in one.sums
-    )
 
 
 # --- the numbers
 
 
-@pytest.mark.parametrize("reference", ReferenceContext)
+@pytest.mark.parametrize("context", ReferenceContext)
 @pytest.mark.parametrize("conditioning", Conditioning)
-@pytest.mark.parametrize("token_budget", [16, 400])
-def test_numbers_are_those_of_separate_sequences(model, pairs, conditioning, reference, token_budget):
-    """Sums, not means (complaint 8), each at its own pair, whatever shares a row; within 1e-9 in float64."""
-    separator, draft_cap = Separator(before_target=(95, 96)), 5
-    result = reference_logps(
-        model, pairs, conditioning, reference, separator=separator, draft_cap=draft_cap, token_budget=token_budget
-    )
+@pytest.mark.parametrize("row_tokens", [16, 400])
+def test_numbers_are_those_of_separate_sequences(model, pairs, conditioning, context, row_tokens, tmp_path):
+    """Sums, not means, each at its own pair, whatever shares a row; within 1e-9 in float64."""
+    separator, limits = Separator(before_target=(95, 96)), Limits(max_length=200, draft_cap=0.025)
+    examples = laid_out(pairs, conditioning, context, limits, separator=separator)
+    assert examples.layout.draft_cap == 5
+    result = with_reference(examples, scored_by(model, tmp_path, row_tokens)).reference
     stock = keep_float64(tiny_model("llama"))
-    assert set(result.sums) == set(conditioning.reference_requests(reference))
+    assert set(result) == set(conditioning.reference_requests(context))
     for index, pair in enumerate(pairs):
-        of_pair = Conditioning.AVERAGED if conditioning is not Conditioning.ONE_SIDED else conditioning
-        tokens = stock_logps(stock, [pair], of_pair, separator=separator, draft_cap=draft_cap)
-        if conditioning is Conditioning.ONE_SIDED:
-            tokens = torch.cat([stock_logps(stock, [pair], Conditioning.NONE), tokens])
-        requests = list(dict.fromkeys((CHOSEN, REJECTED, *of_pair.requests())))
-        counts = [len(pair.chosen if request.target is Role.CHOSEN else pair.rejected) for request in requests]
-        expected = dict(zip(requests, sequence_logps(tokens, counts).sums, strict=True))
-        for request, sums in result.sums.items():
-            torch.testing.assert_close(sums[index], expected[request], rtol=0, atol=1e-9)
-            assert result.lengths[request][index] == counts[requests.index(request)]
+        for kind in Conditioning:
+            counts = [len(getattr(pair, request.target.value)) for request in kind.requests()]
+            tokens = stock_logps(stock, [pair], kind, separator=separator, draft_cap=5)
+            for request, expected in zip(kind.requests(), sequence_logps(tokens, counts).sums, strict=True):
+                if request in result:
+                    torch.testing.assert_close(result[request][index], expected, rtol=0, atol=1e-9)
 
 
-def test_a_plain_reference_costs_the_prompt_and_two_responses(model, calls):
+def test_a_plain_reference_costs_the_prompt_and_two_responses(model, calls, tmp_path):
+    """From a tree that also has the cross-conditioned responses."""
     pair = PreferencePair([1, 2, 3], [4, 5, 2], [6, 7, 8, 2])
-    reference_logps(model, [pair], SYMMETRIC, PLAIN)
+    with_reference(laid_out([pair]), scored_by(model, tmp_path))
     assert [len(row) for row in calls] == [3 + 2 + 3]  # a response's last token has no row
 
 
-def test_plain_log_probs_come_along_for_metrics(model, pairs):
-    result = reference_logps(model, pairs, SYMMETRIC, CONDITIONED, with_plain=True)
-    plain = reference_logps(model, pairs, Conditioning.NONE)
-    for request in (CHOSEN, REJECTED):
-        torch.testing.assert_close(result.sums[request], plain.sums[request])
-    assert len(result.sums) == 4
-
-
-def test_end_of_turn_can_be_left_out(model):
-    """Appendix C.1: a response cut short has none, so neither counts it."""
-    pair = PreferencePair([1, 3], [4, 5, 2], [6, 7, 8])
-    whole, without = (reference_logps(model, [pair], Conditioning.NONE, eos_ids=ids) for ids in ((), (2,)))
-    assert [int(without.lengths[request]) for request in (CHOSEN, REJECTED)] == [2, 3]
-    assert whole.lengths[CHOSEN] == 3
-    cut = reference_logps(model, [replace(pair, chosen=(4, 5))], Conditioning.NONE)
-    torch.testing.assert_close(without.sums[CHOSEN], cut.sums[CHOSEN])
-    assert whole.key != without.key
-
-
-def test_selection_is_what_the_conditioning_takes(model, pairs):
-    result = reference_logps(model, pairs, SYMMETRIC)
-    policy = {request: torch.zeros(2, dtype=torch.float64) for request in SYMMETRIC.requests()}
-    ((_, of_loss),) = SYMMETRIC.terms(policy, result.select([7, 2]))
-    assert of_loss.ref_chosen_logps.tolist() == [float(result.sums[CHOSEN][i]) for i in (7, 2)]
-    assert len(result) == len(pairs)
-
-
-def test_dropout_is_off_and_the_mode_restored(pairs):
-    dropping = make_model(attention_dropout=0.5).train()
-    assert same(reference_logps(dropping, pairs[:3], SYMMETRIC), reference_logps(make_model(), pairs[:3], SYMMETRIC))
-    assert dropping.training
-
-
-def test_a_log_prob_that_is_not_finite_names_its_record(model, pairs):
-    """Complaint 7: no NaN goes on quietly."""
+def test_a_log_prob_that_is_not_finite_names_its_record(model, pairs, tmp_path):
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"^record 0: the reference log-prob of chosen is nan"):
-        reference_logps(model, pairs, SYMMETRIC)
-
-
-def test_no_pairs_and_ranks_without_a_folder(model, pairs):
-    with pytest.raises(ValueError, match="there are no pairs"):
-        reference_logps(model, [], SYMMETRIC)
-    with pytest.raises(ValueError, match="through files: give cache_dir"):
-        reference_logps(model, pairs, SYMMETRIC, ranks=Ranks(0, 2))
+    with pytest.raises(UnusableReferenceError, match=r"^record \d+: the reference log-prob of chosen is nan"):
+        with_reference(laid_out(pairs), scored_by(model, tmp_path))
 
 
 # --- the cache
 
 
-def test_a_second_call_reads_the_file(model, pairs, calls, tmp_path):
-    first = reference_logps(model, pairs, SYMMETRIC, cache_dir=tmp_path, template="chatml:1")
+def test_a_second_pass_reads_the_file_and_loads_no_weights(model, pairs, calls, tmp_path):
+    examples = laid_out(pairs)
+    first = with_reference(examples, scored_by(model, tmp_path, template="chatml:1"))
     assert calls
     calls.clear()
-    assert same(first, reference_logps(model, pairs, SYMMETRIC, cache_dir=tmp_path, template="chatml:1"))
+    cached = replace(scored_by(model, tmp_path, template="chatml:1"), model=lambda: pytest.fail("weights were loaded"))
+    assert same(first.reference, with_reference(examples, cached).reference)
     assert not calls
     (file,) = tmp_path.glob("*.safetensors")
     sidecar = json.loads(file.with_suffix(".json").read_text())
-    assert sidecar["key"] == first.key
     assert sidecar["key"]["template"] == "chatml:1"
     assert sidecar["pairs"] == len(pairs)
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
@@ -186,121 +143,65 @@ def test_a_second_call_reads_the_file(model, pairs, calls, tmp_path):
 
 def test_objectives_with_the_same_needs_share_a_file(model, pairs, calls, tmp_path):
     """A plain reference has no context, so neither conditioning nor separator nor cap touches it."""
-    plain = reference_logps(model, pairs, Conditioning.NONE, cache_dir=tmp_path)
+    plain = with_reference(laid_out(pairs, Conditioning.NONE), scored_by(model, tmp_path))
     calls.clear()
     for conditioning in (Conditioning.SYMMETRIC, Conditioning.ONE_SIDED, Conditioning.AVERAGED):
-        other = reference_logps(model, pairs, conditioning, separator=Separator((9,)), draft_cap=3, cache_dir=tmp_path)
-        assert same(plain, other)
+        limits = Limits(max_length=200, draft_cap=0.015)
+        other = with_reference(
+            laid_out(pairs, conditioning, limits=limits, separator=Separator((9,))), scored_by(model, tmp_path)
+        )
+        assert same(plain.reference, other.reference)
     assert not calls
 
 
-def weights_changed(base):
-    model = make_model()
-    with torch.no_grad():
-        model.model.layers[1].mlp.down_proj.weight[3, 5] += 1e-12
-    return {**base, "model": model}
+def changed_pair(pairs: list[PreferencePair]) -> list[PreferencePair]:
+    return [*pairs[:4], replace(pairs[4], chosen=(*pairs[4].chosen, 9)), *pairs[5:]]
 
 
-def pair_changed(base):
-    pair = base["pairs"][4]
-    return {**base, "pairs": [*base["pairs"][:4], replace(pair, chosen=(*pair.chosen, 9)), *base["pairs"][5:]]}
-
-
-def truncation_changed(base):
-    limits = Limits(30, ("cut_prompt", "cut_responses", "drop"))
-    return {**base, "pairs": fit(base["pairs"], SYMMETRIC, limits).pairs}
-
-
-CHANGES: dict[str, Callable[[dict], dict]] = {
-    "weights": weights_changed,
-    "data": pair_changed,
-    "data by truncation": truncation_changed,
-    "data by order": lambda base: {**base, "pairs": base["pairs"][::-1]},
-    "data by preference": lambda base: {
-        **base,
-        "pairs": [replace(base["pairs"][0], preference=0.9), *base["pairs"][1:]],
-    },
-    "template": lambda base: {**base, "template": "chatml:2"},
-    "draft_cap": lambda base: {**base, "draft_cap": 4},
-    "separator": lambda base: {**base, "separator": Separator((95,), (95,))},
-    "dtype": lambda base: {**base, "model": make_model(dtype=torch.bfloat16)},
-    "configuration": lambda base: {**base, "model": make_model(rms_norm_eps=1e-3)},
-    "requests": lambda base: {**base, "conditioning": Conditioning.ONE_SIDED},
-    "requests by reference": lambda base: {**base, "reference": PLAIN},
-    "left_out_at_end": lambda base: {**base, "eos_ids": (2,)},
+CAPPED = Limits(max_length=200, draft_cap=0.03)
+CHANGES: dict[str, tuple[Callable[[list], list], dict, dict]] = {
+    "data": (changed_pair, {}, {}),
+    "data by order": (lambda pairs: pairs[::-1], {}, {}),
+    "data by preference": (lambda pairs: [replace(pairs[0], preference=0.9), *pairs[1:]], {}, {}),
+    "data by truncation": (list, {"limits": Limits(30, ("cut_prompt", "cut_responses", "drop"))}, {}),
+    "draft_cap": (list, {"limits": replace(CAPPED, draft_cap=0.02)}, {}),
+    "separator": (list, {"separator": Separator((95,), (95,))}, {}),
+    "requests": (list, {"conditioning": Conditioning.ONE_SIDED}, {}),
+    "requests by context": (list, {"context": PLAIN}, {}),
+    **{name: (list, {}, {name: "another"}) for name in ("weights", "architecture", "dtype", "template", "attention")},
 }
 
 
-@pytest.fixture
-def base(model, pairs):
-    return {
-        "model": model,
-        "pairs": list(pairs),
-        "conditioning": SYMMETRIC,
-        "reference": CONDITIONED,
-        "separator": NO_SEPARATOR,
-        "draft_cap": 6,
-        "template": "chatml:1",
-    }
-
-
 @pytest.mark.parametrize("part", CHANGES)
-def test_whatever_changes_misses(part, base, calls, tmp_path):
-    """A stale cache is impossible: another key is another file; and a file given by name says what differs."""
-    reference_logps(**base, cache_dir=tmp_path)
-    (file,) = tmp_path.glob("*.safetensors")
+def test_whatever_changes_misses(part, model, pairs, calls, tmp_path):
+    """A stale cache is impossible: another key is another file."""
+    change, layout, about = CHANGES[part]
+    options = {"context": CONDITIONED, "limits": CAPPED}
+    names = dict.fromkeys(("architecture", "dtype", "template", "attention"), "one")
+    with_reference(laid_out(pairs, **options), scored_by(model, tmp_path, **names))
     calls.clear()
-    changed = CHANGES[part](base)
-    with pytest.raises(ValueError, match="made for other ") as error:
-        reference_logps(**changed, cache_file=file)
-    assert part.split(" by ", maxsplit=1)[0] in str(error.value).split(":")[1]
-    assert "\n" not in str(error.value)
-    assert not calls
-    reference_logps(**changed, cache_dir=tmp_path)
+    changed = laid_out(change(list(pairs)), **(options | layout))
+    with_reference(changed, scored_by(model, tmp_path, **(names | about)))
     assert calls
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
-    calls.clear()
-    reference_logps(**base, cache_file=file)
-    assert not calls
 
 
-def test_autocast_is_part_of_the_dtype(pairs):
-    model = make_model(dtype=torch.float32)
-    plain = reference_logps(model, pairs[:2], SYMMETRIC)
-    with torch.autocast("cpu", torch.bfloat16):
-        under = reference_logps(model, pairs[:2], SYMMETRIC)
-    assert (plain.key["dtype"], under.key["dtype"]) == ("float32", "float32 under autocast to bfloat16")
+def test_an_architecture_is_told_by_what_it_computes():
+    plain = architecture_digest(tiny_config("llama"))
+    assert plain == architecture_digest(tiny_config("llama", use_cache=False))
+    assert plain != architecture_digest(tiny_config("llama", rms_norm_eps=1e-3))
 
 
-def test_a_trained_policy_is_another_reference(model, pairs):
-    """Complaint 3 (trl PR#6443): one step of training, another key."""
-    before = weights_digest(model)
-    assert before == weights_digest(make_model())
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    row_logps(model, build_row(pairs[:1], SYMMETRIC)).sum().backward()
-    assert weights_digest(model) == before  # gradients are not weights
-    optimizer.step()
-    assert weights_digest(model) != before
-
-
-def test_adapters_switched_off_are_another_reference(pairs):
-    peft = pytest.importorskip("peft")
-    model = peft.get_peft_model(make_model(), peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
-    on = reference_logps(model, pairs[:2], SYMMETRIC)
-    with model.disable_adapter():
-        off = reference_logps(model, pairs[:2], SYMMETRIC)
-    assert on.key["weights"] == off.key["weights"]
-    assert on.key["adapters"] != off.key["adapters"] == "off"
-    assert not same(on, off)
-
-
-def test_partitioned_weights_need_their_digest(model, pairs):
-    """Complaint 4: under ZeRO-3 a rank has a part only; hashing that would make a key of nothing."""
-    digest = weights_digest(model)
-    model.lm_head.weight.ds_id = 0
-    with pytest.raises(ValueError, match=r"lm_head.weight are not on this rank: take weights_digest\(model\) before"):
-        reference_logps(model, pairs, SYMMETRIC)
-    assert reference_logps(model, pairs, SYMMETRIC, weights=digest).key["weights"] == digest
+def test_one_step_of_training_is_another_reference(tmp_path):
+    """Weights are told by the content of their files, to the bit."""
+    fingerprints = []
+    for folder, change in (("one", 0.0), ("same", 0.0), ("other", 1e-7)):
+        model = tiny_model("llama")
+        with torch.no_grad():
+            model.model.layers[1].mlp.down_proj.weight[3, 5] += change
+        model.save_pretrained(tmp_path / folder)
+        fingerprints.append(weights_fingerprint(str(tmp_path / folder), model.config))
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
 def truncate(file: Path) -> None:
@@ -319,176 +220,112 @@ def empty(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty])
 def test_a_damaged_file_is_computed_again_and_said_so(damage, model, pairs, calls, tmp_path, caplog):
-    first = reference_logps(model, pairs, SYMMETRIC, cache_dir=tmp_path)
+    examples = laid_out(pairs)
+    first = with_reference(examples, scored_by(model, tmp_path)).reference
     (file,) = tmp_path.glob("*.safetensors")
     damage(file)
-    with pytest.raises(Damaged, match=r"not a whole reference cache|differ from their checksum"):
-        read_columns(file, first.key, (0, len(pairs)))
-    with pytest.raises(ValueError, match=file.name):
-        reference_logps(model, pairs, SYMMETRIC, cache_file=file)
     calls.clear()
     with caplog.at_level(logging.WARNING):
-        assert same(first, reference_logps(model, pairs, SYMMETRIC, cache_dir=tmp_path))
+        assert same(first, with_reference(examples, scored_by(model, tmp_path)).reference)
     assert calls
     assert caplog.text.count("computing again") == 1
-    calls.clear()
-    reference_logps(model, pairs, SYMMETRIC, cache_dir=tmp_path)
-    assert not calls
 
 
-def test_a_renamed_file_of_another_key_is_not_used(model, pairs, calls, tmp_path):
-    reference_logps(model, pairs, SYMMETRIC, cache_dir=tmp_path)
+def test_a_renamed_file_of_another_key_is_not_used(model, pairs, calls, tmp_path, caplog):
+    with_reference(laid_out(pairs), scored_by(model, tmp_path))
     (file,) = tmp_path.glob("*.safetensors")
-    key = reference_logps(model, pairs[:5], SYMMETRIC).key
-    wrong = CacheFolder(tmp_path, key, 5).file
-    file.rename(wrong)
+    fewer = laid_out(pairs[:5])
+    key = reference_key(fewer, sorted(fewer.layout.reference, key=lambda r: r.target.value), {"weights": "w"})
+    file.rename(CacheFolder(tmp_path, key, 5).file)
     calls.clear()
-    assert len(reference_logps(model, pairs[:5], SYMMETRIC, cache_dir=tmp_path)) == 5
+    assert len(with_reference(fewer, scored_by(model, tmp_path)).reference[CHOSEN]) == 5
     assert calls
+    assert "made for other data" in caplog.text
 
 
-@pytest.mark.usefixtures("small_shards")
 def test_an_interrupted_pass_continues(model, pairs, calls, tmp_path, monkeypatch, caplog):
-    """Killed in its second shard of three, with a damaged first shard: bit-identical in the end."""
-    whole = reference_logps(model, pairs, SYMMETRIC, token_budget=16)
+    """Killed in its second shard of three: bit-identical in the end, and the first shard is not scored again."""
+    monkeypatch.setattr(scoring, "SHARD_PAIRS", 4)
+    examples = laid_out(pairs)
+    whole = with_reference(examples, scored_by(model, tmp_path / "whole", 16)).reference
     needed = len(calls)
     calls.clear()
-    stop_after = needed * 2 // 3
 
     def killed(model, row, **options):
-        if len(calls) == stop_after:
+        if len(calls) == needed * 2 // 3:
             raise KeyboardInterrupt
         calls.append(row)
-        return row_logps(model, row, **options)
+        return request_logps(model, row, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scaled.reference, "row_logps", killed)
+        patch.setattr(scoring, "request_logps", killed)
         with pytest.raises(KeyboardInterrupt):
-            reference_logps(model, pairs, SYMMETRIC, token_budget=16, cache_dir=tmp_path)
+            with_reference(examples, scored_by(model, tmp_path, 16))
     assert not list(tmp_path.glob("*.safetensors"))
     shards = sorted(tmp_path.glob("*.shards/*.safetensors"))
     assert shards
     calls.clear()
     with caplog.at_level(logging.INFO):
-        again = reference_logps(model, pairs, SYMMETRIC, token_budget=16, cache_dir=tmp_path)
-    assert same(whole, again)
+        assert same(whole, with_reference(examples, scored_by(model, tmp_path, 16)).reference)
     assert 0 < len(calls) < needed
     assert f"{len(shards)} of 3 shards are there already" in caplog.text
     assert not list(tmp_path.glob("*.shards"))
 
 
-# --- several ranks
-
-
-class Wrapper(nn.Module):
-    """As DDP or DeepSpeed: what is inside is only reached through this forward."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-        self.calls = 0
-
-    def forward(self, **inputs):
-        self.calls += 1
-        return self.module(**inputs)
-
-
-@pytest.mark.usefixtures("small_shards")
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_ranks_share_the_work_and_all_have_the_result(wrapped, pairs, tmp_path):
-    """Complaint 4 (trl PR#6403): wrapped, every rank makes the same number of calls, so that none waits for ever."""
-    expected = reference_logps(make_model(), pairs, SYMMETRIC, token_budget=16)
-    barrier = threading.Barrier(2, timeout=30)
-    models, results = [make_model(), make_model()], [None, None]
-    if wrapped:
-        for model in models:
-            enable_tree_rows(model)
-        models = [Wrapper(model) for model in models]
-
-    def work(rank):
-        ranks = Ranks(rank, 2, barrier.wait)
-        results[rank] = reference_logps(
-            models[rank], pairs, SYMMETRIC, token_budget=16, cache_dir=tmp_path, ranks=ranks
-        )
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert same(results[0], expected)
-    assert same(results[1], expected)
-    if wrapped:
-        assert models[0].calls == models[1].calls > 0
-
-
-@pytest.mark.usefixtures("small_shards")
-def test_ranks_without_a_shared_folder_are_told(pairs, tmp_path):
-    with pytest.raises(ValueError, match="is missing: the cache's folder must be shared by all ranks"):
-        reference_logps(make_model(), pairs, SYMMETRIC, cache_dir=tmp_path, ranks=Ranks(0, 2))
+def test_ranks_without_a_shared_folder_are_told(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "SHARD_PAIRS", 4)
+    monkeypatch.setattr(scoring, "world_size", lambda: 2)
+    with pytest.raises(UnusableReferenceError, match="is missing: the cache's folder must be shared by all ranks"):
+        with_reference(laid_out(pairs), scored_by(model, tmp_path))
 
 
 # --- where training starts
 
 
-def policy_logps(model, pairs, conditioning):
-    """Each pair in a row of its own, as no reference pass packs them."""
-    parts = [build_row([pair], conditioning) for pair in pairs]
-    sums = []
-    for row in parts:
-        with torch.no_grad():
-            tokens = row_logps(model, row)
-        sums.append(by_request(row.targets, sequence_logps(tokens, [len(t.labels) for t in row.targets]).sums))
-    return {request: torch.cat([of_pair[request] for of_pair in sums]) for request in conditioning.requests()}
+def initial_margins(model, pairs, conditioning, context, folder) -> torch.Tensor:
+    """Log-ratio of chosen minus that of rejected before training; the policy scores each pair in a row of its own."""
+    reference = with_reference(laid_out(pairs, conditioning, context), scored_by(model, folder)).reference
+    with torch.no_grad():
+        rows = [request_logps(model, build_row([pair], conditioning)) for pair in pairs]
+    policy = {request: torch.cat([row[request] for row in rows]) for request in conditioning.requests()}
+    terms = PreferenceLoss("dpo", conditioning, reference_context=context).terms(policy, reference)
+    chosen, rejected = weighted_scores(terms, PairLogps.logratios)
+    return chosen - rejected
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
-def test_the_margin_at_step_0_is_zero_with_a_conditioned_reference(model, pairs, conditioning):
-    """Exactly, from the same rows; to rounding, where policy and reference are packed in other ways."""
-    reference = reference_logps(model, pairs, conditioning, CONDITIONED).sums
-    again = reference_logps(model, pairs, conditioning, CONDITIONED).sums
-    assert initial_margins(again, reference, conditioning, CONDITIONED).abs().max() == 0
-    policy = policy_logps(model, pairs, conditioning)
-    assert initial_margins(policy, reference, conditioning, CONDITIONED).abs().max() < 1e-10
+def test_the_margin_at_step_0_is_zero_with_a_conditioned_reference(model, pairs, conditioning, tmp_path):
+    assert initial_margins(model, pairs, conditioning, CONDITIONED, tmp_path).abs().max() < 1e-10
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("conditioning", Conditioning)
-def test_the_margin_at_step_0_with_a_plain_reference_is_what_the_other_response_does(model, pairs, conditioning):
+def test_the_margin_at_step_0_with_a_plain_reference_is_what_the_other_response_does(
+    model, pairs, conditioning, tmp_path
+):
     """Against log-probs of separate sequences: zero for plain DPO, and only there."""
-    reference = reference_logps(model, pairs, conditioning, PLAIN).sums
-    margins = initial_margins(policy_logps(model, pairs, conditioning), reference, conditioning, PLAIN)
+    margins = initial_margins(model, pairs, conditioning, PLAIN, tmp_path)
     stock = keep_float64(tiny_model("llama"))
     for pair, margin in zip(pairs, margins, strict=True):
         w, l = len(pair.chosen), len(pair.rejected)  # noqa: E741  # the formulas' own names
         plain = sequence_logps(stock_logps(stock, [pair], Conditioning.NONE), [w, l]).sums
-        expected = 0.0
-        for term in conditioning.contrasts:
-            position = [conditioning.requests().index(request) for request in (term.chosen, term.rejected)]
-            counts = [w if request.target is Role.CHOSEN else l for request in conditioning.requests()]
-            sums = sequence_logps(stock_logps(stock, [pair], conditioning), counts).sums
-            expected += term.weight * float((sums[position[0]] - plain[0]) - (sums[position[1]] - plain[1]))
+        counts = [w if request.target is Role.CHOSEN else l for request in conditioning.requests()]
+        sums = sequence_logps(stock_logps(stock, [pair], conditioning), counts).sums
+        of = dict(zip(conditioning.requests(), sums, strict=True))
+        expected = sum(
+            contrast.weight * float((of[contrast.chosen] - plain[0]) - (of[contrast.rejected] - plain[1]))
+            for contrast in conditioning.contrasts
+        )
         assert float(margin) == pytest.approx(expected, abs=1e-9)
     assert (margins.abs().max() < 1e-10) == (conditioning is Conditioning.NONE)
 
 
-def test_step_0_on_real_pairs(tokenizer, real_records):  # noqa: F811  # fixtures
-    """Float32, real text: conditioned zero; plain not."""
-    pairs = tokenize(sorted(real_records, key=lambda r: len(r["chosen"] + r["rejected"]))[:24], tokenizer, "chatml")
-    model = make_model(dtype=torch.float32, vocab_size=len(tokenizer))
-    conditioned, plain = (
-        reference_logps(model, pairs, SYMMETRIC, reference).sums for reference in (CONDITIONED, PLAIN)
-    )
-    assert initial_margins(conditioned, conditioned, SYMMETRIC, CONDITIONED).abs().max() == 0
-    assert initial_margins(conditioned, plain, SYMMETRIC, PLAIN).abs().median() > 0.1
-
-
+@pytest.mark.slow
 def test_the_documented_measurement_runs():
     """docs/reference.md: one line for each of two policies and two references; conditioned is zero."""
-    root = Path(__file__).parents[1]
     run = subprocess.run(
-        [sys.executable, root / "benchmarks" / "initial_margins.py", "--steps", "2", "--pairs", "20"],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        [sys.executable, ROOT / "benchmarks" / "initial_margins.py", "--steps", "2", "--pairs", "20"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
         text=True,
