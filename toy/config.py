@@ -77,7 +77,7 @@ class ToyConfig:
             "reference policy; skewed halves from response to response",
             str,
             ("uniform", "skewed"),
-            plots=("realizability", "minimiser_range", "real_comparator", "frontier", "one_sided", *TRAINED),
+            plots=("realizability", "minimizer_range", "real_comparator", "frontier", "one_sided", *TRAINED),
         ),
     )
     samples: int = field(
@@ -91,12 +91,12 @@ class ToyConfig:
         metadata=_documented(
             "full-batch training steps",
             int,
-            plots=("valley", "minimiser_range", "real_comparator", "frontier", *TRAINED),
+            plots=("valley", "minimizer_range", "real_comparator", "frontier", *TRAINED),
         ),
     )
     learning_rate: float = field(
         default=0.02,
-        metadata=_documented("learning rate of the optimiser", float, plots=("minimiser_range", "frontier", *TRAINED)),
+        metadata=_documented("learning rate of the optimiser", float, plots=("minimizer_range", "frontier", *TRAINED)),
     )
     optimiser: str = field(
         default="adam",

@@ -7,9 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from toy import tables
 from toy.config import ToyConfig
-from toy.plots import PLOTS
+from toy.plots import PLOTS, human_tables
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -81,7 +80,7 @@ def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
         for i, (name, row) in enumerate(entry["policies"].items()):
             table.add_row(
                 entry["name"].replace("_", " ") if i == 0 else "",
-                tables.POLICIES[name][0],
+                human_tables.POLICIES[name][0],
                 _number(row["value"], row["value_se"]),
                 _number(row["kl"], row["kl_se"]),
             )

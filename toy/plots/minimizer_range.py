@@ -15,7 +15,7 @@ from inspo.objectives import optimality_gap, scores, value
 from inspo.preferences import PreferenceTable
 from toy.baselines import TIE, pi_bar, rlhf
 from toy.config import ToyConfig
-from toy.minimisers import best_value, largest_u, one_number_family, symmetric_flow
+from toy.minimizers import best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, reference, require_interior, separable, witness
 from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train

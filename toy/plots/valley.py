@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from inspo.conditioning import Conditioning
 from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
-from toy.minimisers import conserved, conserved_partner, two_response_limit
+from toy.minimizers import conserved, conserved_partner, two_response_limit
 from toy.problems import NotApplicableError
 from toy.style import BLACK, COLOURS, Caption, caption, plt
 from toy.training import Objective, Schedule, pair_distribution, train

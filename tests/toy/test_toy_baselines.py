@@ -16,7 +16,7 @@ from toy.baselines import (
     pi_star,
     rlhf,
 )
-from toy.minimisers import (
+from toy.minimizers import (
     best_value,
     conserved,
     one_sided_flow,
@@ -24,8 +24,8 @@ from toy.minimisers import (
     symmetric_flow,
     two_response_limit,
 )
+from toy.plots.realizability import column_sums, distance, smallest_beta, sums_without_self
 from toy.problems import witness
-from toy.realizability import column_sums, distance, smallest_beta, sums_without_self
 from toy.training import kl_to_reference
 
 W = witness().P

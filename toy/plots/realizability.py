@@ -23,9 +23,9 @@ from scipy.special import logit, rel_entr
 
 from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
+from toy.plots.human_tables import built_in
 from toy.problems import cyclic, reference, require_interior, separable, witness
 from toy.style import BLACK, COLOURS, GREEN, INS, Caption, caption, plt
-from toy.tables import built_in
 from toy.training import Floats
 
 if TYPE_CHECKING:

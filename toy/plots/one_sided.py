@@ -15,7 +15,7 @@ from inspo.objectives import value
 from inspo.preferences import PreferenceTable
 from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
-from toy.minimisers import one_sided_flow, one_sided_limit
+from toy.minimizers import one_sided_flow, one_sided_limit
 from toy.problems import NotApplicableError, reference, require_interior, witness
 from toy.style import BLACK, COLOURS, Caption, caption, plt
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,23 +12,25 @@ from scipy.special import logit
 from inspo.losses import dpo
 from inspo.objectives import best_responses, gibbs_policy, population_loss, value
 from inspo.preferences import PreferenceTable, bradley_terry, rock_paper_scissors
-from toy import (
-    borda,
-    dynamics,
-    flip_rates,
-    flips,
-    frontier,
-    minimiser_range,
-    pairs_needed,
-    real_comparator,
-    realizability,
-    tables,
-    valley,
-)
+from toy import plots
 from toy.baselines import pi_bar
 from toy.config import ToyConfig
-from toy.minimisers import largest_u, one_number_family
-from toy.plots import LONGEST_FIRST, PLOTS
+from toy.minimizers import largest_u, one_number_family
+from toy.plots import (
+    LONGEST_FIRST,
+    PLOTS,
+    borda,
+    flip_rates,
+    frontier,
+    human_tables,
+    minimizer_range,
+    pairs_needed,
+    prop_3_1,
+    real_comparator,
+    realizability,
+    training_dynamics,
+    valley,
+)
 from toy.problems import NotApplicableError, cyclic, separable, witness
 from toy.simplex import largest_beta
 from toy.style import plt
@@ -81,8 +84,9 @@ def described(plot, results):
     return plot.describe(as_kept(results))
 
 
-def test_there_are_twelve_and_the_order_of_work_has_them_all():
-    assert len(PLOTS) == 12
+def test_every_plot_is_the_file_of_its_name_and_the_order_of_work_has_them_all():
+    assert set(PLOTS) == {file.stem for file in Path(plots.__file__).parent.glob("*.py")} - {"__init__"}
+    assert all(plot.__name__ == f"toy.plots.{name}" for name, plot in PLOTS.items())
     assert sorted(LONGEST_FIRST) == sorted(PLOTS)
 
 
@@ -113,7 +117,7 @@ CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", 
 
 
 @pytest.mark.parametrize(
-    "name", ["realizability", "valley", "minimiser_range", "real_comparator", "borda", "frontier", "one_sided"]
+    "name", ["realizability", "valley", "minimizer_range", "real_comparator", "borda", "frontier", "one_sided"]
 )
 def test_certain_preferences_have_no_log_odds_so_the_plot_says_why_it_is_skipped(name):
     with pytest.raises(NotApplicableError, match=r"certain|below \.99"):
@@ -169,7 +173,7 @@ def test_headlines_say_what_the_numbers_say():
     assert "up to" in described(flip_rates, flip_rates.compute(QUICK, seven_cycle(0.7))).headline
     assert "The more responses" in described(flip_rates, flip_rates.compute(ToyConfig(draws=1000), None)).headline
     assert "nothing else" in described(realizability, realizability.compute(QUICK, EVEN)).headline
-    assert "worth 1/2" in described(minimiser_range, minimiser_range.compute(QUICK, EVEN)).headline
+    assert "worth 1/2" in described(minimizer_range, minimizer_range.compute(QUICK, EVEN)).headline
 
 
 @pytest.mark.parametrize(
@@ -193,12 +197,15 @@ def test_the_dynamics_headline_counts_by_the_runs_ends():
             ins = run["conditioning"] == "symmetric"
             run["accuracy"] = {"mean": [0.5, 0.8 if ins else 0.7], "se": [0, 0.01]}
             run["value_deployed"] = {"mean": [0.5, 0.6], "se": [0, 0.1]}
-    assert "accuracy in 8 of 8 pairs of runs, with a better deployed policy in 0" in dynamics.describe(results).headline
+    assert (
+        "accuracy in 8 of 8 pairs of runs, with a better deployed policy in 0"
+        in training_dynamics.describe(results).headline
+    )
 
 
 def test_two_responses_skip_what_needs_three():
     two = PreferenceTable(np.array([[0.5, 0.7], [0.3, 0.5]]), ("a", "b"), "two", "")
-    for plot in (flips, flip_rates):
+    for plot in (prop_3_1, flip_rates):
         with pytest.raises(NotApplicableError, match="two responses"):
             plot.compute(QUICK, two)
 
@@ -206,7 +213,7 @@ def test_two_responses_skip_what_needs_three():
 def test_the_reference_turns_pi_bar_where_the_audit_says():
     """W (audit, row 1c): identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
     .67895^2 of the simplex."""
-    first, second = flips.compute(QUICK, None)["simplex"]["panels"]
+    first, second = prop_3_1.compute(QUICK, None)["simplex"]["panels"]
     assert first["shares"]["y1"] == pytest.approx(0.36, abs=0.006)
     assert second["shares"]["y1"] == pytest.approx(0.67895**2, abs=0.006)
 
@@ -289,8 +296,8 @@ def test_the_reference_outweighs_preferences_beyond_a_beta():
             assert kept == (beta < limit)
 
 
-def test_minimiser_range_holds_every_curve():
-    results = minimiser_range.compute(ToyConfig(steps=200), None)
+def test_minimizer_range_holds_every_curve():
+    results = minimizer_range.compute(ToyConfig(steps=200), None)
     for problem in results["problems"]:
         supremum = np.array(problem["curves"]["supremum"]["value"])
         flow = np.array(problem["curves"]["gradient_flow"]["value"])
@@ -360,10 +367,10 @@ def test_a_skewed_reference_moves_the_minimisers_and_the_planes():
     and V = 1/2 + (mu_2 pi(1|2) - mu_1 pi(2|1)) / 4 is largest at pi(1|2) = 1: 1/2 + (1/3 - 1/9) / 4 = 5/9."""
     two = PreferenceTable(np.array([[0.5, 0.75], [0.25, 0.5]]), ("a", "b"), "two", "")
     config = ToyConfig(steps=20, reference="skewed")
-    results = minimiser_range.compute(config, two)
+    results = minimizer_range.compute(config, two)
     (problem,) = results["problems"]
     assert problem["curves"]["supremum"]["value"][results["betas"].index(1.0)] == pytest.approx(5 / 9)
-    assert "(skewed)" in described(minimiser_range, results).text
+    assert "(skewed)" in described(minimizer_range, results).text
     (plane,) = real_comparator.compute(config, two)["problems"]
     # pi_ref's own value is 1/2, and the best prompt-only policy plays a alone: 2/3 1/2 + 1/3 3/4 = 7/12.
     assert max(plane["best_prompt"]["value"]) == pytest.approx(7 / 12, abs=1e-6)
@@ -379,7 +386,7 @@ def test_pairs_needed_interpolates_in_log_n():
 
 def test_sampling_from_a_bradley_terry_truth_shows_gaps_too():
     """Weights 1975 has no gap at all (audit's last table), yet counts drawn from its Bradley-Terry fit do."""
-    found = {table["name"]: table for table in tables.compute(QUICK, None)["tables"]}
+    found = {table["name"]: table for table in human_tables.compute(QUICK, None)["tables"]}
     weights = found["weights_1975"]
     assert weights["gap"] == pytest.approx(0)
     assert weights["gap_if_separable"]["mean"] > 0

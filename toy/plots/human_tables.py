@@ -23,7 +23,7 @@ from toy.training import Floats, kl_to_reference, pair_distribution, train
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 NULL_DRAWS = 400
 BUILT_IN = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 # pi* and pi_bar: the best conditioned and the best prompt-only policy; InSPO with and without the

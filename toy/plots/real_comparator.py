@@ -16,7 +16,7 @@ from inspo.objectives import gibbs_policy, value
 from inspo.preferences import PreferenceTable, bradley_terry
 from toy.baselines import frontier_value, ipo, rlhf
 from toy.config import ToyConfig
-from toy.minimisers import symmetric_flow
+from toy.minimizers import symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_interior, separable
 from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
