@@ -10,7 +10,7 @@ from toy import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = style.COLOURS
+COLOURS = style.COLORS
 FORMATS = ("pdf", "png", "svg")
 
 # Letters as outlines, so that a picture looks the same without the fonts; STIX as in printed mathematics.

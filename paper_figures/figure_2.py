@@ -14,7 +14,7 @@ from inspo.conditioning import Conditioning
 from paper_figures import commands
 from paper_figures.drawing import files, plt
 from paper_figures.item import Item
-from toy.config import METHOD_COLOURS, METHOD_NAMES
+from toy.config import METHOD_COLORS, METHOD_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ def _toy_row(problem: dict[str, Any], unit: str) -> Panels:
                 run["steps"],
                 run[key]["mean"],
                 run[key]["se"],
-                METHOD_COLOURS[run["method"]],
+                METHOD_COLORS[run["method"]],
                 run["conditioning"] == Conditioning.SYMMETRIC.value,
             )
             for run in runs
@@ -127,7 +127,7 @@ def tiny_row(results: Path) -> Panels:
             if all(key in update for update in updates for key in keys):
                 steps = [_step(update, path) for update in updates]
                 values = [update[keys[0]] - sum(update[key] for key in keys[1:]) for update in updates]
-                panel.append(Line(steps, values, None, METHOD_COLOURS["dpo"], ins))
+                panel.append(Line(steps, values, None, METHOD_COLORS["dpo"], ins))
     return Panels("train-tiny: DPO on a small transformer", TINY_LABELS, lines, tuple(missing))
 
 
@@ -224,7 +224,7 @@ def _legend(figure: Figure, rows: list[Panels]) -> None:
     used = {line.colour for row in rows for lines in row.lines for line in lines}
     handles = [
         plt().Line2D([], [], color=colour, lw=2.2, label=METHOD_NAMES[method])
-        for method, colour in METHOD_COLOURS.items()
+        for method, colour in METHOD_COLORS.items()
         if colour in used
     ]
     for label, dash in (("INS", "-"), ("baseline", (0, (4, 2)))):

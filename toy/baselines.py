@@ -56,9 +56,9 @@ def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
     pairs = nu[..., :, None] * nu[..., None, :] * (1 - np.eye(k))
     reward = np.zeros(np.broadcast_shapes(P.shape[:-1], nu.shape))
     for _ in range(200):
-        modelled = expit(reward[..., :, None] - reward[..., None, :])
-        gradient = (pairs * (P - modelled)).sum(axis=-1)
-        curvature = pairs * modelled * (1 - modelled)
+        modeled = expit(reward[..., :, None] - reward[..., None, :])
+        gradient = (pairs * (P - modeled)).sum(axis=-1)
+        curvature = pairs * modeled * (1 - modeled)
         hessian = np.eye(k) * curvature.sum(axis=-1)[..., None] - curvature
         # The all-ones direction is free; pinning the mean makes the system regular.
         scale = np.trace(hessian, axis1=-2, axis2=-1)[..., None, None] / k
@@ -73,7 +73,7 @@ def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
 def rlhf(P: Floats, mu: Floats, beta: float, nu: Floats | None = None) -> Floats:
     """(..., K) RLHF in its two steps: the reward above, then the optimum of Eq. (2) at `beta`.
 
-    Also where DPO's population loss is least, since Eq. (3) reparametrises the same likelihood.
+    Also where DPO's population loss is least, since Eq. (3) reparametrizes the same likelihood.
     """
     return np.asarray(gibbs_policy(bradley_terry_reward(P, mu if nu is None else nu), mu, beta))
 
@@ -84,7 +84,7 @@ def ipo(P: Floats, mu: Floats, tau: float, psi: Psi = "identity") -> Floats:
 
 
 def at_kl(reward: Floats, mu: Floats, kl: Floats) -> Floats:
-    """The policy that maximises `reward` among those with this KL: mu exp(reward / tau) at the tau that spends it.
+    """The policy that maximizes `reward` among those with this KL: mu exp(reward / tau) at the tau that spends it.
 
     Args:
         reward: (..., K) for a prompt-only policy, (..., K, K) for one that sees its comparator.
@@ -114,7 +114,7 @@ def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity", *, 
     """(...) the most that a policy with this KL can be worth, in the unit of psi.
 
     Without a comparator that is IPO's closed form at some tau, with one it is the Gibbs policy of
-    psi(P): both maximise V - tau KL.
+    psi(P): both maximize V - tau KL.
     """
     reward = apply_psi(P, psi) if conditioned else scores(P, mu, psi)
     return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), P, mu, psi))

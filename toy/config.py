@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
-from toy.policies import PARAMETRISATIONS
-from toy.style import COLOURS
-from toy.training import OPTIMISERS, Objective, Schedule
+from toy.policies import PARAMETRIZATIONS
+from toy.style import COLORS
+from toy.training import OPTIMIZERS, Objective, Schedule
 
-# What every loss is called in a plot, and its colour there.
+# What every loss is called in a plot, and its color there.
 METHOD_NAMES = {
     "dpo": "DPO",
     "ipo": "IPO",
@@ -26,7 +26,7 @@ METHOD_NAMES = {
     "cpo": "CPO",
     "kto": "KTO",
 }
-METHOD_COLOURS = dict(zip(METHOD_NAMES, COLOURS, strict=True))
+METHOD_COLORS = dict(zip(METHOD_NAMES, COLORS, strict=True))
 
 
 TRAINED = ("training_dynamics", "human_tables", "pairs_needed")
@@ -96,18 +96,18 @@ class ToyConfig:
     )
     learning_rate: float = field(
         default=0.02,
-        metadata=_documented("learning rate of the optimiser", float, plots=("minimizer_range", "frontier", *TRAINED)),
+        metadata=_documented("learning rate of the optimizer", float, plots=("minimizer_range", "frontier", *TRAINED)),
     )
-    optimiser: str = field(
+    optimizer: str = field(
         default="adam",
-        metadata=_documented("which optimiser", str, tuple(OPTIMISERS), plots=("frontier", *TRAINED)),
+        metadata=_documented("which optimizer", str, tuple(OPTIMIZERS), plots=("frontier", *TRAINED)),
     )
-    parametrisation: str = field(
+    parametrization: str = field(
         default="additive",
         metadata=_documented(
             "what pi(. | x, y') and the deployed pi(. | x) share: response scores, or nothing",
             str,
-            tuple(PARAMETRISATIONS),
+            tuple(PARAMETRIZATIONS),
             plots=TRAINED,
         ),
     )
@@ -152,7 +152,7 @@ class ToyConfig:
 
     def schedule(self) -> Schedule:
         """How to train."""
-        return Schedule(self.steps, self.learning_rate, self.optimiser)
+        return Schedule(self.steps, self.learning_rate, self.optimizer)
 
     def objective(self, method: str, conditioning: Conditioning) -> Objective:
         """A loss with its hyperparameters; those without an option are at common values."""

@@ -19,7 +19,7 @@ from toy.training import Floats
 
 
 def best_value(P: Floats, mu: Floats, beta: float) -> tuple[float, Floats]:
-    """The supremum of V over all minimisers, a linear program, and a policy that attains it.
+    """The supremum of V over all minimizers, a linear program, and a policy that attains it.
 
     Unknown per unordered pair is the larger of the two ratios pi / mu, the smaller one follows; what
     a column leaves over goes to copying the comparator. (The infimum is 1/2, of copying throughout.)
@@ -45,7 +45,7 @@ def best_value(P: Floats, mu: Floats, beta: float) -> tuple[float, Floats]:
 
 
 def one_number_family(P: Floats, mu: Floats, beta: float, u: float) -> Floats:
-    """(K, K) the minimiser pi(i | j) = u mu_i (P[i, j] / P[j, i])^(1 / (2 beta)), i != j (audit, row 6c).
+    """(K, K) the minimizer pi(i | j) = u mu_i (P[i, j] / P[j, i])^(1 / (2 beta)), i != j (audit, row 6c).
 
     Raises:
         ValueError: u so large that a column would exceed one, see :func:`largest_u`.
@@ -81,7 +81,7 @@ def symmetric_flow(P: Floats, mu: Floats, beta: float) -> Floats:
 
 
 def one_sided_flow(P: Floats, mu: Floats, beta: float, times: Floats) -> Floats:
-    """(T, K, K) the path of gradient flow of the one-sided loss, which has no minimiser to end in."""
+    """(T, K, K) the path of gradient flow of the one-sided loss, which has no minimizer to end in."""
     weights = np.outer(mu, mu) * P * (1 - np.eye(len(P)))
 
     def pull(log_policy: Floats) -> Floats:

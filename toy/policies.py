@@ -21,7 +21,7 @@ class Policy(Protocol):
 
     @property
     def parameters(self) -> list[Tensor]:
-        """The leaf tensors to optimise; the first dimension of each is N."""
+        """The leaf tensors to optimize; the first dimension of each is N."""
         ...
 
     def prompt_logps(self) -> Tensor:
@@ -225,7 +225,7 @@ def _random(shape: tuple[int, ...], stream: int) -> Tensor:
     return torch.as_tensor(np.random.default_rng([20251223, stream]).standard_normal(shape))
 
 
-PARAMETRISATIONS: dict[str, type[FreeTable | Additive | LowRank | Attention]] = {
+PARAMETRIZATIONS: dict[str, type[FreeTable | Additive | LowRank | Attention]] = {
     "free": FreeTable,
     "additive": Additive,
     "low-rank": LowRank,

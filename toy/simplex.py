@@ -12,7 +12,7 @@ from inspo.objectives import apply_psi, best_responses
 from inspo.preferences import PreferenceTable
 from toy.baselines import TIE, optima
 from toy.problems import NotApplicableError
-from toy.style import COLOURS
+from toy.style import COLORS
 from toy.training import Floats
 
 if TYPE_CHECKING:
@@ -126,12 +126,12 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
     place = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
     flat = _triangles() @ place
     picked = sorted({i for panel in results["panels"] for i in panel["picks"]})
-    colours = {i: COLOURS[position % len(COLOURS)] for position, i in enumerate(picked)}
+    colors = {i: COLORS[position % len(COLORS)] for position, i in enumerate(picked)}
     for axis, panel in zip(axes, results["panels"], strict=False):
         picks = np.array(panel["picks"])
         for i in np.unique(picks):
             chosen = flat[picks == i]
-            collection = _polygons(chosen, colours[int(i)])
+            collection = _polygons(chosen, colors[int(i)])
             axis.add_collection(collection)
             label = results["labels"][int(i)]
             axis.text(
@@ -142,7 +142,7 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
                 color="white",
                 weight="bold",
                 # So that it can be read where its patch is narrower than the name.
-                path_effects=[_halo(colours[int(i)])],
+                path_effects=[_halo(colors[int(i)])],
             )
         for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
             axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
@@ -154,18 +154,18 @@ def draw(figure: SubFigure | Any, results: dict[str, Any]) -> None:
     _draw_pi_star(axes[-1], results)
 
 
-def _halo(colour: str) -> Any:
+def _halo(color: str) -> Any:
     from matplotlib.patheffects import withStroke
 
-    return withStroke(linewidth=3, foreground=colour)
+    return withStroke(linewidth=3, foreground=color)
 
 
-def _polygons(triangles: Floats, colour: str) -> Any:
+def _polygons(triangles: Floats, color: str) -> Any:
     """The small triangles as one collection, without seams."""
     from matplotlib.collections import PolyCollection
 
     # Thousands of them: pixels in the SVG, where shapes would make it megabytes.
-    return PolyCollection(list(triangles), facecolors=colour, edgecolors=colour, linewidths=0.6, rasterized=True)
+    return PolyCollection(list(triangles), facecolors=color, edgecolors=color, linewidths=0.6, rasterized=True)
 
 
 def _by_answer(pi_star: dict[str, list[str]]) -> list[tuple[str, str]]:

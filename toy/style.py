@@ -1,7 +1,7 @@
-"""How every toy plot looks: colour-blind safe, readable in grey and in print.
+"""How every toy plot looks: color-blind safe, readable in gray and in print.
 
-Colours follow Okabe and Ito; where two lines must be told apart without colour they also differ in
-dash or marker. The same thing has the same colour in every plot.
+Colors follow Okabe and Ito; where two lines must be told apart without color they also differ in
+dash or marker. The same thing has the same color in every plot.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F4F24", "#888888")
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN, GREY = COLOURS
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F4F24", "#888888")
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN, GRAY = COLORS
 DPO, INS = BLUE, VERMILLION
 
 _SETTINGS: dict[Any, Any] = {
@@ -93,7 +93,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     pixels = BytesIO()
     figure.savefig(pixels, format="png", dpi=160)
-    # A plot has few colours: a palette makes the file a third as large, and no eye sees it.
+    # A plot has few colors: a palette makes the file a third as large, and no eye sees it.
     palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(paths[0], optimize=True)
     figure.savefig(paths[1], metadata={"Date": None})

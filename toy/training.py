@@ -26,10 +26,10 @@ from inspo.metrics import pair_metrics, weighted_mean
 from inspo.objectives import Psi, value
 from inspo.pairs import PairLogps
 from inspo.tabular import population_weights, tabular_terms
-from toy.policies import PARAMETRISATIONS, Policy
+from toy.policies import PARAMETRIZATIONS, Policy
 
 Floats = npt.NDArray[np.float64]
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, eps=1e-12),
     "sgd": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
@@ -56,11 +56,11 @@ class Objective:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to train: plain full-batch steps of one optimiser at a constant learning rate."""
+    """How to train: plain full-batch steps of one optimizer at a constant learning rate."""
 
     steps: int
     learning_rate: float
-    optimiser: str = "adam"
+    optimizer: str = "adam"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def sample_pairs(distribution: Floats, samples: int, rng: np.random.Generator) -
 
 def train(
     objective: Objective,
-    parametrisation: str,
+    parametrization: str,
     data: Floats,
     P: Floats,
     mu: Floats,
@@ -131,11 +131,11 @@ def train(
 
     Args:
         objective: method, hyperparameters and conditioning.
-        parametrisation: a key of ``toy.policies.PARAMETRISATIONS``.
+        parametrization: a key of ``toy.policies.PARAMETRIZATIONS``.
         data: (N, K, K) training data, each table summing to one.
         P: (N, K, K) the true preferences, for the recorded metrics.
         mu: (N, K) the reference policy, positive everywhere.
-        schedule: steps, learning rate, optimiser.
+        schedule: steps, learning rate, optimizer.
         psi: scalarization of the recorded values; see ``inspo.objectives``.
         record_every: record the history every so many steps; 0 records start and end only.
 
@@ -149,8 +149,8 @@ def train(
         raise ValueError("the reference policy must be positive everywhere to be trained from")
     weights, ref_logps = torch.as_tensor(data), torch.as_tensor(np.log(mu))
     population = torch.as_tensor(pair_distribution(P, mu))
-    policy = PARAMETRISATIONS[parametrisation](ref_logps)
-    optimiser = OPTIMISERS[schedule.optimiser](policy.parameters, lr=schedule.learning_rate)
+    policy = PARAMETRIZATIONS[parametrization](ref_logps)
+    optimizer = OPTIMIZERS[schedule.optimizer](policy.parameters, lr=schedule.learning_rate)
     recorded: list[int] = []
     path: list[Floats] = []
     history: dict[str, list[Floats]] = {}
@@ -168,9 +168,9 @@ def train(
             history.setdefault("value_deployed", []).append(value(deployed, P, mu, psi))
             history.setdefault("value_conditioned", []).append(value(path[-1], P, mu, psi))
         if step < schedule.steps:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             training_loss.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
-            optimiser.step()
+            optimizer.step()
     return Trained(
         deployed,
         path[-1],

@@ -1,4 +1,4 @@
-"""The toy's untrained policies and the minimisers of Eq. (9): against hand values and closed forms."""
+"""The toy's untrained policies and the minimizers of Eq. (9): against hand values and closed forms."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_bradley_terry_reward_recovers_the_truth_and_fits_borda_otherwise():
     assert rlhf(W, UNIFORM, 1.0) == pytest.approx([0.397636, 0.459993, 0.142371], abs=1e-6)
 
 
-def test_dpos_favourite_follows_the_pair_sampling():
+def test_dpos_favorite_follows_the_pair_sampling():
     """nu = (.1, .1, .8): S_nu = (.05 + .03 + .72, .07 + .05 + .48, ...) = (.8, .6, ...), so y1 (audit, row 8)."""
     assert rlhf(W, UNIFORM, 1.0, np.array([0.1, 0.1, 0.8])).argmax() == 0
 
@@ -96,7 +96,7 @@ def test_at_kl_returns_the_tilted_policy_that_spends_it():
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(1.0, 0.652381), (0.5, 0.685437), (0.1, 0.699986)])
-def test_the_best_minimiser_of_the_witness(beta, expected):
+def test_the_best_minimizer_of_the_witness(beta, expected):
     """Audit, row 6d; and the policy has the Bayes loss: g_ij - g_ji = L_ij / beta wherever both are positive."""
     best, policy = best_value(W, UNIFORM, beta)
     assert best == pytest.approx(expected, abs=1e-6)
@@ -188,7 +188,7 @@ def test_tied_optima_are_all_kept_although_rounding_parts_them():
     ]
 
 
-def test_marginalised_pi_star_is_worth_less_than_pi_bar():
+def test_marginalized_pi_star_is_worth_less_than_pi_bar():
     """W: the mean of pi*'s columns is (1/3, 2/3, 0), worth (17 + 36)/90 = 53/90 < 3/5 (audit, row 9)."""
     marginal = pi_star(W) @ UNIFORM
     assert value(marginal, W, UNIFORM) == pytest.approx(53 / 90)

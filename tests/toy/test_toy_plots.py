@@ -233,7 +233,7 @@ def test_flip_rates_are_the_audited_ones():
     assert common[5]["mean"] == pytest.approx(1195 / 110592, abs=5 * common[5]["se"])
 
 
-def test_valley_optimisers_pick_different_policies_at_equal_loss():
+def test_valley_optimizers_pick_different_policies_at_equal_loss():
     """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
     loss averaged over pairs: a quarter of the audit's, of the sum over mu x mu, whose weights add up to 1/4, and an
     eighth of those with one logit for each comparator instead of two. --quick leaves every path its steps."""
@@ -246,7 +246,7 @@ def test_valley_optimisers_pick_different_policies_at_equal_loss():
         assert path["excess_loss"] < 1e-6
         assert path["b2"][-1] == pytest.approx(path["b1"][-1] / 3, abs=1e-3)
         assert path["value"] == pytest.approx(0.5 + path["b1"][-1] / 12, abs=1e-4)
-        ends[path["optimiser"]] = path["b1"][-1]
+        ends[path["optimizer"]] = path["b1"][-1]
     audited = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
     audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
     assert ends == pytest.approx(audited, abs=6e-4)
@@ -255,7 +255,7 @@ def test_valley_optimisers_pick_different_policies_at_equal_loss():
 
 def test_a_path_that_stops_above_the_valley_is_not_counted_as_one_in_it():
     results = as_kept(valley.compute(ToyConfig(steps=40), None))
-    arrived = {path["optimiser"]: path["arrived"] for path in results["paths"]}
+    arrived = {path["optimizer"]: path["arrived"] for path in results["paths"]}
     assert not arrived["Adam, lr 0.001"]
     assert arrived["Adam, lr 0.1"]
     ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
@@ -264,7 +264,7 @@ def test_a_path_that_stops_above_the_valley_is_not_counted_as_one_in_it():
     assert "not counted: stopped above the least loss, " in words.text
     assert "Adam, lr 0.001" in words.text
     none = valley.describe(results | {"paths": [path | {"arrived": False} for path in results["paths"]]})
-    assert "no optimiser" in none.headline
+    assert "no optimizer" in none.headline
 
 
 def test_three_responses_have_one_loss_along_a_family_and_many_values():
@@ -362,7 +362,7 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
             assert row["over_frontier"]["mean"] < 1e-6
 
 
-def test_a_skewed_reference_moves_the_minimisers_and_the_planes():
+def test_a_skewed_reference_moves_the_minimizers_and_the_planes():
     """mu = (2/3, 1/3), P12 = 3/4, beta = 1: in the valley pi(1|2) / (2/3) = 3 pi(2|1) / (1/3), so pi(1|2) = 6 pi(2|1),
     and V = 1/2 + (mu_2 pi(1|2) - mu_1 pi(2|1)) / 4 is largest at pi(1|2) = 1: 1/2 + (1/3 - 1/9) / 4 = 5/9."""
     two = PreferenceTable(np.array([[0.5, 0.75], [0.25, 0.5]]), ("a", "b"), "two", "")

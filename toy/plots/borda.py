@@ -1,4 +1,4 @@
-"""Plot (g): DPO orders responses by Borda's score, not by the log-odds that it is said to maximise.
+"""Plot (g): DPO orders responses by Borda's score, not by the log-odds that it is said to maximize.
 
 DPO's optimum solves sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j], and the left side increases with
 c_i: so its order is that of S_id under the pair sampling nu, whatever pi_ref is and whether or not a
@@ -104,7 +104,7 @@ def describe(results: dict[str, Any]) -> Caption:
         else f"{results['problems']} random problems, K = {results['responses']}"
     )
     sampling = (
-        " Right: the witness W, with pairs drawn ever more often against y3: DPO changes its favourite exactly where "
+        " Right: the witness W, with pairs drawn ever more often against y3: DPO changes its favorite exactly where "
         "Borda's score does, although preferences and log-odds stay as they are."
         if results["sampling"]
         else ""
@@ -127,7 +127,7 @@ def _headline(pairs: int, not_bordas: int, not_log_odds: int) -> str:
     if not_bordas:
         return f"Of {pairs} pairs DPO orders {pairs - not_bordas} as Borda does, {pairs - not_log_odds} as log-odds do"
     if not_log_odds:
-        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximises psi = identity, not log-odds"
+        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximizes psi = identity, not log-odds"
     return f"DPO's order is Borda's, in all of {pairs} pairs; here expected log-odds order them alike"
 
 

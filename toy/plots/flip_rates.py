@@ -136,11 +136,11 @@ def draw(results: dict[str, Any]) -> Figure:
     figure: Figure
     figure, (rates, gap) = plt().subplots(1, 2, figsize=(10.5, 4.4))
     figure.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.12, wspace=0.18)
-    for name, (label, colour, marker, dash) in RATES.items():
+    for name, (label, color, marker, dash) in RATES.items():
         if name not in rows[0]:
             continue
         mean, se = ([row[name][what] for row in rows] for what in ("mean", "se"))
-        rates.errorbar(k, mean, yerr=se, color=colour, marker=marker, ls=dash, lw=2, ms=7, label=label)
+        rates.errorbar(k, mean, yerr=se, color=color, marker=marker, ls=dash, lw=2, ms=7, label=label)
     gap.errorbar(
         k, [row["gap"]["mean"] for row in rows], yerr=[row["gap"]["se"] for row in rows], color=BLACK, marker="o", lw=2
     )

@@ -18,7 +18,7 @@ from inspo.preferences import PreferenceTable
 from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf
 from toy.config import ToyConfig
 from toy.problems import random_problems, reference, require_interior
-from toy.style import BLACK, DPO, GREEN, GREY, INS, PURPLE, Caption, caption, plt
+from toy.style import BLACK, DPO, GRAY, GREEN, INS, PURPLE, Caption, caption, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ BETAS = (1.0, 0.1)
 K = 5
 TAUS = tuple(np.logspace(-2.5, 1.5, 33).round(5).tolist())
 DESCENT = Schedule(1500, 5.0, "sgd")
-# (label, parametrisation, conditioning, whether by gradient descent instead of the configured optimiser)
+# (label, parametrization, conditioning, whether by gradient descent instead of the configured optimizer)
 MODELS = (
     ("additive, GD", "additive", Conditioning.SYMMETRIC, True),
     ("additive", "additive", Conditioning.SYMMETRIC, False),
@@ -36,9 +36,9 @@ MODELS = (
     ("attention", "attention", Conditioning.SYMMETRIC, False),
     ("attention, averaged", "attention", Conditioning.AVERAGED, False),
 )
-NAMES = {"null": "no comparator", "mean_embedding": "mean embedding", "marginal": "marginalised", "real": "a real y'"}
+NAMES = {"null": "no comparator", "mean_embedding": "mean embedding", "marginal": "marginalized", "real": "a real y'"}
 MARKERS = {"null": "o", "mean_embedding": "s", "marginal": "^", "real": "D"}
-COLOURS_OF = dict(zip((label for label, *_ in MODELS), (GREEN, INS, PURPLE, "#E69F00", "#56B4E9"), strict=True))
+COLORS_OF = dict(zip((label for label, *_ in MODELS), (GREEN, INS, PURPLE, "#E69F00", "#56B4E9"), strict=True))
 
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
@@ -80,14 +80,14 @@ def _trained(P: Floats, mu: Floats, config: ToyConfig) -> dict[tuple[str, str], 
     both, references = np.concatenate([P] * len(BETAS)), np.concatenate([mu] * len(BETAS))
     data, betas = pair_distribution(both, references), np.repeat(BETAS, len(P))
     policies: dict[tuple[str, str], Floats] = {}
-    for label, parametrisation, conditioning, descend in MODELS:
+    for label, parametrization, conditioning, descend in MODELS:
         schedule = (
-            Schedule(min(DESCENT.steps, config.steps), DESCENT.learning_rate, DESCENT.optimiser)
+            Schedule(min(DESCENT.steps, config.steps), DESCENT.learning_rate, DESCENT.optimizer)
             if descend
-            else Schedule(config.steps, config.learning_rate, config.optimiser)
+            else Schedule(config.steps, config.learning_rate, config.optimizer)
         )
         objective = Objective("dpo", conditioning, {"beta": betas})
-        trained = train(objective, parametrisation, data, both, references, schedule)
+        trained = train(objective, parametrization, data, both, references, schedule)
         policies |= {(label, name): policy for name, policy in trained.deployments.items()}
         policies[label, "real"] = trained.comparator_policy
     return policies
@@ -174,7 +174,7 @@ def draw(results: dict[str, Any]) -> Figure:
     _draw_plane(plane, results)
     _draw_differences((equal_beta, equal_kl), results)
     handles = [plt().Line2D([], [], marker=MARKERS[name], color="0.3", ls="none", label=NAMES[name]) for name in NAMES]
-    handles += [plt().Line2D([], [], marker="o", color=colour, ls="none", label=m) for m, colour in COLOURS_OF.items()]
+    handles += [plt().Line2D([], [], marker="o", color=color, ls="none", label=m) for m, color in COLORS_OF.items()]
     handles += [plt().Line2D([], [], marker="*", color=DPO, ms=11, ls="none", label="DPO = two-step RLHF")]
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.04, 0.0), ncols=5)
     caption(figure, describe(results))
@@ -193,7 +193,7 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
     }
     for name, (label, offset) in marks.items():
         point = results["optima"][name]["kl"]["mean"], results["optima"][name]["value"]["mean"]
-        axis.plot(*point, "P", color=GREY, mec=BLACK, ms=8)
+        axis.plot(*point, "P", color=GRAY, mec=BLACK, ms=8)
         axis.annotate(label, point, xytext=offset, textcoords="offset points", size=9)
     for row in results["policies"]:
         base = row["deployment"] == "baseline"
@@ -201,7 +201,7 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
             row["kl"]["mean"],
             row["value"]["mean"],
             marker="*" if base else MARKERS[row["deployment"]],
-            color=DPO if base else COLOURS_OF[row["model"]],
+            color=DPO if base else COLORS_OF[row["model"]],
             ms=(13 if base else 7.5) * (1 if row["beta"] == results["betas"][1] else 0.7),
             mec="white",
             mew=0.7,
@@ -228,7 +228,7 @@ def _draw_differences(axes: tuple[Any, Any], results: dict[str, Any]) -> None:
                 y,
                 xerr=row[name]["se"],
                 marker=MARKERS[row["deployment"]],
-                color=COLOURS_OF[row["model"]],
+                color=COLORS_OF[row["model"]],
                 ms=4.5 if small else 7,
                 lw=1.2,
             )

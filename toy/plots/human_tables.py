@@ -17,7 +17,7 @@ from inspo.preferences import PreferenceTable, bradley_terry, load_table, separa
 from toy.baselines import TIE, nash, pi_bar, pi_star
 from toy.config import ToyConfig
 from toy.problems import reference
-from toy.style import COLOURS, Caption, caption, plt
+from toy.style import COLORS, Caption, caption, plt
 from toy.training import Floats, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ DATA = Path(__file__).parents[1] / "data"
 NULL_DRAWS = 400
 BUILT_IN = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 # pi* and pi_bar: the best conditioned and the best prompt-only policy; InSPO with and without the
-# comparator it is judged against. (label, marker, colour, whether it sees that comparator)
+# comparator it is judged against. (label, marker, color, whether it sees that comparator)
 POLICIES = {
-    "pi_star": ("pi*", "D", COLOURS[6], True),
-    "inspo_conditioned": ("InSPO, y' in view", "o", COLOURS[1], True),
-    "pi_bar": ("pi_bar", "D", COLOURS[6], False),
-    "dpo": ("DPO", "s", COLOURS[0], False),
-    "inspo_deployed": ("InSPO, deployed", "o", COLOURS[1], False),
-    "nash": ("Nash", "^", COLOURS[2], False),
-    "reference": ("reference", "|", COLOURS[6], False),
+    "pi_star": ("pi*", "D", COLORS[6], True),
+    "inspo_conditioned": ("InSPO, y' in view", "o", COLORS[1], True),
+    "pi_bar": ("pi_bar", "D", COLORS[6], False),
+    "dpo": ("DPO", "s", COLORS[0], False),
+    "inspo_deployed": ("InSPO, deployed", "o", COLORS[1], False),
+    "nash": ("Nash", "^", COLORS[2], False),
+    "reference": ("reference", "|", COLORS[6], False),
 }
 
 
@@ -144,7 +144,7 @@ def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.
 def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Floats], Floats]:
     """Every policy of :data:`POLICIES` on every problem, and InSPO's conditioned one again."""
     dpo, inspo = (
-        train(config.objective("dpo", c), config.parametrisation, pair_distribution(P, mu), P, mu, config.schedule())
+        train(config.objective("dpo", c), config.parametrization, pair_distribution(P, mu), P, mu, config.schedule())
         for c in (Conditioning.NONE, Conditioning.SYMMETRIC)
     )
     policies = {
@@ -220,15 +220,15 @@ def _draw_matrix(axis: Any, table: dict[str, Any]) -> None:
 
 
 def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None:
-    for y, (name, (_, marker, colour, conditioned)) in enumerate(reversed(POLICIES.items())):
+    for y, (name, (_, marker, color, conditioned)) in enumerate(reversed(POLICIES.items())):
         row = table["policies"][name]
         axis.errorbar(
             row["value"],
             y,
             xerr=row["value_se"],
             marker=marker,
-            color=colour,
-            mfc=colour if conditioned else "white",
+            color=color,
+            mfc=color if conditioned else "white",
             ms=7,
             capsize=2.5,
             lw=1.3,

@@ -1,4 +1,4 @@
-"""Plot (e): what the minimisers of Eq. (9) are worth, against beta, and which one training finds.
+"""Plot (e): what the minimizers of Eq. (9) are worth, against beta, and which one training finds.
 
 The supremum over all of them is a linear program, the infimum is 1/2 (copying the comparator), and
 both gradient flow and Adam, started at the reference, stop somewhere between.
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 # The last entries are those that the closed forms are checked at.
 BETAS = tuple(np.unique(np.append(np.logspace(-1.3, 1, 15).round(4), [0.1, 0.5, 1.0])).tolist())
-# One family of minimisers, of a single number, is shown at this beta and these shares of the largest number.
+# One family of minimizers, of a single number, is shown at this beta and these shares of the largest number.
 FAMILY_BETA = 0.5
 FAMILY_SHARES = (0.02, 0.25, 0.5, 0.75, 1.0)
-# Label of each curve, its colour and dash.
+# Label of each curve, its color and dash.
 CURVES = {
     "gradient_flow": ("gradient flow", INS, "-"),
     "adam": ("Adam", GREEN, (0, (5, 1.5))),
@@ -104,13 +104,13 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     worse = f" On {' and '.join(losing)} preferences it is then worth less than DPO." if losing else ""
     return Caption(
-        "Minimising Eq. (9) does not say what V will be: all of the band has the same, least loss"
+        "Minimizing Eq. (9) does not say what V will be: all of the band has the same, least loss"
         if high > 0.5 + TIE
         else f"On {first['problem']} no response is preferred to another, so every policy is worth 1/2",
-        "Band: V over all minimisers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
+        "Band: V over all minimizers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
         f"Curves: what gradient flow and Adam find from pi_ref ({results['reference']}), and DPO's optimum, which "
-        "sees no comparator. Circles: one family of minimisers. Only as beta -> 0 does the best minimiser reach pi*.",
-        f"on {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
+        "sees no comparator. Circles: one family of minimizers. Only as beta -> 0 does the best minimizer reach pi*.",
+        f"on {first['problem']} at beta = 1 the minimizers' V spans 1/2 to {high:.4f}; gradient flow gives "
         f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
     )
 
@@ -131,10 +131,10 @@ def draw(results: dict[str, Any]) -> Figure:
     for axis, problem in zip(axes[0], shown, strict=True):
         curves = problem["curves"]
         supremum = np.array(curves["supremum"]["value"])
-        axis.fill_between(betas, 0.5, supremum, color="0.88", lw=0, label="all minimisers of Eq. (9)")
+        axis.fill_between(betas, 0.5, supremum, color="0.88", lw=0, label="all minimizers of Eq. (9)")
         axis.plot(betas, supremum, color="0.45", lw=1.2)
-        for name, (label, colour, dash) in CURVES.items():
-            axis.plot(betas, curves[name]["value"], color=colour, ls=dash, lw=2, label=label)
+        for name, (label, color, dash) in CURVES.items():
+            axis.plot(betas, curves[name]["value"], color=color, ls=dash, lw=2, label=label)
         family = problem["family"]
         seen = {"ls": "none", "mec": "0.35", "mfc": "white", "ms": 5.5, "label": "pi(i|j) = u mu_i odds_ij, some u"}
         axis.plot([family["beta"]] * len(family["u"]), family["value"], "o", **seen)

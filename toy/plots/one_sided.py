@@ -1,6 +1,6 @@
 """Plot (i): where the one-sided loss goes, against its closed form.
 
-Contrasting pi(y_w | y_l) with pi(y_l | y_l) has no minimiser: whatever P is, the loss falls to 0 as
+Contrasting pi(y_w | y_l) with pi(y_l | y_l) has no minimizer: whatever P is, the loss falls to 0 as
 copying the comparator becomes impossible. Gradient flow from mu still has a limit, in which P only
 enters through a power of mu P.
 """
@@ -17,7 +17,7 @@ from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
 from toy.minimizers import one_sided_flow, one_sided_limit
 from toy.problems import NotApplicableError, reference, require_interior, witness
-from toy.style import BLACK, COLOURS, Caption, caption, plt
+from toy.style import BLACK, COLORS, Caption, caption, plt
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,9 +64,9 @@ def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     V = results["value"]
     return Caption(
-        "The one-sided loss has no minimiser: for any preferences it falls to 0 by making the copy of y' impossible",
+        "The one-sided loss has no minimizer: for any preferences it falls to 0 by making the copy of y' impossible",
         f"Gradient flow from pi_ref on {results['problem']}, beta = {results['beta']:g}: a panel per comparator: "
-        "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalised "
+        "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalized "
         "without the comparator itself (markers at the right). Last panel: the loss, and how likely copying still is.",
         f"the flow ends within {results['largest_error']:.0e} of the closed form; V = {V['one-sided limit']:.3f} "
         f"(pi* {V['pi_star']:.3f}, pi_bar {V['pi_bar']:.3f}), while the loss "
@@ -89,8 +89,8 @@ def draw(results: dict[str, Any]) -> Figure:
     flat = axes.ravel()
     for j, axis in enumerate(flat[: len(labels)]):
         for i, label in enumerate(labels):
-            axis.plot(times, path[:, i, j], color=COLOURS[i], lw=2, label=label)
-            axis.plot(times[-1] * 8, limit[i, j], MARKERS[i], color=COLOURS[i], ms=8, mec="white", clip_on=False)
+            axis.plot(times, path[:, i, j], color=COLORS[i], lw=2, label=label)
+            axis.plot(times[-1] * 8, limit[i, j], MARKERS[i], color=COLORS[i], ms=8, mec="white", clip_on=False)
         axis.set_title(f"given y' = {labels[j]}", loc="left")
         axis.set(xscale="log", ylim=(-0.02, 1), xlabel="training time")
     flat[0].set_ylabel("pi(y | y')")
@@ -104,7 +104,7 @@ def draw(results: dict[str, Any]) -> Figure:
     for axis in flat[panels:]:
         axis.set_visible(False)
     handles = [
-        plt().Line2D([], [], color=COLOURS[i], marker=MARKERS[i], mec="white", ms=8, lw=2, label=f"y = {label}")
+        plt().Line2D([], [], color=COLORS[i], marker=MARKERS[i], mec="white", ms=8, lw=2, label=f"y = {label}")
         for i, label in enumerate(labels)
     ]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=len(handles))

@@ -16,7 +16,7 @@ from inspo.conditioning import Conditioning
 from inspo.objectives import value
 from inspo.preferences import PreferenceTable
 from toy.baselines import frontier_value
-from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
+from toy.config import METHOD_COLORS, METHOD_NAMES, ToyConfig
 from toy.problems import random_problems, reference
 from toy.style import Caption, caption, plt
 from toy.training import Floats, kl_to_reference, pair_distribution, sample_pairs, train
@@ -49,7 +49,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     for method in config.methods:
         for conditioning in (Conditioning.NONE, Conditioning.SYMMETRIC):
             objective = config.objective(method, conditioning)
-            trained = train(objective, config.parametrisation, data, tables, references, config.schedule())
+            trained = train(objective, config.parametrization, data, tables, references, config.schedule())
             policies = {"plain": trained.prompt_policy}
             if conditioning is Conditioning.SYMMETRIC:
                 policies = {"deployed": trained.prompt_policy, "real": trained.comparator_policy}
@@ -153,15 +153,15 @@ def draw(results: dict[str, Any]) -> Figure:
     methods = list(dict.fromkeys(curve["method"] for curve in results["curves"]))
     rows = [(method, setting) for method in methods for setting in SETTINGS]
     for curve in results["curves"]:
-        colour = METHOD_COLOURS[curve["method"]]
+        color = METHOD_COLORS[curve["method"]]
         _, dash, marker = SETTINGS[curve["setting"]]
         axis = real if curve["setting"] == "real" else prompt
         share = curve["share"]
-        axis.errorbar(x, share["mean"], yerr=share["se"], color=colour, ls=dash, marker=marker, ms=4.5, lw=1.6)
+        axis.errorbar(x, share["mean"], yerr=share["se"], color=color, ls=dash, marker=marker, ms=4.5, lw=1.6)
         y = -rows.index((curve["method"], curve["setting"]))
         low, high = curve["needed_between"]
-        dots.plot([low, high], [y, y], color=colour, lw=2)
-        dots.plot(curve["needed"], y, marker=marker, color=colour, ms=7)
+        dots.plot([low, high], [y, y], color=color, lw=2)
+        dots.plot(curve["needed"], y, marker=marker, color=color, ms=7)
     for axis, title in ((prompt, "deployed, the prompt alone"), (real, "with a real y'")):
         axis.set(xscale="log", xlabel="preference pairs", ylabel="share of the possible gain at this KL")
         axis.set_xticks(x, [*ticks, "inf"])
@@ -170,7 +170,7 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set_title(title, loc="left")
     dots.set(xscale="log", xlabel=f"pairs for {results['level']:.0%} of the population's share", xlim=(8, 13000))
     dots.set_yticks([-i for i in range(len(rows))], [f"{METHOD_NAMES[m]}: {SETTINGS[s][0]}" for m, s in rows], size=8)
-    handles = [plt().Line2D([], [], color=METHOD_COLOURS[m], lw=2.2, label=METHOD_NAMES[m]) for m in methods]
+    handles = [plt().Line2D([], [], color=METHOD_COLORS[m], lw=2.2, label=METHOD_NAMES[m]) for m in methods]
     handles += [
         plt().Line2D([], [], color="0.3", ls=dash, marker=marker, ms=5, label=label)
         for label, dash, marker in SETTINGS.values()

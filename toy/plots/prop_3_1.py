@@ -19,7 +19,7 @@ from inspo.preferences import Array, PreferenceTable
 from toy import simplex
 from toy.config import ToyConfig
 from toy.problems import witness
-from toy.style import COLOURS, Caption, caption, heading, plt, save_space
+from toy.style import COLORS, Caption, caption, heading, plt, save_space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +112,7 @@ def describe(results: dict[str, Any]) -> Caption:
         low, high = results["example"]["settings"][0]["claim_holds_for_p_between"]
         above = (
             "Above: score S(y) = expected psi(P(y > y')) over the reference's a and b, for every p = P(a > b), which "
-            "the paper leaves out; grey where its statement about y1 and y2 is true, outside it a or b wins. Below: "
+            "the paper leaves out; gray where its statement about y1 and y2 is true, outside it a or b wins. Below: "
         )
         numbers += f"; the paper's first claim needs {low:.2f} < p < {high:.2f}"
     return Caption(
@@ -140,7 +140,7 @@ def draw(results: dict[str, Any]) -> Figure:
 
 
 def _draw_example(figure: Any, example: dict[str, Any]) -> None:
-    colours = dict(zip(LABELS, COLOURS, strict=False))
+    colors = dict(zip(LABELS, COLORS, strict=False))
     axes = figure.subplots(2, 3, sharex=True, gridspec_kw={"height_ratios": [8, 1], "hspace": 0.08, "wspace": 0.24})
     figure.subplots_adjust(left=0.06, right=0.99, top=0.85, bottom=0.13)
     p = np.array(example["p"])
@@ -148,7 +148,7 @@ def _draw_example(figure: Any, example: dict[str, Any]) -> None:
         low, high = setting["claim_holds_for_p_between"]
         top.axvspan(low, high, color="0.92", zorder=0)
         for label, line in zip(example["labels"], setting["scores"], strict=True):
-            top.plot(p, line, color=colours[label], lw=2, ls=DASHES[label], label=label)
+            top.plot(p, line, color=colors[label], lw=2, ls=DASHES[label], label=label)
         top.set_title(setting["title"])
         top.text(
             (low + high) / 2,
@@ -160,16 +160,16 @@ def _draw_example(figure: Any, example: dict[str, Any]) -> None:
             transform=top.get_xaxis_transform(),
         )
         top.set_ylabel("score, nats" if setting["psi"] == "log_odds" else "score, probability")
-        _draw_winners(strip, p, setting["winner"], colours)
+        _draw_winners(strip, p, setting["winner"], colors)
     axes[0, 1].set_ylim(-1.6, 2.2)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4)
 
 
-def _draw_winners(strip: Any, p: Array, winners: list[str], colours: dict[str, str]) -> None:
+def _draw_winners(strip: Any, p: Array, winners: list[str], colors: dict[str, str]) -> None:
     edges = [0, *[i for i in range(1, len(winners)) if winners[i] != winners[i - 1]], len(winners)]
     for start, end in pairwise(edges):
         left, right = (0.0 if start == 0 else p[start]), (1.0 if end == len(winners) else p[end])
-        strip.axvspan(left, right, color=colours[winners[start]])
+        strip.axvspan(left, right, color=colors[winners[start]])
         strip.text((left + right) / 2, 0.5, winners[start], ha="center", va="center", color="white", fontweight="bold")
     save_space(strip)
     strip.set_xlim(0, 1)

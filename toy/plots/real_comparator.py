@@ -18,7 +18,7 @@ from toy.baselines import frontier_value, ipo, rlhf
 from toy.config import ToyConfig
 from toy.minimizers import symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_interior, separable
-from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, heading, plt
+from toy.style import BLACK, DPO, GRAY, GREEN, INS, Caption, caption, heading, plt
 from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ K = 5
 LINES = {
     "real_over_dpo": ("V with a real y' - DPO's, equal beta", INS, "o", "-"),
     "real_over_ipo": ("V with a real y' - best prompt-only V at equal KL", GREEN, "D", (0, (5, 1.5))),
-    "deployed_over_dpo": ("V without a comparator - DPO's, equal beta", GREY, "s", "-."),
+    "deployed_over_dpo": ("V without a comparator - DPO's, equal beta", GRAY, "s", "-."),
 }
 
 
@@ -140,14 +140,14 @@ def draw(results: dict[str, Any]) -> Figure:
     for axis, problem in zip(axes[0], shown, strict=False):
         for name, dash in (("best_prompt", "-"), ("best_conditioned", "--")):
             axis.plot(problem[name]["kl"], problem[name]["value"], color=BLACK, lw=1.3, ls=dash)
-        for name, label, colour, marker in (
+        for name, label, color, marker in (
             ("inspo_real", "InSPO, a real y'", INS, "o"),
             ("dpo", "DPO", DPO, "s"),
         ):
             kl, V = problem[name]["kl"], problem[name]["value"]
-            axis.plot(kl, V, marker=marker, color=colour, ms=6, ls="none", label=label)
+            axis.plot(kl, V, marker=marker, color=color, ms=6, ls="none", label=label)
             at = results["betas"].index(1.0)
-            axis.plot(kl[at], V[at], marker=marker, color=colour, ms=12, mfc="none", ls="none")
+            axis.plot(kl[at], V[at], marker=marker, color=color, ms=12, mfc="none", ls="none")
         axis.set(xlabel="KL from the reference, nats", ylabel="V against comparators from pi_ref")
         axis.set_title(heading(problem["problem"], problem["source"], 50), loc="left")
     axes[0, 0].legend(loc="lower right")
@@ -158,12 +158,12 @@ def draw(results: dict[str, Any]) -> Figure:
 
 
 def _draw_noise(axis: Any, levels: list[dict[str, Any]]) -> None:
-    for name, (label, colour, marker, dash) in LINES.items():
+    for name, (label, color, marker, dash) in LINES.items():
         axis.errorbar(
             [level["noise"] for level in levels],
             [level[name]["mean"] for level in levels],
             yerr=[level[name]["se"] for level in levels],
-            color=colour,
+            color=color,
             marker=marker,
             ls=dash,
             label=label,

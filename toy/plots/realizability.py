@@ -25,7 +25,7 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.plots.human_tables import built_in
 from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, COLOURS, GREEN, INS, Caption, caption, plt
+from toy.style import BLACK, COLORS, GREEN, INS, Caption, caption, plt
 from toy.training import Floats
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def describe(results: dict[str, Any]) -> Caption:
         "others need only be below 1, as in the shade; but then P must be so near 1/2 that the sum over y != y' of "
         "mu mu' (cosh(L / 2 beta) - 1) is below the chance that two draws from pi_ref coincide, "
         f"{results['collision']:.2g} here and next to nothing for a language model. Right: mean distance from 1/2, and "
-        "the beta that each table needs in the second reading; grey: betas that the paper tries.",
+        "the beta that each table needs in the second reading; gray: betas that the paper tries.",
         f"at beta = 1/2 the means on {results['problem']} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
         f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {results['problem']} "
         f"can be represented {'with any beta' if shown == 0 else f'above beta = {shown:.3g} only'}.",
@@ -173,8 +173,8 @@ def _draw_sums(axis: Any, results: dict[str, Any], name: str) -> None:
     few = len(results["labels"]) <= 4
     for i, line in enumerate(results[name]):
         label = f"y' = {results['labels'][i]}" if few else ("each comparator" if i == 0 else None)
-        colour, dash = (COLOURS[i], DASHES[i]) if few else ("0.6", "-")
-        axis.plot(results["betas"], line, color=colour, ls=dash, lw=2 if few else 1, label=label)
+        color, dash = (COLORS[i], DASHES[i]) if few else ("0.6", "-")
+        axis.plot(results["betas"], line, color=color, ls=dash, lw=2 if few else 1, label=label)
     axis.axhline(1, color=BLACK, lw=1)
     axis.axvspan(*TRIED, color="0.93", lw=0, zorder=0)
     axis.set(xscale="log", yscale="log", xlabel="beta", xlim=(results["betas"][0], results["betas"][-1]))

@@ -14,7 +14,7 @@ import numpy as np
 from inspo.conditioning import Conditioning
 from inspo.objectives import optimality_gap, scores
 from inspo.preferences import PreferenceTable
-from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
+from toy.config import METHOD_COLORS, METHOD_NAMES, ToyConfig
 from toy.problems import cyclic, reference, separable
 from toy.style import Caption, caption, heading, plt
 from toy.training import Floats, Objective, Trained, pair_distribution, sample_pairs, train
@@ -58,7 +58,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
             objective = config.objective(method, conditioning)
             every = max(1, config.steps // RECORDS)
             trained = train(
-                objective, config.parametrisation, data, P, mu, config.schedule(), psi=config.psi, record_every=every
+                objective, config.parametrization, data, P, mu, config.schedule(), psi=config.psi, record_every=every
             )
             for i, kept in enumerate(runs):
                 kept.append(_run(objective, trained, slice(i * n, (i + 1) * n)))
@@ -167,7 +167,7 @@ def draw(results: dict[str, Any]) -> Figure:
             axis.set_ylabel(label)
             axis.set_xlabel("step" if row is rows[-1] else "")
         line_of_axes[0].set_title(heading(row["problem"], row["source"], 120), loc="left")
-    handles = [plt().Line2D([], [], color=METHOD_COLOURS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
+    handles = [plt().Line2D([], [], color=METHOD_COLORS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
     styles = {LABELS[name]: DASHES[name] for name in conditionings} | {"best possible": ":"}
     handles += [plt().Line2D([], [], color="0.2", lw=1.6, ls=style, label=text) for text, style in styles.items()]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.05, 0.99), ncols=len(handles))
@@ -176,7 +176,7 @@ def draw(results: dict[str, Any]) -> Figure:
 
 
 def _draw_run(axis: Any, run: dict[str, Any], name: str) -> None:
-    colour = METHOD_COLOURS[run["method"]]
+    color = METHOD_COLORS[run["method"]]
     steps, mean, se = np.array(run["steps"]), np.array(run[name]["mean"]), np.array(run[name]["se"])
-    axis.plot(steps, mean, color=colour, lw=1.8, ls=DASHES[run["conditioning"]])
-    axis.fill_between(steps, mean - se, mean + se, color=colour, alpha=0.18, lw=0)
+    axis.plot(steps, mean, color=color, lw=1.8, ls=DASHES[run["conditioning"]])
+    axis.fill_between(steps, mean - se, mean + se, color=color, alpha=0.18, lw=0)

@@ -17,14 +17,14 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.minimizers import conserved, conserved_partner, two_response_limit
 from toy.problems import NotApplicableError
-from toy.style import BLACK, COLOURS, Caption, caption, plt
+from toy.style import BLACK, COLORS, Caption, caption, plt
 from toy.training import Objective, Schedule, pair_distribution, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Label -> (schedule, marker). Steps are enough for every path to arrive where P(y1 > y2) = 3/4.
-OPTIMISERS = {
+OPTIMIZERS = {
     "SGD, lr 0.25": (Schedule(1000, 0.25, "sgd"), "o"),
     "SGD, lr 1.25": (Schedule(400, 1.25, "sgd"), "s"),
     "SGD, lr 0.05, momentum 0.9": (Schedule(800, 0.05, "momentum"), "^"),
@@ -51,7 +51,7 @@ def _problem(user: PreferenceTable | None) -> tuple[float, tuple[str, str]]:
 
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
-    """Loss over the square, the valley, the conserved curve, and the optimisers' paths."""
+    """Loss over the square, the valley, the conserved curve, and the optimizers' paths."""
     p, labels = _problem(user)
     mu = np.array([0.5, 0.5])
     P = np.array([[[0.5, p], [1 - p, 0.5]]])
@@ -63,7 +63,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     loss = p * np.logaddexp(0, -np.log(b[None] / b[:, None])) + (1 - p) * np.logaddexp(0, np.log(b[None] / b[:, None]))
     least = -(p * np.log(p) + (1 - p) * np.log1p(-p))
     paths = []
-    for label, (schedule, _) in OPTIMISERS.items():
+    for label, (schedule, _) in OPTIMIZERS.items():
         cut = replace(schedule, steps=min(schedule.steps, PER_STEP * config.steps))
         objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": BETA})
         data = pair_distribution(P, mu)
@@ -72,7 +72,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         excess = float(trained.history["training_loss"][-1, 0] - least)
         paths.append(
             {
-                "optimiser": label,
+                "optimizer": label,
                 "steps": cut.steps,
                 "b1": b1.tolist(),
                 "b2": b2.tolist(),
@@ -102,13 +102,13 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
-    short = [path["optimiser"] for path in results["paths"] if not path["arrived"]]
+    short = [path["optimizer"] for path in results["paths"] if not path["arrived"]]
     low, high = results["value_range"]
     a, b = results["labels"]
     finding = (
-        f"the optimiser alone puts pi({a}|{b}) anywhere from {min(ends):.2f} to {max(ends):.2f}"
+        f"the optimizer alone puts pi({a}|{b}) anywhere from {min(ends):.2f} to {max(ends):.2f}"
         if len(ends) > 1
-        else f"{'one optimiser' if ends else 'no optimiser'} reached it in the steps it had"
+        else f"{'one optimizer' if ends else 'no optimizer'} reached it in the steps it had"
     )
     unfinished = f" Hollow, and not counted: stopped above the least loss, {'; '.join(short)}." if short else ""
     return Caption(
@@ -137,12 +137,12 @@ def draw(results: dict[str, Any]) -> Figure:
     square.plot(valley, valley * results["valley_slope"], color="0.3", lw=0.8, ls="--")
     curve = results["flow_curve"]
     square.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow (exact)")
-    for path, colour, (_, marker) in zip(results["paths"], COLOURS, OPTIMISERS.values(), strict=False):
-        square.plot(path["b1"], path["b2"], color=colour, lw=1.8)
-        end: dict[str, Any] = {"marker": marker, "color": colour, "ms": 9, "ls": "none"}
+    for path, color, (_, marker) in zip(results["paths"], COLORS, OPTIMIZERS.values(), strict=False):
+        square.plot(path["b1"], path["b2"], color=color, lw=1.8)
+        end: dict[str, Any] = {"marker": marker, "color": color, "ms": 9, "ls": "none"}
         # Off the valley V is not what the line at the right says of that place.
-        end |= {"mec": "white"} if path["arrived"] else {"mec": colour, "mfc": "white", "mew": 1.8}
-        square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimiser"])
+        end |= {"mec": "white"} if path["arrived"] else {"mec": color, "mfc": "white", "mew": 1.8}
+        square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimizer"])
         if path["arrived"]:
             line.plot(path["b1"][-1], path["value"], **end)
     square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8)
@@ -155,7 +155,7 @@ def draw(results: dict[str, Any]) -> Figure:
         arrowprops={"arrowstyle": "-", "color": "0.3"},
     )
     square.set(xlabel=f"pi({a} | {b})", ylabel=f"pi({b} | {a})", xlim=(0, 1), ylim=(0, 1))
-    square.set_title("where the optimisers go", loc="left")
+    square.set_title("where the optimizers go", loc="left")
     square.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
     low, high = results["value_range"]
     line.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
