@@ -14,7 +14,7 @@ from inspo.conditioning import Conditioning
 from paper_figures import commands
 from paper_figures.drawing import files, plt
 from paper_figures.item import Item
-from toy.config import METHOD_COLORS, METHOD_NAMES
+from toy.style import METHOD_COLORS, METHOD_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ Shapes: N problems, K responses, C comparators, D numbers that describe a compar
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -225,7 +225,8 @@ def _random(shape: tuple[int, ...], stream: int) -> Tensor:
     return torch.as_tensor(np.random.default_rng([20251223, stream]).standard_normal(shape))
 
 
-PARAMETRIZATIONS: dict[str, type[FreeTable | Additive | LowRank | Attention]] = {
+Parametrization = Literal["free", "additive", "low-rank", "attention"]
+PARAMETRIZATIONS: dict[Parametrization, type[FreeTable | Additive | LowRank | Attention]] = {
     "free": FreeTable,
     "additive": Additive,
     "low-rank": LowRank,

@@ -80,7 +80,8 @@ def compute(name: str, config: ToyConfig, user: PreferenceTable | None, parts: P
         unfinished.replace(kept)
     part = json.loads(kept.read_text())
     if "results" in part and not (parts / f"{name}.svg").exists():
-        save(PLOTS[name].draw(part["results"]), parts, name)
+        plot = PLOTS[name]
+        save(plot.draw(part["results"]), plot.describe(part["results"]), parts, name)
 
 
 def _work(config: ToyConfig, effective: ToyConfig, user: PreferenceTable | None, parts: Path, names: list[str]) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from toy.config import ToyConfig
+from toy.config import ToyConfig, flag
 from toy.plots import PLOTS, human_tables
 
 
@@ -41,13 +40,10 @@ def reproduce(results: dict[str, Any]) -> str:
     if results["preferences_file"] is not None:
         arguments.append(f"--preferences {shlex.quote(results['preferences_file'])}")
     usual = ToyConfig(quick=results["config"]["quick"]).effective().record() | {"quick": False}
-    for option in fields(ToyConfig):
-        now = results["config"].get(option.name)
-        if option.name not in usual or now == usual[option.name]:
-            continue
-        flag = f"--{option.name.replace('_', '-')}"
-        values = [] if now is True else now if isinstance(now, list) else [now]
-        arguments.append(" ".join([flag, *map(str, values)]))
+    for name, now in results["config"].items():
+        if now != usual[name]:
+            values = [] if now is True else now if isinstance(now, list) else [now]
+            arguments.append(" ".join([flag(name), *map(str, values)]))
     return " ".join(arguments)
 
 

@@ -1,7 +1,7 @@
-"""The toy's twelve plots: every one computes, describes and draws itself, and shows the audited figures."""
+"""The toy's twelve plots: every one computes, describes and draws itself, and shows the numbers that hold."""
 
 import json
-from dataclasses import fields
+import re
 from functools import cache, partial
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Watched(ToyConfig):
         return super().__getattribute__(name)
 
 
-WATCHED = {option.name: 0 for option in fields(ToyConfig)}
+WATCHED = dict.fromkeys(ToyConfig.model_fields, 0)
 
 
 def as_kept(results):
@@ -74,7 +74,7 @@ def as_kept(results):
 @cache
 def computed(name):
     """A built-in plot's results, and the options that it read."""
-    config = Watched(**{option.name: getattr(QUICK, option.name) for option in fields(QUICK)})
+    config = Watched(**dict(QUICK))
     WATCHED.update(dict.fromkeys(WATCHED, 0))
     results = as_kept(PLOTS[name].compute(config, None))
     return results, {option for option, times in WATCHED.items() if times}
@@ -103,14 +103,13 @@ def test_every_plot_computes_describes_and_draws_itself(name, user):
     plt().close(figure)
 
 
-def test_an_options_help_names_the_plots_that_heed_it():
-    for option in fields(ToyConfig):
-        named = option.metadata["plots"]
-        if not named:
-            assert option.name in {"preferences", "out", "quick", "redraw", "seed", "workers"}
-            continue
-        assert set(named) == {name for name in PLOTS if option.name in computed(name)[1]}, option.name
-        assert all(name in option.metadata["help"] for name in named)
+def test_an_options_help_names_the_plots_that_read_it():
+    for name, option in ToyConfig.model_fields.items():
+        named = re.search(r" \[in (.*)\]$", option.description)
+        if named is None:
+            assert name in {"preferences", "out", "quick", "redraw", "seed", "workers"}
+        else:
+            assert set(named[1].split(", ")) == {plot for plot in PLOTS if name in computed(plot)[1]}, name
 
 
 CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", "")
@@ -203,6 +202,14 @@ def test_the_dynamics_headline_counts_by_the_runs_ends():
     )
 
 
+def test_a_method_needs_more_pairs_where_the_intervals_are_apart():
+    results = json.loads(json.dumps(computed("pairs_needed")[0]))
+    for curve in results["curves"]:
+        clear = curve["method"] == "dpo" and curve["setting"] == "deployed"
+        curve["needed_between"] = [300, 400] if clear else [100, 200]
+    assert "with 1 of 4 methods" in pairs_needed.describe(results).headline
+
+
 def test_two_responses_skip_what_needs_three():
     two = PreferenceTable(np.array([[0.5, 0.7], [0.3, 0.5]]), ("a", "b"), "two", "")
     for plot in (prop_3_1, flip_rates):
@@ -210,36 +217,36 @@ def test_two_responses_skip_what_needs_three():
             plot.compute(QUICK, two)
 
 
-def test_the_reference_turns_pi_bar_where_the_audit_says():
-    """W (audit, row 1c): identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
+def test_the_reference_turns_pi_bar_where_the_scores_cross():
+    """W: identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
     .67895^2 of the simplex."""
     first, second = prop_3_1.compute(QUICK, None)["simplex"]["panels"]
     assert first["shares"]["y1"] == pytest.approx(0.36, abs=0.006)
     assert second["shares"]["y1"] == pytest.approx(0.67895**2, abs=0.006)
 
 
-def test_flip_rates_are_the_audited_ones():
-    """Audit's table over K (20000 draws); here 6000, so within four standard errors of both together."""
-    audited = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}
-    audited |= {8: (0.211, 0.577, 0.230), 16: (0.289, 0.706, 0.312), 32: (0.325, 0.789, 0.364)}
+def test_flip_rates_are_those_of_an_independent_run():
+    """Measured apart from this code with 20000 draws; here 6000, so within five of their standard errors."""
+    independent = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}
+    independent |= {8: (0.211, 0.577, 0.230), 16: (0.289, 0.706, 0.312), 32: (0.325, 0.789, 0.364)}
     rows = flip_rates.compute(ToyConfig(draws=6000), None)["sizes"]
     for row in rows:
-        psi, mu, gap = audited[row["k"]]
+        psi, mu, gap = independent[row["k"]]
         for name, expected in (("psi_flip", psi), ("mu_flip", mu), ("gap", gap)):
             assert row[name]["mean"] == pytest.approx(expected, abs=5 * row[name]["se"] + 1e-3), (row["k"], name)
-    # Row 4c: one response is best against all with probability 3/8 at K = 3, 1195/110592 = .0108 at K = 5.
+    # One response is best against all with probability 3/8 at K = 3, 1195/110592 = .0108 at K = 5.
     common = {row["k"]: row["common_best"] for row in rows}
     assert common[3]["mean"] == pytest.approx(3 / 8, abs=5 * common[3]["se"])
     assert common[5]["mean"] == pytest.approx(1195 / 110592, abs=5 * common[5]["se"])
 
 
 def test_valley_optimizers_pick_different_policies_at_equal_loss():
-    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
-    loss averaged over pairs: a quarter of the audit's, of the sum over mu x mu, whose weights add up to 1/4, and an
+    """loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
+    loss averaged over pairs: a quarter of those of the sum over mu x mu, whose weights add up to 1/4, and an
     eighth of those with one logit for each comparator instead of two. --quick leaves every path its steps."""
     results = valley.compute(ToyConfig(quick=True).effective(), None)
     assert all(path["arrived"] for path in results["paths"])
-    assert results["least_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
+    assert results["minimum_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
     assert results["value_range"] == pytest.approx([0.5, 7 / 12])
     ends = {}
     for path in results["paths"]:
@@ -247,9 +254,9 @@ def test_valley_optimizers_pick_different_policies_at_equal_loss():
         assert path["b2"][-1] == pytest.approx(path["b1"][-1] / 3, abs=1e-3)
         assert path["value"] == pytest.approx(0.5 + path["b1"][-1] / 12, abs=1e-4)
         ends[path["optimizer"]] = path["b1"][-1]
-    audited = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
-    audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
-    assert ends == pytest.approx(audited, abs=6e-4)
+    expected = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
+    expected |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
+    assert ends == pytest.approx(expected, abs=6e-4)
     assert results["flow_limit"][0] < min(ends.values())
 
 
@@ -261,31 +268,31 @@ def test_a_path_that_stops_above_the_valley_is_not_counted_as_one_in_it():
     ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
     words = valley.describe(results)
     assert f"from {min(ends):.2f} to {max(ends):.2f}" in words.headline
-    assert "not counted: stopped above the least loss, " in words.text
+    assert "not counted: stopped above the minimum, " in words.text
     assert "Adam, lr 0.001" in words.text
     none = valley.describe(results | {"paths": [path | {"arrived": False} for path in results["paths"]]})
     assert "no optimizer" in none.headline
 
 
 def test_three_responses_have_one_loss_along_a_family_and_many_values():
-    """Audit, row 6c: beta = 1/2, uniform mu; rock-paper-scissors at 2/3 and BT(4:2:1)."""
+    """At beta = 1/2 and uniform mu, of rock-paper-scissors at 2/3 and BT(4:2:1)."""
     mu = np.full(3, 1 / 3)
-    audited = [
+    cases = [
         (cyclic(2 / 3), 0.212171389, {1 / 10: 61 / 120, 6 / 7: 4 / 7, 1: 7 / 12}),
         (separable(), 0.197047862, {0.01: 3613 / 7200, 0.1: 373 / 720, 0.25: 157 / 288}),
     ]
-    for table, least, values in audited:
+    for table, smallest, values in cases:
         for u, expected in values.items():
             policy = one_number_family(table.P, mu, 0.5, u)
             assert value(policy, table.P, mu) == pytest.approx(expected, abs=1e-12)
             loss = population_loss(table.P, mu, partial(dpo, beta=0.5), comparator_policy=policy)
-            assert float(loss) == pytest.approx(least, abs=1e-9)
+            assert float(loss) == pytest.approx(smallest, abs=1e-9)
         with pytest.raises(ValueError, match="must be in"):
             one_number_family(table.P, mu, 0.5, 1.01 * largest_u(table.P, mu, 0.5))
 
 
 def test_the_reference_outweighs_preferences_beyond_a_beta():
-    """Audit, row 7: K = 2, P = .6, mu = (.1, .9): wrong exactly when beta > ln 1.5 / (2 ln 9); and by brute force."""
+    """K = 2, P = .6, mu = (.1, .9): wrong exactly when beta > ln 1.5 / (2 ln 9); and by brute force."""
     P = np.array([[0.5, 0.6], [0.4, 0.5]])
     assert largest_beta(P, np.array([[0.1, 0.9], [0.9, 0.1], [0.5, 0.5]])) == pytest.approx([0.0922676, np.inf, np.inf])
     W, references = witness().P, np.random.default_rng(0).dirichlet(np.ones(3), 50)
@@ -307,7 +314,7 @@ def test_minimizer_range_holds_every_curve():
 
 
 def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
-    """Audit, row 6g: BT(4:2:1), beta = 1: .560228 < .566667; cyclic: DPO stays at 1/2."""
+    """BT(4:2:1), beta = 1: .560228 < .566667; cyclic: DPO stays at 1/2."""
     separable, cycle = real_comparator.compute(QUICK, None)["problems"]
     at = real_comparator.BETAS.index(1.0)
     assert separable["inspo_real"]["value"][at] == pytest.approx(0.560228, abs=2e-6)
@@ -317,7 +324,7 @@ def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
 
 
 def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
-    """Audit, deployment: noise .5 on every log-odds, beta = 1, model A without a comparator: -.0178, won 0 of 300."""
+    """Noise .5 on every log-odds, beta = 1, additive without a comparator, measured apart: -.0178, won 0 of 300."""
     noise = real_comparator.compute(ToyConfig(problems=40, steps=800), None)["noise"]
     (level,) = (level["deployed_over_dpo"] for level in noise if level["noise"] == 0.5)
     assert level["mean"] == pytest.approx(-0.0178, abs=4 * level["se"])
@@ -326,7 +333,7 @@ def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
 
 
 def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
-    """Audit, row 8; on W Borda's scores of y1 and y2 meet at nu_3 = 2/5 (row 1c)."""
+    """On W Borda's scores of y1 and y2 meet at nu_3 = 2/5."""
     results = borda.compute(ToyConfig(problems=60), None)
     assert results["out_of_order"]["identity"]["count"] == 0
     assert results["out_of_order"]["log_odds"]["count"] > 0
@@ -335,11 +342,11 @@ def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
     assert crossing == pytest.approx(0.4, abs=1e-3)
 
 
-def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
-    """Audit's table of deployed policies (claim 9), with its model A by gradient descent: the same numbers."""
+def test_deployment_has_the_known_signs_and_nothing_beats_the_frontier():
+    """Measured apart from this code, additive by gradient descent: the same numbers."""
     results = frontier.compute(ToyConfig(problems=40, steps=1000), None)
     rows = {(row["model"], row["deployment"], row["beta"]): row for row in results["policies"]}
-    audited = {
+    known = {
         ("null", 1.0): -0.0027,
         ("null", 0.1): -0.0102,
         ("marginal", 1.0): 0.0012,
@@ -347,9 +354,9 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
         ("real", 1.0): 0.0469,
         ("real", 0.1): 0.0950,
     }
-    for (deployment, beta), expected in audited.items():
+    for (deployment, beta), lead in known.items():
         row = rows["additive, GD", deployment, beta]["over_dpo"]
-        assert row["mean"] == pytest.approx(expected, abs=4 * row["se"] + 0.002), (deployment, beta)
+        assert row["mean"] == pytest.approx(lead, abs=4 * row["se"] + 0.002), (deployment, beta)
     for beta, expected in ((1.0, 0.0001), (0.1, 0.0016)):  # model C on the averaged loss: DPO's policy, nearly
         row = rows["attention, averaged", "null", beta]["over_dpo"]
         assert row["mean"] == pytest.approx(expected, abs=4 * row["se"])
@@ -385,7 +392,7 @@ def test_pairs_needed_interpolates_in_log_n():
 
 
 def test_sampling_from_a_bradley_terry_truth_shows_gaps_too():
-    """Weights 1975 has no gap at all (audit's last table), yet counts drawn from its Bradley-Terry fit do."""
+    """Weights 1975 has no gap at all, yet counts drawn from its Bradley-Terry fit do."""
     found = {table["name"]: table for table in human_tables.compute(QUICK, None)["tables"]}
     weights = found["weights_1975"]
     assert weights["gap"] == pytest.approx(0)

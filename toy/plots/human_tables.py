@@ -1,4 +1,4 @@
-"""Plot (k): pi_bar, pi*, DPO and InSPO on tables of real human preferences (or the user's own).
+"""What pi_bar, pi*, DPO and InSPO are worth on tables of human preferences, or on the user's own.
 
 Four published paired-comparison experiments, in ``toy/data`` with their citations. Relative
 frequencies are taken for P and comparators are drawn uniformly.
@@ -6,42 +6,36 @@ frequencies are taken for P and comparators are drawn uniformly.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import apply_psi, best_responses, optimality_gap, value
-from inspo.preferences import PreferenceTable, bradley_terry, load_table, separability
-from toy.baselines import TIE, nash, pi_bar, pi_star
+from inspo.objectives import apply_psi, best_responses, optimality_gap
+from inspo.preferences import PreferenceTable, bradley_terry, separability
+from toy import problems
+from toy.baselines import TIE, nash, pi_bar, pi_star, value_and_kl
 from toy.config import ToyConfig
-from toy.problems import reference
-from toy.style import COLORS, Caption, caption, plt
-from toy.training import Floats, kl_to_reference, pair_distribution, train
+from toy.estimates import Floats
+from toy.problems import is_interior, reference
+from toy.style import BLACK, DPO, GREEN, INS, Caption, plt, subplots
+from toy.training import pair_distribution, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DATA = Path(__file__).parents[1] / "data"
 NULL_DRAWS = 400
-BUILT_IN = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 # pi* and pi_bar: the best conditioned and the best prompt-only policy; InSPO with and without the
 # comparator it is judged against. (label, marker, color, whether it sees that comparator)
 POLICIES = {
-    "pi_star": ("pi*", "D", COLORS[6], True),
-    "inspo_conditioned": ("InSPO, y' in view", "o", COLORS[1], True),
-    "pi_bar": ("pi_bar", "D", COLORS[6], False),
-    "dpo": ("DPO", "s", COLORS[0], False),
-    "inspo_deployed": ("InSPO, deployed", "o", COLORS[1], False),
-    "nash": ("Nash", "^", COLORS[2], False),
-    "reference": ("reference", "|", COLORS[6], False),
+    "pi_star": ("pi*", "D", BLACK, True),
+    "inspo_conditioned": ("InSPO, y' in view", "o", INS, True),
+    "pi_bar": ("pi_bar", "D", BLACK, False),
+    "dpo": ("DPO", "s", DPO, False),
+    "inspo_deployed": ("InSPO, deployed", "o", INS, False),
+    "nash": ("Nash", "^", GREEN, False),
+    "reference": ("reference", "|", BLACK, False),
 }
-
-
-def built_in() -> list[PreferenceTable]:
-    """The four published tables."""
-    return [load_table(DATA / f"{name}.json") for name in BUILT_IN]
 
 
 def tables(config: ToyConfig, user: PreferenceTable | None) -> tuple[list[PreferenceTable], dict[str, str]]:
@@ -49,7 +43,7 @@ def tables(config: ToyConfig, user: PreferenceTable | None) -> tuple[list[Prefer
     if user is not None:
         return [user], {}
     kept, skipped = [], {}
-    for table in built_in():
+    for table in problems.human_tables():
         try:
             apply_psi(table.P, config.psi)
         except ValueError as error:
@@ -80,9 +74,8 @@ def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Gen
     policies, conditioned = _policies(P, mu, config)
     rows: dict[str, dict[str, float | None]] = {}
     for name, policy in policies.items():
-        measured = {"value": value(policy, P, mu, config.psi), "kl": kl_to_reference(policy, mu)}
         rows[name] = {}
-        for quantity, numbers in measured.items():
+        for quantity, numbers in value_and_kl(policy, P, mu, config.psi).items():
             rows[name][quantity] = float(numbers[0])
             rows[name][f"{quantity}_se"] = _standard_error(numbers[1:])
     gap = optimality_gap(P, mu, config.psi)
@@ -136,7 +129,7 @@ def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.
         drawn = np.full(table.P.shape, 0.5)
         drawn[i, j] = wins / compared
         drawn[j, i] = 1 - drawn[i, j]
-        if psi == "identity" or ((drawn > 0) & (drawn < 1)).all():
+        if psi == "identity" or is_interior(drawn):
             resampled.append(drawn)
     return resampled
 
@@ -144,7 +137,7 @@ def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.
 def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Floats], Floats]:
     """Every policy of :data:`POLICIES` on every problem, and InSPO's conditioned one again."""
     dpo, inspo = (
-        train(config.objective("dpo", c), config.parametrization, pair_distribution(P, mu), P, mu, config.schedule())
+        train(config.loss("dpo", c), config.parametrization, pair_distribution(P, mu), P, mu, config.schedule())
         for c in (Conditioning.NONE, Conditioning.SYMMETRIC)
     )
     policies = {
@@ -191,15 +184,12 @@ def draw(results: dict[str, Any]) -> Figure:
     """Above each table's preferences with both optima marked, below the value of every policy."""
     shown = results["tables"]
     width = max(6.5, 3.9 * len(shown))
-    figure: Figure
-    figure, axes = plt().subplots(
-        2, len(shown), figsize=(width, 8.2), squeeze=False, gridspec_kw={"height_ratios": [4, 3]}
-    )
-    figure.subplots_adjust(left=1.45 / width, right=0.99, top=0.95, bottom=0.09, wspace=0.3, hspace=0.3)
+    margins = {"left": 1.45 / width, "right": 0.99, "top": 0.95, "bottom": 0.09, "wspace": 0.3, "hspace": 0.3}
+    ratios = {"height_ratios": [4, 3]}
+    figure, axes = subplots(2, len(shown), (width, 8.2), margins=margins, squeeze=False, gridspec_kw=ratios)
     for column, (table, (top, bottom)) in enumerate(zip(shown, axes.T, strict=True)):
         _draw_matrix(top, table)
         _draw_values(bottom, table, with_labels=column == 0)
-    caption(figure, describe(results))
     return figure
 
 

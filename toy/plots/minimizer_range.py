@@ -1,4 +1,4 @@
-"""Plot (e): what the minimizers of Eq. (9) are worth, against beta, and which one training finds.
+"""What the minimizers of Eq. (9) are worth, against beta, and which one training finds.
 
 The supremum over all of them is a linear program, the infimum is 1/2 (copying the comparator), and
 both gradient flow and Adam, started at the reference, stop somewhere between.
@@ -12,13 +12,15 @@ import numpy as np
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import optimality_gap, scores, value
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
-from toy.baselines import TIE, pi_bar, rlhf
+from toy.baselines import TIE, curve, rlhf
 from toy.config import ToyConfig
+from toy.estimates import Floats
 from toy.minimizers import best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, heading, plt
-from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
+from toy.style import BLACK, DPO, GREEN, INS, Caption, heading, subplots
+from toy.training import Schedule, pair_distribution, per_problem, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +40,7 @@ CURVES = {
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """For each problem and beta: the LP's supremum, and (V, KL) of gradient flow, Adam and DPO."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     tables = [user] if user is not None else [witness(), cyclic(2 / 3), separable()]
     problems = [_compute_problem(table, config) for table in tables]
     return {"betas": list(BETAS), "reference": config.reference, "problems": problems}
@@ -50,32 +51,26 @@ def _compute_problem(table: PreferenceTable, config: ToyConfig) -> dict[str, Any
     mu = reference(config.reference, k)
     best = [best_value(table.P, mu, beta) for beta in BETAS]
     policies = {
-        "supremum": np.stack([policy for _, policy in best]),
-        "gradient_flow": np.stack([symmetric_flow(table.P, mu, beta) for beta in BETAS]),
-        "adam": _adam(table.P, mu, config),
-        "dpo": np.stack([rlhf(table.P, mu, beta) for beta in BETAS]),
+        "supremum": [policy for _, policy in best],
+        "gradient_flow": [symmetric_flow(table.P, mu, beta) for beta in BETAS],
+        "adam": [*_adam(table.P, mu, config)],
+        "dpo": [rlhf(table.P, mu, beta) for beta in BETAS],
     }
-    star = float(scores(table.P, mu).max() + optimality_gap(table.P, mu))
-    measured = {
-        name: {
-            "value": [float(value(policy, table.P, mu)) for policy in stack],
-            "kl": [float(kl_to_reference(policy, mu)) for policy in stack],
-        }
-        for name, stack in policies.items()
-    }
-    measured["supremum"]["value"] = [v for v, _ in best]
+    curves = {name: curve(found, table.P, mu) for name, found in policies.items()}
+    curves["supremum"]["value"] = [v for v, _ in best]
+    value_pi_bar = float(scores(table.P, mu).max())
     return {
         "problem": table.name,
         "source": table.source,
-        "value_pi_star": star,
-        "value_pi_bar": float(value(pi_bar(table.P, mu), table.P, mu)),
-        "curves": measured,
+        "value_pi_star": value_pi_bar + float(optimality_gap(table.P, mu)),
+        "value_pi_bar": value_pi_bar,
+        "curves": curves,
         "family": _family(table.P, mu),
     }
 
 
 def _family(P: Floats, mu: Floats) -> dict[str, Any]:
-    """V along pi(i | j) = u mu_i odds_ij, i != j, which has one loss for every u (audit, row 6c)."""
+    """V along pi(i | j) = u mu_i odds_ij, i != j, which has one loss for every u."""
     numbers = [share * largest_u(P, mu, FAMILY_BETA) for share in FAMILY_SHARES]
     policies = [one_number_family(P, mu, FAMILY_BETA, u) for u in numbers]
     return {"beta": FAMILY_BETA, "u": numbers, "value": [float(value(policy, P, mu)) for policy in policies]}
@@ -85,10 +80,10 @@ def _adam(P: Floats, mu: Floats, config: ToyConfig) -> Floats:
     """(betas, K, K) free tables after the configured training, all betas in one batch."""
     n = len(BETAS)
     tables, references = np.broadcast_to(P, (n, *P.shape)), np.broadcast_to(mu, (n, len(mu)))
-    objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": np.array(BETAS)})
+    loss = PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": per_problem(BETAS)})
     schedule = Schedule(config.steps, config.learning_rate)
     data = pair_distribution(tables, references)
-    return train(objective, "free", data, tables, references, schedule).comparator_policy
+    return train(loss, "free", data, tables, references, schedule).comparator_policy
 
 
 def describe(results: dict[str, Any]) -> Caption:
@@ -104,7 +99,7 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     worse = f" On {' and '.join(losing)} preferences it is then worth less than DPO." if losing else ""
     return Caption(
-        "Minimizing Eq. (9) does not say what V will be: all of the band has the same, least loss"
+        "Minimizing Eq. (9) does not say what V will be: every policy in the band has the smallest loss"
         if high > 0.5 + TIE
         else f"On {first['problem']} no response is preferred to another, so every policy is worth 1/2",
         "Band: V over all minimizers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
@@ -119,15 +114,10 @@ def draw(results: dict[str, Any]) -> Figure:
     """One panel per problem: the band of values against beta, and where training ends in it."""
     shown = results["problems"]
     betas = np.array(results["betas"])
-    figure: Figure
-    figure, axes = plt().subplots(1, len(shown), figsize=(max(6.5, 4.1 * len(shown)), 4.4), squeeze=False, sharex=True)
-    figure.subplots_adjust(
-        left=0.06 if len(shown) > 1 else 0.11,
-        right=0.985,
-        top=0.84 if len(shown) > 1 else 0.75,
-        bottom=0.12,
-        wspace=0.2,
-    )
+    several = len(shown) > 1
+    margins = {"left": 0.06 if several else 0.11, "top": 0.84 if several else 0.75, "bottom": 0.12, "wspace": 0.2}
+    size = max(6.5, 4.1 * len(shown)), 4.4
+    figure, axes = subplots(1, len(shown), size, margins=margins, squeeze=False, sharex=True)
     for axis, problem in zip(axes[0], shown, strict=True):
         curves = problem["curves"]
         supremum = np.array(curves["supremum"]["value"])
@@ -146,9 +136,8 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
         axis.set_title(heading(problem["problem"], problem["source"]), loc="left")
     axes[0, 0].set_ylabel("V against comparators from pi_ref")
-    columns = 7 if len(shown) > 1 else 3
+    columns = 7 if several else 3
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=columns
     )
-    caption(figure, describe(results))
     return figure

@@ -1,4 +1,4 @@
-"""Plot (i): where the one-sided loss goes, against its closed form.
+"""Where the one-sided loss goes, against its closed form.
 
 Contrasting pi(y_w | y_l) with pi(y_l | y_l) has no minimizer: whatever P is, the loss falls to 0 as
 copying the comparator becomes impossible. Gradient flow from mu still has a limit, in which P only
@@ -17,7 +17,7 @@ from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
 from toy.minimizers import one_sided_flow, one_sided_limit
 from toy.problems import NotApplicableError, reference, require_interior, witness
-from toy.style import BLACK, COLORS, Caption, caption, plt
+from toy.style import BLACK, COLORS, Caption, plt, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,8 +29,7 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "X")
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """The path of gradient flow, its loss, and the limit that the closed form predicts."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     table = witness() if user is None else user
     k = len(table.P)
     if k > len(MARKERS):
@@ -78,14 +77,11 @@ def draw(results: dict[str, Any]) -> Figure:
     """One panel per comparator and one for loss and copying."""
     labels, times = results["labels"], np.array(results["times"])[1:]
     path, limit = np.array(results["path"])[1:], np.array(results["limit"])
-    figure: Figure
     panels = len(labels) + 1
     rows = 1 if panels <= 4 else 2
     columns = -(-panels // rows)
-    figure, axes = plt().subplots(rows, columns, figsize=(3.1 * columns, 1 + 3.1 * rows), squeeze=False)
-    figure.subplots_adjust(
-        left=0.055, right=0.985, top=0.955 - 0.12 / rows, bottom=0.17 / rows, wspace=0.25, hspace=0.4
-    )
+    margins = {"left": 0.055, "top": 0.955 - 0.12 / rows, "bottom": 0.17 / rows, "wspace": 0.25, "hspace": 0.4}
+    figure, axes = subplots(rows, columns, (3.1 * columns, 1 + 3.1 * rows), margins=margins, squeeze=False)
     flat = axes.ravel()
     for j, axis in enumerate(flat[: len(labels)]):
         for i, label in enumerate(labels):
@@ -108,5 +104,4 @@ def draw(results: dict[str, Any]) -> Figure:
         for i, label in enumerate(labels)
     ]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=len(handles))
-    caption(figure, describe(results))
     return figure

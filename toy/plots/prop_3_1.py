@@ -1,4 +1,4 @@
-"""Plot (a): Prop. 3.1's counterexample, completed over the preference that the paper leaves out.
+"""Prop. 3.1's counterexample, completed over the preference that the paper leaves out.
 
 The paper gives four win rates, of y1 and y2 against the reference's two responses a and b, and says
 which of y1 and y2 the restricted optimum pi_bar picks. It does not give p = P(a > b), without which
@@ -7,7 +7,7 @@ the scores of a and b are unknown; and pi_bar may pick those too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,8 +18,9 @@ from inspo.objectives import scores
 from inspo.preferences import Array, PreferenceTable
 from toy import simplex
 from toy.config import ToyConfig
+from toy.estimates import Floats
 from toy.problems import witness
-from toy.style import COLORS, Caption, caption, heading, plt, save_space
+from toy.style import COLORS, Caption, heading, plt, save_space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +34,7 @@ SETTINGS = (
     ("identity, reference (9/10, 1/10)", "identity", (0.0, 0.0, 0.9, 0.1), 0),
 )
 GRID = np.linspace(0.005, 0.995, 397)
+LISTED = 7  # up to here pi*'s answers are listed one by one
 
 
 def preferences(p: float) -> Array:
@@ -69,33 +71,28 @@ def settings() -> list[dict[str, Any]]:
         For each setting: psi, reference, claimed response, scores (4 by grid), winner over the
         grid, and the interval [low, high] of p on which pi_bar picks the claimed response.
     """
-    found = []
-    for title, psi, mu, claimed in SETTINGS:
+    return [_setting(*setting) for setting in SETTINGS]
 
-        def all_scores(p: float, psi: str = psi, mu: tuple[float, ...] = mu) -> Array:
-            return scores(preferences(p), mu, psi)
 
-        def lead(p: float, claimed: int = claimed, all_scores: Callable[[float], Array] = all_scores) -> float:
-            s = all_scores(p)
-            return float(s[claimed] - np.delete(s, claimed).max())
+def _setting(title: str, psi: str, mu: tuple[float, ...], claimed: int) -> dict[str, Any]:
+    def lead(p: float) -> float:
+        score = scores(preferences(p), mu, psi)
+        return float(score[claimed] - np.delete(score, claimed).max())
 
-        table = np.stack([all_scores(p) for p in GRID], axis=1)
-        holds = [lead(p) > 0 for p in GRID]
-        first, last = holds.index(True), len(holds) - 1 - holds[::-1].index(True)
-        low = 0.0 if first == 0 else float(brentq(lead, GRID[first - 1], GRID[first], xtol=1e-15))
-        high = 1.0 if last == len(GRID) - 1 else float(brentq(lead, GRID[last], GRID[last + 1], xtol=1e-15))
-        found.append(
-            {
-                "title": title,
-                "psi": psi,
-                "reference": list(mu),
-                "claimed": LABELS[claimed],
-                "claim_holds_for_p_between": [low, high],
-                "scores": table.tolist(),
-                "winner": [LABELS[i] for i in table.argmax(axis=0)],
-            }
-        )
-    return found
+    table = np.stack([scores(preferences(p), mu, psi) for p in GRID], axis=1)
+    holds = np.flatnonzero(table[claimed] > np.delete(table, claimed, axis=0).max(axis=0))
+    first, last = holds[0], holds[-1]
+    low = 0.0 if first == 0 else float(brentq(lead, GRID[first - 1], GRID[first], xtol=1e-15))
+    high = 1.0 if last == len(GRID) - 1 else float(brentq(lead, GRID[last], GRID[last + 1], xtol=1e-15))
+    return {
+        "title": title,
+        "psi": psi,
+        "reference": list(mu),
+        "claimed": LABELS[claimed],
+        "claim_holds_for_p_between": [low, high],
+        "scores": table.tolist(),
+        "winner": [LABELS[i] for i in table.argmax(axis=0)],
+    }
 
 
 def describe(results: dict[str, Any]) -> Caption:
@@ -130,12 +127,11 @@ def draw(results: dict[str, Any]) -> Figure:
     example = results["example"]
     figure: Figure = plt().figure(figsize=(11.5, 8.2 if example else 3.9))
     if not example:
-        simplex.draw(figure, results["simplex"])
+        _draw_simplex(figure, results["simplex"])
     else:
         upper, lower = cast("Any", figure).subfigures(2, 1, height_ratios=[4.6, 3.6])
         _draw_example(upper, example)
-        simplex.draw(lower, results["simplex"])
-    caption(figure, describe(results))
+        _draw_simplex(lower, results["simplex"])
     return figure
 
 
@@ -174,3 +170,82 @@ def _draw_winners(strip: Any, p: Array, winners: list[str], colors: dict[str, st
     save_space(strip)
     strip.set_xlim(0, 1)
     strip.set_xlabel("p = P(a > b), and pi_bar's pick")
+
+
+def _draw_simplex(figure: Any, results: dict[str, Any]) -> None:
+    """A simplex for each psi, and beside them pi*, which no reference changes."""
+    axes = figure.subplots(1, len(results["panels"]) + 1)
+    figure.subplots_adjust(left=0.04, right=0.99, top=0.86, bottom=0.06, wspace=0.1)
+    place = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+    flat = simplex.triangles() @ place
+    picked = sorted({i for panel in results["panels"] for i in panel["picks"]})
+    colors = {i: COLORS[position % len(COLORS)] for position, i in enumerate(picked)}
+    for axis, panel in zip(axes, results["panels"], strict=False):
+        picks = np.array(panel["picks"])
+        for i in np.unique(picks):
+            chosen = flat[picks == i]
+            collection = _polygons(chosen, colors[int(i)])
+            axis.add_collection(collection)
+            label = results["labels"][int(i)]
+            axis.text(
+                *chosen.mean(axis=(0, 1)),
+                f"{label}\n{panel['shares'][label]:.0%}",
+                ha="center",
+                va="center",
+                color="white",
+                weight="bold",
+                # So that it can be read where its patch is narrower than the name.
+                path_effects=[_halo(colors[int(i)])],
+            )
+        for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
+            axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
+        axis.plot(*place.mean(axis=0), "o", color="white", mec="black", ms=6)
+        axis.set(xlim=(-0.12, 1.12), ylim=(-0.12, 0.98), aspect="equal")
+        axis.set_axis_off()
+        psi = panel["psi"].replace("_", "-")
+        axis.set_title(f"pi_bar over references, psi = {psi}")
+    _draw_pi_star(axes[-1], results)
+
+
+def _halo(color: str) -> Any:
+    from matplotlib.patheffects import withStroke
+
+    return withStroke(linewidth=3, foreground=color)
+
+
+def _polygons(triangles: Floats, color: str) -> Any:
+    """The small triangles as one collection, without seams."""
+    from matplotlib.collections import PolyCollection
+
+    # Thousands of them: pixels in the SVG, where shapes would make it megabytes.
+    return PolyCollection(list(triangles), facecolors=color, edgecolors=color, linewidths=0.6, rasterized=True)
+
+
+def _by_answer(pi_star: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """The responses that each answer is best to, in a few lines, for a table of many."""
+    grouped: dict[str, list[str]] = {}
+    for label, answers in pi_star.items():
+        grouped.setdefault(" or ".join(answers), []).append(label)
+    return [(textwrap.fill(f"best answer to {', '.join(to)}:", 30), answer) for answer, to in grouped.items()]
+
+
+def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
+    axis.set_axis_off()
+    axis.set_title("pi*, for every psi and reference")
+    lines = [(f"best answer to {label}:", " or ".join(answers)) for label, answers in results["pi_star"].items()]
+    if len(lines) > LISTED:
+        lines = _by_answer(results["pi_star"])
+    rows = sum(1 + left.count("\n") for left, _ in lines)
+    top, step = 0.54 + min(0.08 * rows, 0.36), min(0.16, 0.72 / rows)
+    for left, answer in lines:
+        here = 1 + left.count("\n")
+        height, top = top - step * here / 2, top - step * here
+        small = {"va": "center", "transform": axis.transAxes, "size": 8.5 if rows > LISTED else 9.5}
+        axis.text(0.5, height, left, ha="right", **small)
+        axis.text(0.54, height, answer, weight="bold", **small)
+    if kept := results["pi_r"]:
+        shares = ", ".join(
+            f"{share:.0%} at beta = {beta:g}" for beta, share in zip(kept["betas"], kept["shares"], strict=True)
+        )
+        note = f"Eq. (7)'s optimum with r = L/2 picks the same for\n{shares}\nof references"
+        axis.text(0.5, -0.02, note, ha="center", va="bottom", size=8.5, transform=axis.transAxes)

@@ -1,4 +1,4 @@
-"""Plot (c): how far Eq. (6) is from being able to represent preferences, on two readings of it.
+"""How far Eq. (6) is from being able to represent preferences, on two readings of it.
 
 With h = r - beta log Z, Eq. (6) says P = sigma(2 h), and Z's definition says that
 E_{y ~ mu} exp(h(y, y') / beta) is 1 for every y'.
@@ -23,10 +23,9 @@ from scipy.special import logit, rel_entr
 
 from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
-from toy.plots.human_tables import built_in
-from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, COLORS, GREEN, INS, Caption, caption, plt
-from toy.training import Floats
+from toy.estimates import Floats
+from toy.problems import cyclic, human_tables, is_interior, reference, require_interior, separable, witness
+from toy.style import BLACK, COLORS, GREEN, INS, Caption, plt
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +56,7 @@ def smallest_beta(P: Floats, mu: Floats) -> float | None:
     """
     from scipy.optimize import brentq
 
-    if not ((P > 0) & (P < 1)).all():
+    if not is_interior(P):
         return None
 
     def excess(inverse: float, j: int) -> float:
@@ -82,13 +81,12 @@ def distance(P: Floats, mu: Floats) -> dict[str, float]:
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """Both kinds of sums against beta for one table; distance and smallest beta of all of them."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     shown = witness() if user is None else user
     mu = reference(config.reference, len(shown.P))
     sums = [column_sums(shown.P, mu, beta) for beta in BETAS]
     others = [sums_without_self(shown.P, mu, beta) for beta in BETAS]
-    tables = [user] if user is not None else [witness(), separable(), cyclic(2 / 3), *built_in()]
+    tables = [user] if user is not None else [witness(), separable(), cyclic(2 / 3), *human_tables()]
     return {
         "problem": shown.name,
         "source": shown.source,
@@ -144,8 +142,7 @@ def _headline(results: dict[str, Any]) -> str:
 
 def draw(results: dict[str, Any]) -> Figure:
     """Both sums against beta, then distance and smallest beta of every table."""
-    figure: Figure
-    figure = plt().figure(figsize=(14, 4.8))
+    figure: Figure = plt().figure(figsize=(14, 4.8))
     # The tables' names need room between the two plots of sums, with one y axis, and the two of tables.
     places = (0.05, 0.25), (0.315, 0.25), (0.7, 0.14), (0.86, 0.125)
     strict, generous, bars, dots = (figure.add_axes((x, 0.12, width, 0.81)) for x, width in places)
@@ -165,7 +162,6 @@ def draw(results: dict[str, Any]) -> Figure:
             0.97, 0.95, f"possible above\nbeta = {smallest:.3g}", transform=generous.transAxes, ha="right", va="top"
         )
     _draw_tables(bars, dots, results["tables"])
-    caption(figure, describe(results))
     return figure
 
 

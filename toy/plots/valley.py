@@ -1,7 +1,7 @@
-"""Plot (d): the valley of equal-loss policies for two responses, and what picks a point in it.
+"""The valley of equal-loss policies for two responses, and what picks a point in it.
 
 Eq. (9) compares pi(y1 | y2) with pi(y2 | y1) only. With P(y1 > y2) = 3/4, beta = 1 and a uniform
-reference it is least wherever the first is three times the second: on a line.
+reference it has its minimum wherever the first is three times the second: on a line.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 from scipy.special import expit, logit
 
 from inspo.conditioning import Conditioning
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
+from toy.estimates import Floats
 from toy.minimizers import conserved, conserved_partner, two_response_limit
 from toy.problems import NotApplicableError
-from toy.style import BLACK, COLORS, Caption, caption, plt
-from toy.training import Objective, Schedule, pair_distribution, train
+from toy.style import BLACK, COLORS, Caption, plt, subplots
+from toy.training import Schedule, pair_distribution, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ OPTIMIZERS = {
 }
 # So that the steps of --quick, too, are enough.
 PER_STEP = 12
-# A path has arrived when it has but this share of its way down to the least loss left.
+# A path has arrived when this share of its way down to the minimum is left.
 ARRIVED = 1e-4
 BETA = 1.0
 GRID = 61
@@ -54,48 +56,48 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """Loss over the square, the valley, the conserved curve, and the optimizers' paths."""
     p, labels = _problem(user)
     mu = np.array([0.5, 0.5])
-    P = np.array([[[0.5, p], [1 - p, 0.5]]])
     limit = two_response_limit(p, mu, BETA)
     constant = float(conserved(logit(mu[1]), logit(mu[0])))
     t2 = np.linspace(logit(mu[0]), logit(limit[0]), GRID)
     b = np.linspace(0.002, 0.998, GRID)
     ratio = (1 - p) / p
     loss = p * np.logaddexp(0, -np.log(b[None] / b[:, None])) + (1 - p) * np.logaddexp(0, np.log(b[None] / b[:, None]))
-    least = -(p * np.log(p) + (1 - p) * np.log1p(-p))
-    paths = []
-    for label, (schedule, _) in OPTIMIZERS.items():
-        cut = replace(schedule, steps=min(schedule.steps, PER_STEP * config.steps))
-        objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": BETA})
-        data = pair_distribution(P, mu)
-        trained = train(objective, "free", data, P, mu[None], cut, record_every=max(1, cut.steps // 200))
-        b1, b2 = trained.path[:, 0, 0, 1], trained.path[:, 0, 1, 0]
-        excess = float(trained.history["training_loss"][-1, 0] - least)
-        paths.append(
-            {
-                "optimizer": label,
-                "steps": cut.steps,
-                "b1": b1.tolist(),
-                "b2": b2.tolist(),
-                "value": float(trained.history["value_conditioned"][-1, 0]),
-                "excess_loss": excess,
-                "arrived": excess <= ARRIVED * float(np.log(2) - least),
-            }
-        )
+    minimum = float(-(p * np.log(p) + (1 - p) * np.log1p(-p)))
     return {
         "p": p,
         "labels": list(labels),
         "beta": BETA,
         "b": b.tolist(),
-        "excess_loss": (loss - least).tolist(),
-        "least_loss": float(least),
-        "least_population_loss": float(mu[0] * mu[1] * least),
+        "excess_loss": (loss - minimum).tolist(),
+        "minimum_loss": minimum,
+        "minimum_population_loss": float(mu[0] * mu[1] * minimum),
         "valley_slope": ratio,
         "value_range": [0.5, 0.5 + (1 - ratio) * (p - 0.5) / 2],
         "value_pi_bar": float((0.5 + p) / 2),
         "flow_curve": {"b1": expit(t2).tolist(), "b2": expit(conserved_partner(constant, t2)).tolist()},
         "flow_limit": list(limit),
         "flow_value": float(0.5 + (limit[0] - limit[1]) * (p - 0.5) / 2),
-        "paths": paths,
+        "paths": [_path(label, p, mu, minimum, config.steps) for label in OPTIMIZERS],
+    }
+
+
+def _path(label: str, p: float, mu: Floats, minimum: float, steps: int) -> dict[str, Any]:
+    """Where one optimizer goes from the reference, and whether it arrives in the valley."""
+    schedule, _ = OPTIMIZERS[label]
+    schedule = replace(schedule, steps=min(schedule.steps, PER_STEP * steps))
+    P = np.array([[[0.5, p], [1 - p, 0.5]]])
+    loss = PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": BETA})
+    every = max(1, schedule.steps // 200)
+    trained = train(loss, "free", pair_distribution(P, mu), P, mu[None], schedule, record_every=every)
+    excess = float(trained.history["training_loss"][-1, 0] - minimum)
+    return {
+        "optimizer": label,
+        "steps": schedule.steps,
+        "b1": trained.path[:, 0, 0, 1].tolist(),
+        "b2": trained.path[:, 0, 1, 0].tolist(),
+        "value": float(trained.history["value_conditioned"][-1, 0]),
+        "excess_loss": excess,
+        "arrived": excess <= ARRIVED * float(np.log(2) - minimum),
     }
 
 
@@ -110,7 +112,7 @@ def describe(results: dict[str, Any]) -> Caption:
         if len(ends) > 1
         else f"{'one optimizer' if ends else 'no optimizer'} reached it in the steps it had"
     )
-    unfinished = f" Hollow, and not counted: stopped above the least loss, {'; '.join(short)}." if short else ""
+    unfinished = f" Hollow, and not counted: stopped above the minimum, {'; '.join(short)}." if short else ""
     return Caption(
         f"One loss, a whole valley of policies: {finding}",
         f"Two responses, P({a} > {b}) = {results['p']:.3g}, beta = {results['beta']:.3g}, uniform reference. Shade: "
@@ -125,9 +127,8 @@ def describe(results: dict[str, Any]) -> Caption:
 def draw(results: dict[str, Any]) -> Figure:
     """The square of the two free probabilities, and V along the valley."""
     a, b = results["labels"]
-    figure: Figure
-    figure, (square, line) = plt().subplots(1, 2, figsize=(11, 5.2), gridspec_kw={"width_ratios": [5, 4]})
-    figure.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.13, wspace=0.2)
+    margins = {"left": 0.07, "top": 0.93, "bottom": 0.13, "wspace": 0.2}
+    figure, (square, line) = subplots(1, 2, (11, 5.2), margins=margins, gridspec_kw={"width_ratios": [5, 4]})
     grid = np.array(results["b"])
     levels = [1e-9, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10]
     shades = plt().get_cmap("Greys")(np.linspace(0.06, 0.5, len(levels) - 1))
@@ -148,7 +149,7 @@ def draw(results: dict[str, Any]) -> Figure:
     square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8)
     square.annotate("pi_ref", (0.5, 0.5), xytext=(-8, 6), textcoords="offset points", ha="right")
     square.annotate(
-        "every policy on this line\nhas the same, least loss",
+        "every policy on this line\nhas the same, smallest loss",
         (0.3, 0.3 * results["valley_slope"]),
         xytext=(0.36, 0.02) if results["valley_slope"] > 0.2 else (0.03, 0.26),
         size=8.5,
@@ -171,5 +172,4 @@ def draw(results: dict[str, Any]) -> Figure:
         textcoords="offset points",
         size=8.5,
     )
-    caption(figure, describe(results))
     return figure
