@@ -85,18 +85,15 @@ def subplots(
     return figure, axes
 
 
+def spaced(name: str) -> str:
+    """A table's name as it is written in a text."""
+    return name.replace("_", " ")
+
+
 def heading(problem: str, source: str, width: int = 58) -> str:
     """A table's name and where it is from, in at most `width` characters."""
-    name = problem.replace("_", " ")
+    name = spaced(problem)
     return name if source in ("", problem) else textwrap.shorten(f"{name}: {source}", width, placeholder=" ...")
-
-
-def save_space(axis: Any) -> None:
-    """Strip an axis of ticks, grid and frame in y."""
-    axis.set_yticks([])
-    axis.grid(visible=False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_visible(False)
 
 
 def save(figure: Figure, words: Caption, folder: Path, name: str) -> None:
@@ -106,7 +103,7 @@ def save(figure: Figure, words: Caption, folder: Path, name: str) -> None:
     _write_caption(figure, words)
     pixels = BytesIO()
     figure.savefig(pixels, format="png", dpi=160)
-    # A plot has few colors: a palette makes the file a third as large, and no eye sees it.
+    # A plot has few colors: a palette makes the file a third as large, without visible loss.
     palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(folder / f"{name}.png", optimize=True)
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

@@ -8,6 +8,7 @@ from typing import Any
 
 from toy.config import ToyConfig, flag
 from toy.plots import PLOTS, human_tables
+from toy.style import spaced
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -75,7 +76,7 @@ def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
         table.add_section()
         for i, (name, row) in enumerate(entry["policies"].items()):
             table.add_row(
-                entry["name"].replace("_", " ") if i == 0 else "",
+                spaced(entry["name"]) if i == 0 else "",
                 human_tables.POLICIES[name][0],
                 _number(row["value"], row["value_se"]),
                 _number(row["kl"], row["kl_se"]),

@@ -51,7 +51,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "pairs": int(wrong["identity"].size),
         "out_of_order": {name: _share(flags) for name, flags in wrong.items()},
         "other_pick": {name: _share((top[name] != top["reward"]).any(axis=-1, keepdims=True)) for name in wrong},
-        # Rounded finer than ties are, so that a drawn pair is in order or not as it was counted.
+        # Rounded, but finer than TIE, so that the picture shows the same pairs out of order as are counted.
         "differences": {name: table[:PLOTTED].ravel().round(11).tolist() for name, table in differences.items()},
         "sampling": None if user is not None else _sampling(),
     }
@@ -98,7 +98,7 @@ def describe(results: dict[str, Any]) -> Caption:
         else f"{results['problems']} random problems, K = {results['responses']}"
     )
     sampling = (
-        " Right: the witness W, with pairs drawn ever more often against y3: DPO changes its favorite exactly where "
+        " Right: the witness W, with y3 in more and more of the pairs: DPO changes its favorite exactly where "
         "Borda's score does, although preferences and log-odds stay as they are."
         if results["sampling"]
         else ""
@@ -146,7 +146,7 @@ def draw(results: dict[str, Any]) -> Figure:
         reach = max(float(np.abs(y).max()), 1e-3)
         bottom = min(-0.08 * reach, 1.4 * y.min())
         axis.axhspan(bottom, 0, color="0.9", zorder=0)
-        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4, alpha=0.5)
+        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4 if len(x) > 100 else 9, alpha=0.5)
         axis.plot(x[wrong], y[wrong], "x", color=INS, ms=5, mew=1.2)
         axis.axhline(0, color=BLACK, lw=1)
         axis.set_ylim(bottom, 1.05 * max(y.max(), 0.08 * reach))

@@ -17,7 +17,7 @@ from toy.baselines import TIE, optima
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import NotApplicableError, is_interior
-from toy.style import BLACK, BLUE, GREEN, INS, Caption, subplots
+from toy.style import BLACK, BLUE, GREEN, INS, Caption, spaced, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def describe(results: dict[str, Any]) -> Caption:
     kind = (
         "every preference drawn uniformly from (0, 1)"
         if results["source"] == "uniform"
-        else f"random sub-tables of {results['source']}"
+        else f"random sub-tables of {spaced(results['source'])}"
     )
     compared = "between two random references" + (
         "" if results["certain"] else ", or between psi = identity and log-odds"
@@ -117,7 +117,7 @@ def _headline(results: dict[str, Any]) -> str:
     if len(growing) == len(causes):
         two = "" if any(line[0]["mean"] for line in rates.values()) else "; with two it never does"
         return f"The more responses, the more pi_bar depends on {' and on '.join(growing)}{two}"
-    problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {results['source']}"
+    problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {spaced(results['source'])}"
     if len(never) == len(causes):
         return f"pi_bar's pick depends on {' or on '.join(never)} in none of the {problems}"
     largest = {name: max(rate["mean"] for rate in line) for name, line in rates.items()}
@@ -146,7 +146,7 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set(xlabel="responses K", ylim=(0, None))
     rates.set(ylabel="share of problems")
     rates.set_title("how often the pick changes, or cannot", loc="left")
-    rates.set_ylim(0, 1.22)
+    rates.set_ylim(0, 1.3)
     rates.set_yticks(np.linspace(0, 1, 6))
     rates.legend(loc="upper right")
     gap.set(ylabel="V(pi*) - V(pi_bar)")

@@ -136,8 +136,8 @@ def describe(results: dict[str, Any]) -> Caption:
         f"markers: beta = {small:g}, small: {large:g}. Middle: V minus DPO's at equal beta; {len(ahead)} prompt-only "
         f"entries are ahead of DPO{beyond}, {dearer} of them by spending more KL. Right: V minus IPO's "
         "at the same KL, never positive for a prompt-only policy, by construction: the question is how far below.",
-        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V is {min(gains):+.3f} "
-        f"to {max(gains):+.3f} against DPO's, which sees none. pi* averaged over y' is worth {marginal:.3f}, "
+        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V minus DPO's, "
+        f"which sees none, is {min(gains):+.3f} to {max(gains):+.3f}. pi* averaged over y' is worth {marginal:.3f}, "
         f"pi_bar {bar:.3f}.",
     )
 
@@ -182,10 +182,14 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
         "pi_star_marginal": ("pi* averaged over y'", (4, -14)),
         "nash": ("Nash", (-8, -14)),
     }
-    for name, (label, offset) in marks.items():
+    together: dict[tuple[float, float], list[tuple[str, tuple[int, int]]]] = {}
+    for name, mark in marks.items():
         point = results["optima"][name]["kl"]["mean"], results["optima"][name]["value"]["mean"]
         axis.plot(*point, "P", color=GRAY, mec=BLACK, ms=8)
-        axis.annotate(label, point, xytext=offset, textcoords="offset points", size=9)
+        together.setdefault((round(point[0], 6), round(point[1], 6)), []).append(mark)
+    for point, here in together.items():
+        label, offset, side = " = ".join(label for label, _ in here), here[0][1], "right" if len(here) > 1 else "left"
+        axis.annotate(label, point, xytext=offset, textcoords="offset points", size=9, ha=side)
     for row in results["policies"]:
         base = row["deployment"] == "baseline"
         axis.plot(

@@ -18,7 +18,7 @@ from toy.baselines import TIE, nash, pi_bar, pi_star, value_and_kl
 from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.problems import is_interior, reference
-from toy.style import BLACK, DPO, GREEN, INS, Caption, plt, subplots
+from toy.style import BLACK, DPO, GREEN, INS, Caption, plt, spaced, subplots
 from toy.training import pair_distribution, train
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Gen
     P = np.stack([table.P, *resampled])
     n, k = P.shape[:2]
     mu = np.tile(reference(config.reference, k), (n, 1))
-    policies, conditioned = _policies(P, mu, config)
+    policies = _policies(P, mu, config)
     rows: dict[str, dict[str, float | None]] = {}
     for name, policy in policies.items():
         rows[name] = {}
@@ -92,7 +92,7 @@ def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Gen
         "gap_se": _standard_error(gap[1:]),
         "gap_if_separable": _separable_gap(table, bradley_terry(misfit.scores), mu[0], float(gap[0]), config, rng),
         "pi_bar_picks": [table.labels[i] for i in np.flatnonzero(policies["pi_bar"][0])],
-        "inspo_policy": conditioned[0].tolist(),
+        "inspo_policy": policies["inspo_conditioned"][0].tolist(),
         "policies": rows,
     }
 
@@ -134,13 +134,13 @@ def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.
     return resampled
 
 
-def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Floats], Floats]:
-    """Every policy of :data:`POLICIES` on every problem, and InSPO's conditioned one again."""
+def _policies(P: Floats, mu: Floats, config: ToyConfig) -> dict[str, Floats]:
+    """Every policy of :data:`POLICIES` on every problem."""
     dpo, inspo = (
         train(config.loss("dpo", c), config.parametrization, pair_distribution(P, mu), P, mu, config.schedule())
         for c in (Conditioning.NONE, Conditioning.SYMMETRIC)
     )
-    policies = {
+    return {
         "pi_star": pi_star(P),
         "inspo_conditioned": inspo.comparator_policy,
         "pi_bar": pi_bar(P, mu, config.psi),
@@ -149,7 +149,6 @@ def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Float
         "nash": nash(P),
         "reference": mu,
     }
-    return policies, inspo.comparator_policy
 
 
 def describe(results: dict[str, Any]) -> Caption:
@@ -157,15 +156,15 @@ def describe(results: dict[str, Any]) -> Caption:
     shown = results["tables"]
     leads = [table["gap"] / table["gap_se"] for table in shown if table["gap_se"]]
     with_fit = [table for table in shown if table["gap_if_separable"]]
-    beyond = [table["name"].replace("_", " ") for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
-    headline = f"On {shown[0]['name']} pi* leads pi_bar by {shown[0]['gap']:.3f}"
+    beyond = [spaced(table["name"]) for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
+    headline = f"On {spaced(shown[0]['name'])} pi* leads pi_bar by {shown[0]['gap']:.3f}"
     if len(shown) == 1 and leads:
         headline += f", {leads[0]:.1f} standard errors"
     elif leads:
-        where = f"on {', '.join(beyond)} alone" if beyond else "on no table"
+        where = f"only on {', '.join(beyond)}" if beyond else "on no table"
         headline = (
             f"Human preferences: pi* leads pi_bar by at most {max(leads):.1f} standard errors, "
-            f"and by more than a Bradley-Terry truth would show {where}"
+            f"and {where} by more than sampling from a Bradley-Terry fit shows"
         )
     largest = max(shown, key=lambda table: table["gap"])
     null = largest["gap_if_separable"]
@@ -176,7 +175,7 @@ def describe(results: dict[str, Any]) -> Caption:
         "column, frame: what pi_bar answers. Below: V against comparators from pi_ref with bootstrap standard errors, "
         "and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of the gaps in "
         "samples from a Bradley-Terry fit.",
-        f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({largest['name'].replace('_', ' ')}){chance}.",
+        f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({spaced(largest['name'])}){chance}.",
     )
 
 
@@ -184,9 +183,9 @@ def draw(results: dict[str, Any]) -> Figure:
     """Above each table's preferences with both optima marked, below the value of every policy."""
     shown = results["tables"]
     width = max(6.5, 3.9 * len(shown))
-    margins = {"left": 1.45 / width, "right": 0.99, "top": 0.95, "bottom": 0.09, "wspace": 0.3, "hspace": 0.3}
+    margins = {"left": 1.45 / width, "right": 0.99, "top": 0.95, "bottom": 0.09, "wspace": 0.3, "hspace": 0.2}
     ratios = {"height_ratios": [4, 3]}
-    figure, axes = subplots(2, len(shown), (width, 8.2), margins=margins, squeeze=False, gridspec_kw=ratios)
+    figure, axes = subplots(2, len(shown), (width, 7.6), margins=margins, squeeze=False, gridspec_kw=ratios)
     for column, (table, (top, bottom)) in enumerate(zip(shown, axes.T, strict=True)):
         _draw_matrix(top, table)
         _draw_values(bottom, table, with_labels=column == 0)
@@ -206,7 +205,7 @@ def _draw_matrix(axis: Any, table: dict[str, Any]) -> None:
     axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
     axis.grid(visible=False)
-    axis.set_title(table["name"].replace("_", " "))
+    axis.set_title(spaced(table["name"]))
 
 
 def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None:
@@ -240,5 +239,5 @@ def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None
     axis.set_xlabel(
         f"V; pi* - pi_bar = {table['gap']:.4f}"
         + (f" +- {table['gap_se']:.4f}" if table["gap_se"] is not None else "")
-        + (f"\nwere it Bradley-Terry: {null['mean']:.4f} (95 %: {null['p95']:.4f})" if null else "")
+        + (f"\nif Bradley-Terry: {null['mean']:.4f} (95 %: {null['p95']:.4f})" if null else "")
     )

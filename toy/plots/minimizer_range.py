@@ -19,7 +19,7 @@ from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.minimizers import best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, DPO, GREEN, INS, Caption, heading, subplots
+from toy.style import BLACK, DPO, GREEN, INS, Caption, heading, spaced, subplots
 from toy.training import Schedule, pair_distribution, per_problem, train
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def describe(results: dict[str, Any]) -> Caption:
     high = first["curves"]["supremum"]["value"][at]
     flow = first["curves"]["gradient_flow"]["value"][at]
     losing = [
-        problem["problem"]
+        spaced(problem["problem"])
         for problem in results["problems"]
         if problem["curves"]["gradient_flow"]["value"][at] < problem["curves"]["dpo"]["value"][at]
     ]
@@ -101,11 +101,11 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         "Minimizing Eq. (9) does not say what V will be: every policy in the band has the smallest loss"
         if high > 0.5 + TIE
-        else f"On {first['problem']} no response is preferred to another, so every policy is worth 1/2",
+        else f"On {spaced(first['problem'])} no response is preferred to another, so every policy is worth 1/2",
         "Band: V over all minimizers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
         f"Curves: what gradient flow and Adam find from pi_ref ({results['reference']}), and DPO's optimum, which "
         "sees no comparator. Circles: one family of minimizers. Only as beta -> 0 does the best minimizer reach pi*.",
-        f"on {first['problem']} at beta = 1 the minimizers' V spans 1/2 to {high:.4f}; gradient flow gives "
+        f"on {spaced(first['problem'])} at beta = 1 the minimizers' V spans 1/2 to {high:.4f}; gradient flow gives "
         f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
     )
 

@@ -17,7 +17,7 @@ from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
 from toy.minimizers import one_sided_flow, one_sided_limit
 from toy.problems import NotApplicableError, reference, require_interior, witness
-from toy.style import BLACK, COLORS, Caption, plt, subplots
+from toy.style import BLACK, COLORS, Caption, plt, spaced, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,12 +61,12 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
 
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
-    V = results["value"]
+    V, problem = results["value"], spaced(results["problem"])
     return Caption(
-        "The one-sided loss has no minimizer: for any preferences it falls to 0 by making the copy of y' impossible",
-        f"Gradient flow from pi_ref on {results['problem']}, beta = {results['beta']:g}: a panel per comparator: "
+        "The one-sided loss has no minimizer: for any preferences it falls to 0 as copying y' becomes impossible",
+        f"Gradient flow from pi_ref on {problem}, beta = {results['beta']:g}. A panel per comparator: "
         "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalized "
-        "without the comparator itself (markers at the right). Last panel: the loss, and how likely copying still is.",
+        "without the comparator itself (markers at the right). Last panel: the loss, and the probability of copying.",
         f"the flow ends within {results['largest_error']:.0e} of the closed form; V = {V['one-sided limit']:.3f} "
         f"(pi* {V['pi_star']:.3f}, pi_bar {V['pi_bar']:.3f}), while the loss "
         f"went from {results['loss'][0]:.3f} to {results['loss'][-1]:.0e}.",

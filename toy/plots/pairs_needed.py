@@ -19,7 +19,7 @@ from toy.baselines import frontier_value
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import random_problems, reference
-from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, plt, subplots
+from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, plt, spaced, subplots
 from toy.training import kl_to_reference, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
@@ -128,12 +128,12 @@ def describe(results: dict[str, Any]) -> Caption:
     more = sum(curves[m, "deployed"]["needed_between"][0] > curves[m, "plain"]["needed_between"][1] for m in methods)
     lower = sum(curves[m, "deployed"]["share"]["mean"][-1] < curves[m, "plain"]["share"]["mean"][-1] for m in methods)
     first = methods[0]
-    name = METHOD_NAMES[first]
+    name, source = METHOD_NAMES[first], spaced(results["source"])
     plain, deployed, real = (curves[first, setting]["needed"] for setting in SETTINGS)
     return Caption(
         f"At equal KL INS needs more pairs for its deployed policy with {more} of {len(methods)} methods, "
         f"and ends lower with {lower}",
-        f"{results['datasets']} datasets per size on {results['source']} (K = {results['responses']}). Left, middle: "
+        f"{results['datasets']} datasets per size on {source} (K = {results['responses']}). Left, middle: "
         "gain in V over pi_ref as a share of the largest possible gain at the same KL (IPO's closed form; with y' in "
         "view the Gibbs policy of P), with bootstrap standard errors; inf: the whole population. Right: pairs for "
         f"{results['level']:.0%} of the population's share, with 68 % intervals over problems; more is where they are "

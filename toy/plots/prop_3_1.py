@@ -20,7 +20,7 @@ from toy import simplex
 from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.problems import witness
-from toy.style import COLORS, Caption, heading, plt, save_space
+from toy.style import COLORS, Caption, heading, plt, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +104,7 @@ def describe(results: dict[str, Any]) -> Caption:
     )
     if shown["disagree"] is not None:
         numbers += f" (psi = identity); log-odds pick another response on {shown['disagree']:.0%}"
-    above, problem = "Left: ", shown["problem"].replace("_", " ")
+    above, problem = "Left: ", spaced(shown["problem"])
     if results["example"]:
         low, high = results["example"]["settings"][0]["claim_holds_for_p_between"]
         above = (
@@ -167,9 +167,10 @@ def _draw_winners(strip: Any, p: Array, winners: list[str], colors: dict[str, st
         left, right = (0.0 if start == 0 else p[start]), (1.0 if end == len(winners) else p[end])
         strip.axvspan(left, right, color=colors[winners[start]])
         strip.text((left + right) / 2, 0.5, winners[start], ha="center", va="center", color="white", fontweight="bold")
-    save_space(strip)
-    strip.set_xlim(0, 1)
-    strip.set_xlabel("p = P(a > b), and pi_bar's pick")
+    strip.set(xlim=(0, 1), yticks=[], xlabel="p = P(a > b), and pi_bar's pick")
+    strip.grid(visible=False)
+    for side in ("left", "bottom"):
+        strip.spines[side].set_visible(False)
 
 
 def _draw_simplex(figure: Any, results: dict[str, Any]) -> None:
@@ -187,8 +188,11 @@ def _draw_simplex(figure: Any, results: dict[str, Any]) -> None:
             collection = _polygons(chosen, colors[int(i)])
             axis.add_collection(collection)
             label = results["labels"][int(i)]
+            middle = chosen.mean(axis=(0, 1))
+            if np.hypot(*(middle - place.mean(axis=0))) < 0.1:
+                middle += (0, 0.12)  # off the uniform reference's dot
             axis.text(
-                *chosen.mean(axis=(0, 1)),
+                *middle,
                 f"{label}\n{panel['shares'][label]:.0%}",
                 ha="center",
                 va="center",

@@ -20,7 +20,7 @@ from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.minimizers import symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_interior, separable
-from toy.style import BLACK, DPO, GRAY, GREEN, INS, Caption, heading, subplots
+from toy.style import BLACK, DPO, GRAY, GREEN, INS, Caption, heading, spaced, subplots
 from toy.training import Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     at = results["betas"].index(1.0)
     numbers = [
-        f"{p['problem']}: InSPO {p['inspo_real']['value'][at]:.4f}, DPO {p['dpo']['value'][at]:.4f}"
+        f"{spaced(p['problem'])}: InSPO {p['inspo_real']['value'][at]:.4f}, DPO {p['dpo']['value'][at]:.4f}"
         for p in results["problems"]
     ]
     ahead = [p["inspo_real"]["value"][at] > p["dpo"]["value"][at] for p in results["problems"]]
@@ -112,8 +112,7 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         finding,
         "Dots: beta from 3 to 0.05, ringed at 1; InSPO where gradient flow from pi_ref ends, judged against the very "
-        "y' it saw. Black: the most that can be had at each KL without (solid, IPO) and with (dashed) a comparator."
-        + right,
+        "y' it saw. Lines: the largest V at each KL without (gray, IPO) and with (dashed) a comparator." + right,
         f"V at beta = 1 on {'; on '.join(numbers)}.",
     )
 
@@ -125,8 +124,11 @@ def draw(results: dict[str, Any]) -> Figure:
     margins = {"left": 0.06 if panels > 1 else 0.11, "top": 0.92, "bottom": 0.12, "wspace": 0.24}
     figure, axes = subplots(1, panels, (max(6.5, 4.3 * panels), 4.5), margins=margins, squeeze=False)
     for axis, problem in zip(axes[0], shown, strict=False):
-        for name, dash in (("best_prompt", "-"), ("best_conditioned", "--")):
-            axis.plot(problem[name]["kl"], problem[name]["value"], color=BLACK, lw=1.3, ls=dash)
+        for name, label, dash, color in (
+            ("best_prompt", "largest V without y' (IPO)", "-", GRAY),
+            ("best_conditioned", "largest V with y'", "--", BLACK),
+        ):
+            axis.plot(problem[name]["kl"], problem[name]["value"], color=color, lw=1.5, ls=dash, label=label)
         for name, label, color, marker in (
             ("inspo_real", "InSPO, a real y'", INS, "o"),
             ("dpo", "DPO", DPO, "s"),

@@ -25,7 +25,7 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.problems import cyclic, human_tables, is_interior, reference, require_interior, separable, witness
-from toy.style import BLACK, COLORS, GREEN, INS, Caption, plt
+from toy.style import BLACK, COLORS, GREEN, INS, Caption, plt, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,20 +110,20 @@ def describe(results: dict[str, Any]) -> Caption:
     at = results["betas"].index(0.5)
     sums = [line[at] for line in results["column_sums"]]
     nearest = min(results["tables"], key=lambda row: row["total_variation"])
-    which = f"the nearest table, {nearest['table']}," if len(results["tables"]) > 1 else "the table"
+    which = f"the nearest table, {spaced(nearest['table'])}," if len(results["tables"]) > 1 else "the table"
     where = f"{which} is {nearest['total_variation']:.3f} away from 1/2"
-    shown = results["smallest_beta"]
+    shown, problem = results["smallest_beta"], spaced(results["problem"])
     return Caption(
         _headline(results),
         "With h = r - beta log Z, Eq. (6) is P = sigma(2h). Left: asked of every y and y', it needs the means over y "
-        f"of exp(L(y, y') / 2 beta) on {results['problem']} to be 1 for every y' (thick: their mean, E cosh(h / beta), "
+        f"of exp(L(y, y') / 2 beta) on {problem} to be 1 for every y' (thick: their mean, E cosh(h / beta), "
         "above 1 unless P = 1/2). Middle: asked of different responses only, h(y', y') is free and the sums over the "
         "others need only be below 1, as in the shade; but then P must be so near 1/2 that the sum over y != y' of "
         "mu mu' (cosh(L / 2 beta) - 1) is below the chance that two draws from pi_ref coincide, "
         f"{results['collision']:.2g} here and next to nothing for a language model. Right: mean distance from 1/2, and "
         "the beta that each table needs in the second reading; gray: betas that the paper tries.",
-        f"at beta = 1/2 the means on {results['problem']} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
-        f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {results['problem']} "
+        f"at beta = 1/2 the means on {problem} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
+        f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {problem} "
         f"can be represented {'with any beta' if shown == 0 else f'above beta = {shown:.3g} only'}.",
     )
 
@@ -131,9 +131,9 @@ def describe(results: dict[str, Any]) -> Caption:
 def _headline(results: dict[str, Any]) -> str:
     tables = results["tables"]
     if not any(row["total_variation"] for row in tables):
-        return f"Eq. (6) can represent {results['problem']}, where every preference is 1/2, and nothing else"
+        return f"Eq. (6) can represent {spaced(results['problem'])}, where every preference is 1/2, and nothing else"
     needed = [row["smallest_beta"] for row in tables if row["smallest_beta"] is not None]
-    which = "none of these tables below" if len(tables) > 1 else f"{results['problem'].replace('_', ' ')} only above"
+    which = "none of these tables below" if len(tables) > 1 else f"{spaced(results['problem'])} only above"
     return (
         "Eq. (6), called mild, can represent only P = 1/2; asked of different responses alone, "
         f"{which} beta = {min(needed):.2g}"
@@ -181,7 +181,7 @@ def _draw_sums(axis: Any, results: dict[str, Any], name: str) -> None:
 
 def _draw_tables(bars: Any, dots: Any, tables: list[dict[str, Any]]) -> None:
     rows = sorted(tables, key=lambda row: row["total_variation"])
-    names = [row["table"].replace("_", " ") for row in rows]
+    names = [spaced(row["table"]) for row in rows]
     bars.barh(range(len(rows)), [row["total_variation"] for row in rows], color=INS, height=0.62)
     for y, row in enumerate(rows):
         bars.text(row["total_variation"] + 0.006, y, f"{row['total_variation']:.3f}", va="center", size=8.5)

@@ -17,7 +17,7 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import cyclic, reference, separable
-from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, heading, plt, subplots
+from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, heading, plt, spaced, subplots
 from toy.training import Trained, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     return Caption(
         f"Figure 2's dynamics: {_finding(results)}",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher or better is by two standard "
-        "errors. Accuracy and margin let an INS policy see the other response; the right column is the policy without "
-        "it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
-        f"on {last['problem']} preferences {', '.join(numbers)}.",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher and better: by two "
+        "standard errors. Accuracy and margin let an INS policy see the other response; the right column is the policy "
+        "without it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
+        f"on {spaced(last['problem'])} preferences {', '.join(numbers)}.",
     )
 
 

@@ -116,9 +116,9 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         f"One loss, a whole valley of policies: {finding}",
         f"Two responses, P({a} > {b}) = {results['p']:.3g}, beta = {results['beta']:.3g}, uniform reference. Shade: "
-        f"population loss above its minimum, which the whole white line attains. Paths start at pi_ref; markers end "
-        f"them.{unfinished} Black: gradient flow, on the curve that keeps t1 + e^t1 + t2 + e^t2. Right: V along the "
-        "line.",
+        f"population loss above its minimum, which the whole white line attains. Paths start at pi_ref and end at "
+        f"the markers.{unfinished} Black: gradient flow, on the curve that keeps t1 + e^t1 + t2 + e^t2. Right: V along "
+        "the line.",
         f"at the same loss, V may be anything from {low:.3g} to {high:.3f}; "
         f"pi_bar, which sees no comparator, has {results['value_pi_bar']:.3f}.",
     )
@@ -126,50 +126,54 @@ def describe(results: dict[str, Any]) -> Caption:
 
 def draw(results: dict[str, Any]) -> Figure:
     """The square of the two free probabilities, and V along the valley."""
-    a, b = results["labels"]
     margins = {"left": 0.07, "top": 0.93, "bottom": 0.13, "wspace": 0.2}
     figure, (square, line) = subplots(1, 2, (11, 5.2), margins=margins, gridspec_kw={"width_ratios": [5, 4]})
+    _draw_square(square, results)
+    low, high = results["value_range"]
+    a, b = results["labels"]
+    line.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
+    flow = results["flow_limit"][0], results["flow_value"]
+    line.plot(*flow, "*", color=BLACK, ms=13, zorder=3)
+    line.annotate("gradient flow", flow, xytext=(10, -12), textcoords="offset points", size=8.5)
+    line.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
+    line.text(0.01, results["value_pi_bar"] - 0.003, "pi_bar: best without a comparator", va="top", size=8.5)
+    line.set(xlabel=f"pi({a} | {b}) on the valley", ylabel="V, in view of the comparator", xlim=(0, 1))
+    line.set_title("what the policies there are worth", loc="left")
+    for path, color, (_, marker) in zip(results["paths"], COLORS, OPTIMIZERS.values(), strict=False):
+        end = _end(path, color, marker)
+        square.plot(path["b1"], path["b2"], color=color, lw=1.8)
+        square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimizer"])
+        if path["arrived"]:  # off the valley V is not what the line says of that place
+            line.plot(path["b1"][-1], path["value"], **end)
+    square.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
+    return figure
+
+
+def _end(path: dict[str, Any], color: str, marker: str) -> dict[str, Any]:
+    """The marker at a path's end, hollow where it has not arrived."""
+    look = {"mec": "white"} if path["arrived"] else {"mec": color, "mfc": "white", "mew": 1.8}
+    return {"marker": marker, "color": color, "ms": 9, "ls": "none", **look}
+
+
+def _draw_square(square: Any, results: dict[str, Any]) -> None:
+    a, b = results["labels"]
     grid = np.array(results["b"])
     levels = [1e-9, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10]
     shades = plt().get_cmap("Greys")(np.linspace(0.06, 0.5, len(levels) - 1))
     square.contourf(grid, grid, np.array(results["excess_loss"]), levels=levels, colors=shades)
-    valley = np.array([0, min(1, 1 / results["valley_slope"])])
-    square.plot(valley, valley * results["valley_slope"], color="white", lw=5)
-    square.plot(valley, valley * results["valley_slope"], color="0.3", lw=0.8, ls="--")
-    curve = results["flow_curve"]
-    square.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow (exact)")
-    for path, color, (_, marker) in zip(results["paths"], COLORS, OPTIMIZERS.values(), strict=False):
-        square.plot(path["b1"], path["b2"], color=color, lw=1.8)
-        end: dict[str, Any] = {"marker": marker, "color": color, "ms": 9, "ls": "none"}
-        # Off the valley V is not what the line at the right says of that place.
-        end |= {"mec": "white"} if path["arrived"] else {"mec": color, "mfc": "white", "mew": 1.8}
-        square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimizer"])
-        if path["arrived"]:
-            line.plot(path["b1"][-1], path["value"], **end)
-    square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8)
+    slope = results["valley_slope"]
+    valley = np.array([0, min(1, 1 / slope)])
+    square.plot(valley, valley * slope, color="white", lw=5)
+    square.plot(valley, valley * slope, color="0.3", lw=0.8, ls="--")
+    square.plot(results["flow_curve"]["b1"], results["flow_curve"]["b2"], color=BLACK, lw=2.5, label="gradient flow")
+    square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8, zorder=3)
     square.annotate("pi_ref", (0.5, 0.5), xytext=(-8, 6), textcoords="offset points", ha="right")
     square.annotate(
         "every policy on this line\nhas the same, smallest loss",
-        (0.3, 0.3 * results["valley_slope"]),
-        xytext=(0.36, 0.02) if results["valley_slope"] > 0.2 else (0.03, 0.26),
+        (0.3, 0.3 * slope),
+        xytext=(0.36, 0.02) if slope > 0.2 else (0.03, 0.26),
         size=8.5,
         arrowprops={"arrowstyle": "-", "color": "0.3"},
     )
     square.set(xlabel=f"pi({a} | {b})", ylabel=f"pi({b} | {a})", xlim=(0, 1), ylim=(0, 1))
     square.set_title("where the optimizers go", loc="left")
-    square.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
-    low, high = results["value_range"]
-    line.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
-    line.plot(results["flow_limit"][0], results["flow_value"], "*", color=BLACK, ms=13, zorder=2)
-    line.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
-    line.text(0.01, results["value_pi_bar"] - 0.003, "pi_bar: best without a comparator", va="top", size=8.5)
-    line.set(xlabel=f"pi({a} | {b}) on the valley", ylabel="V, in view of the comparator", xlim=(0, 1))
-    line.set_title("what the policies there are worth", loc="left")
-    line.annotate(
-        "gradient flow",
-        (results["flow_limit"][0], results["flow_value"]),
-        xytext=(10, -12),
-        textcoords="offset points",
-        size=8.5,
-    )
-    return figure
