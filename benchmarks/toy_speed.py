@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from inspo.conditioning import Conditioning
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import random_preferences
-from toy.training import Floats, Objective, Schedule, pair_distribution, train
+from toy.estimates import Floats
+from toy.training import Schedule, pair_distribution, train
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,10 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def seconds_to_train(P: Floats, steps: int) -> float:
     """Seconds that one call of train takes for the problems P (N, K, K)."""
     mu = np.full(P.shape[:2], 1 / P.shape[-1])
-    objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": 0.1})
+    loss = PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 0.1})
     data = pair_distribution(P, mu)
     start = time.perf_counter()
-    train(objective, "additive", data, P, mu, Schedule(steps, 0.02))
+    train(loss, "additive", data, P, mu, Schedule(steps, 0.02))
     return time.perf_counter() - start
 
 

@@ -34,22 +34,24 @@ def first_mistake(error: ValidationError, *, optional: Sequence[str] = (), prefi
     Args:
         error: what pydantic raised.
         optional: fields that may also be null.
-        prefix: stands before a field's name, such as ``--``.
+        prefix: ``--`` where fields are options of a command, which are then named as they are typed.
     """
     found = error.errors()[0]
     kind, context = found["type"], found.get("ctx", {})
     if kind == "value_error":  # of a validator of ours, which says it all
         return str(context["error"])
-    name = prefix + str(found["loc"][0])
-    shown = f"{name} = {found['input']!r}"
+    name, equals = str(found["loc"][0]), " = "
+    if prefix:
+        name, equals = prefix + name.replace("_", "-"), " "
+    shown = f"{name}{equals}{found['input']!r}"
     if kind in ("enum", "literal_error"):
         expected = context["expected"].replace("'", "").replace(" or ", ", ")
         return f"{shown} must be one of {expected}"
     for limit, words in _LIMITS.items():
         if limit in context:
-            return f"{name} = {found['input']} must be {words} {context[limit]}"
+            return f"{name}{equals}{found['input']} must be {words} {context[limit]}"
     if kind == "finite_number":
-        return f"{name} = {found['input']} must be a finite number"
+        return f"{name}{equals}{found['input']} must be a finite number"
     words = _KINDS.get(kind.partition("_")[0], found["msg"])
     return f"{shown} must be {words}" + (" or null" if name in optional else "")
 

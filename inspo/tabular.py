@@ -1,4 +1,4 @@
-"""Preference pairs of policies that are tables: the toy's and the theory's way to ``PairLogps``.
+"""Preference pairs of policies that are tables: the toy's and the theory's way to a loss.
 
 With K responses to one prompt, every ordered pair (i, j) is a possible (chosen, rejected) pair. All
 of them are laid out as (..., K, K) tensors, entry [i, j] for chosen i and rejected j, so a look-up
@@ -6,6 +6,8 @@ is a transpose and a dataset, or the population, is a (..., K, K) table of weigh
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -41,6 +43,32 @@ def lookup(request: LogpRequest, prompt_logps: Tensor | None, comparator_logps: 
     return comparator_logps if request.target is Role.CHOSEN else comparator_logps.mT
 
 
+def tabular_logps(
+    requests: Iterable[LogpRequest], prompt_logps: Tensor | None = None, comparator_logps: Tensor | None = None
+) -> dict[LogpRequest, Tensor]:
+    """The log-probs that a :class:`~inspo.preference_loss.PreferenceLoss` asks for, of every ordered pair.
+
+    Args:
+        requests: which ones.
+        prompt_logps: (..., K) log pi(y_i | x) in nats, or None where no request needs it.
+        comparator_logps: (..., K, K), entry [i, j] = log pi(y_i | x, y_j) in nats, or None.
+
+    Returns:
+        For each request (..., K, K), entry [i, j] for chosen i and rejected j.
+
+    Raises:
+        ValueError: the table that a request needs is None.
+
+    >>> from inspo import PreferenceLoss
+    >>> loss, uniform = PreferenceLoss("dpo", Conditioning.SYMMETRIC), torch.tensor([0.5, 0.5]).log()
+    >>> policy = tabular_logps(loss.requests(), comparator_logps=uniform.expand(2, 2))
+    >>> loss(policy, tabular_logps(loss.reference_requests(), uniform))
+    tensor([[0.6931, 0.6931],
+            [0.6931, 0.6931]])
+    """
+    return {request: lookup(request, prompt_logps, comparator_logps) for request in requests}
+
+
 def tabular_terms(
     conditioning: Conditioning,
     *,
@@ -66,13 +94,14 @@ def tabular_terms(
     Raises:
         ValueError: a table that the objective needs is missing.
     """
-    policy = {request: lookup(request, prompt_logps, comparator_logps) for request in conditioning.requests()}
+    policy = tabular_logps(conditioning.requests(), prompt_logps, comparator_logps)
     shape = next(iter(policy.values())).shape
     frozen = None
     if ref_logps is not None or ref_comparator_logps is not None:
+        asked = conditioning.reference_requests(reference)
         frozen = {
-            request: lookup(request, ref_logps, ref_comparator_logps).expand(shape)
-            for request in conditioning.reference_requests(reference)
+            request: logps.expand(shape)
+            for request, logps in tabular_logps(asked, ref_logps, ref_comparator_logps).items()
         }
     length = torch.ones((), device=next(iter(policy.values())).device).expand(shape)
     return conditioning.terms(policy, frozen, reference=reference, chosen_length=length, rejected_length=length)

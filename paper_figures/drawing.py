@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from paper_figures.table import Item
 from toy import style
-from toy.config import METHOD_COLOURS as METHOD_COLORS
-from toy.config import METHOD_NAMES
-from toy.style import COLOURS as COLORS
+from toy.style import COLORS, METHOD_COLORS, METHOD_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

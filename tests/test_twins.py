@@ -10,9 +10,9 @@ from inspo.objectives import optimality_gap
 from inspo.preferences import bradley_terry, cyclic_triads, load_table, random_preferences, separability
 from theory import comparisons, exact, flow
 from theory.claims import eq_10, humans, ipo, one_sided, thm_4_1_eq_9
-from toy import baselines, minimisers
+from toy import baselines, minimizers
 from toy.problems import witness
-from toy.tables import _bootstrap
+from toy.plots.human_tables import _bootstrap
 
 W = np.array(exact.W, dtype=float)
 SEEDS = range(5)
@@ -70,13 +70,13 @@ def test_statistics_and_bootstraps_of_the_human_tables(name):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_gradient_flows(seed):
     P, mu, beta = random_problem(seed)
-    assert flow.conditioned_limit(P, mu, beta) == pytest.approx(minimisers.symmetric_flow(P, mu, beta), abs=1e-5)
+    assert flow.conditioned_limit(P, mu, beta) == pytest.approx(minimizers.symmetric_flow(P, mu, beta), abs=1e-5)
 
 
 @pytest.mark.parametrize(("p", "first", "beta"), [(0.75, 0.5, 1.0), (0.75, 0.5, 0.1), (0.6, 0.1, 0.5), (0.2, 0.7, 2.0)])
 def test_lambert_w_limits(p, first, beta):
     mu = (first, 1 - first)
-    by_toy = minimisers.two_response_limit(p, np.array(mu), beta)
+    by_toy = minimizers.two_response_limit(p, np.array(mu), beta)
     assert eq_10.lambert_limit(p, mu, beta) == pytest.approx(by_toy, abs=1e-9)
 
 
@@ -84,10 +84,10 @@ def test_lambert_w_limits(p, first, beta):
 def test_closed_forms(seed):
     P, mu, beta = random_problem(seed)
     assert ipo.closed_form(P, mu, beta) == pytest.approx(baselines.ipo(P, mu, beta), abs=1e-12)
-    assert one_sided.limit(P, mu, beta) == pytest.approx(minimisers.one_sided_limit(P, mu, beta), abs=1e-12)
+    assert one_sided.limit(P, mu, beta) == pytest.approx(minimizers.one_sided_limit(P, mu, beta), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_linear_programs_of_the_largest_value(seed):
     P, mu, beta = random_problem(seed)
-    assert thm_4_1_eq_9.value_range(P, mu, beta)[1] == pytest.approx(minimisers.best_value(P, mu, beta)[0], abs=1e-9)
+    assert thm_4_1_eq_9.value_range(P, mu, beta)[1] == pytest.approx(minimizers.best_value(P, mu, beta)[0], abs=1e-9)

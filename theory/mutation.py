@@ -36,7 +36,7 @@ STAGES = (
     tuple(f"tests/test_{name}.py" for name in ("losses", "objectives", "conditioning", "tabular", "metrics")),
     ("theory",),
     # The other tests start a process of their own, which sees no mutant, or use neither file.
-    ("tests/test_toy_training.py", "tests/test_trl_conformance.py"),
+    ("tests/toy/test_toy_training.py", "tests/test_trl_conformance.py"),
 )
 # Of processor time, so that a busy machine does not pass for an endless loop.
 SECONDS = 600

@@ -6,6 +6,7 @@ P (..., K, K) and a reference mu (..., K), positive everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from scipy.special import expit, softmax
 
 from inspo.objectives import Psi, apply_psi, best_responses, gibbs_policy, restricted_optima, scores, value
-from toy.training import Floats, kl_to_reference
+from toy.estimates import Floats
+from toy.training import kl_to_reference
 
 # Scores this close are tied: sums and logarithms of equal numbers differ by rounding, about 1e-16.
 TIE = 1e-9
@@ -40,7 +42,7 @@ def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
     """The Bradley-Terry reward of maximum likelihood, RLHF's first step, by Newton's method.
 
     It solves sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j] for every i: the likelihood sees
-    preferences through the Borda score alone (audit, row 8).
+    preferences through the Borda score alone, whether or not a reward explains them.
 
     Args:
         P: (..., K, K) preference matrices in (0, 1).
@@ -56,9 +58,9 @@ def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
     pairs = nu[..., :, None] * nu[..., None, :] * (1 - np.eye(k))
     reward = np.zeros(np.broadcast_shapes(P.shape[:-1], nu.shape))
     for _ in range(200):
-        modelled = expit(reward[..., :, None] - reward[..., None, :])
-        gradient = (pairs * (P - modelled)).sum(axis=-1)
-        curvature = pairs * modelled * (1 - modelled)
+        modeled = expit(reward[..., :, None] - reward[..., None, :])
+        gradient = (pairs * (P - modeled)).sum(axis=-1)
+        curvature = pairs * modeled * (1 - modeled)
         hessian = np.eye(k) * curvature.sum(axis=-1)[..., None] - curvature
         # The all-ones direction is free; pinning the mean makes the system regular.
         scale = np.trace(hessian, axis1=-2, axis2=-1)[..., None, None] / k
@@ -73,7 +75,7 @@ def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
 def rlhf(P: Floats, mu: Floats, beta: float, nu: Floats | None = None) -> Floats:
     """(..., K) RLHF in its two steps: the reward above, then the optimum of Eq. (2) at `beta`.
 
-    Also where DPO's population loss is least, since Eq. (3) reparametrises the same likelihood.
+    Also where DPO's population loss is least, since Eq. (3) reparametrizes the same likelihood.
     """
     return np.asarray(gibbs_policy(bradley_terry_reward(P, mu if nu is None else nu), mu, beta))
 
@@ -84,7 +86,7 @@ def ipo(P: Floats, mu: Floats, tau: float, psi: Psi = "identity") -> Floats:
 
 
 def at_kl(reward: Floats, mu: Floats, kl: Floats) -> Floats:
-    """The policy that maximises `reward` among those with this KL: mu exp(reward / tau) at the tau that spends it.
+    """The policy that maximizes `reward` among those with this KL: mu exp(reward / tau) at the tau that spends it.
 
     Args:
         reward: (..., K) for a prompt-only policy, (..., K, K) for one that sees its comparator.
@@ -93,7 +95,7 @@ def at_kl(reward: Floats, mu: Floats, kl: Floats) -> Floats:
 
     Returns:
         The shape of `reward`. Where `kl` is out of reach the limit is returned, as much of the best
-        response as float64 can tell.
+        response as float64 can hold.
     """
     axis = -1 if reward.ndim == mu.ndim else -2
     start = np.log(mu if axis == -1 else mu[..., None])
@@ -111,19 +113,31 @@ def at_kl(reward: Floats, mu: Floats, kl: Floats) -> Floats:
 
 
 def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity", *, conditioned: bool = False) -> Floats:
-    """(...) the most that a policy with this KL can be worth, in the unit of psi.
+    """(...) the largest V of all policies with this KL, in the unit of psi.
 
     Without a comparator that is IPO's closed form at some tau, with one it is the Gibbs policy of
-    psi(P): both maximise V - tau KL.
+    psi(P): both maximize V - tau KL.
     """
     reward = apply_psi(P, psi) if conditioned else scores(P, mu, psi)
     return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), P, mu, psi))
 
 
+def value_and_kl(policy: Floats, P: Floats, mu: Floats, psi: Psi = "identity") -> dict[str, Floats]:
+    """(...) each: V against comparators drawn from mu, in the unit of psi, and KL from mu in nats."""
+    return {"value": np.asarray(value(policy, P, mu, psi)), "kl": kl_to_reference(policy, mu)}
+
+
+def curve(policies: Sequence[Floats], P: Floats, mu: Floats) -> dict[str, list[float]]:
+    """:func:`value_and_kl` of several policies on one problem."""
+    stack, n = np.stack(policies), len(policies)
+    found = value_and_kl(stack, np.broadcast_to(P, (n, *P.shape)), np.broadcast_to(mu, (n, *mu.shape)))
+    return {name: numbers.tolist() for name, numbers in found.items()}
+
+
 def nash(P: Floats) -> Floats:
     """The Nash policy (maximal lottery): no response beats it with more than probability 1/2.
 
-    The linear program: least w with sum_i pi_i (P[j, i] - 1/2) <= w for every j; w is 0 at the optimum.
+    The linear program: the smallest w with sum_i pi_i (P[j, i] - 1/2) <= w for every j; w is 0 at the optimum.
 
     Args:
         P: (..., K, K) preference matrices.

@@ -1,223 +1,177 @@
-"""The one configuration of ``python toy/run.py``; the fields' documentation is its ``--help``."""
+"""The one configuration of ``python toy/run.py``; the fields' descriptions are its ``--help``."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal, Self, get_args
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from inspo.command_line import OneLineParser, UserError, first_mistake
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
-from toy.policies import PARAMETRISATIONS
-from toy.style import COLOURS
-from toy.training import OPTIMISERS, Objective, Schedule
-
-# What every loss is called in a plot, and its colour there.
-METHOD_NAMES = {
-    "dpo": "DPO",
-    "ipo": "IPO",
-    "orpo": "ORPO",
-    "simpo": "SimPO",
-    "r-dpo": "R-DPO",
-    "rrhf": "RRHF",
-    "slic": "SLiC",
-    "cpo": "CPO",
-    "kto": "KTO",
-}
-METHOD_COLOURS = dict(zip(METHOD_NAMES, COLOURS, strict=True))
+from inspo.preference_loss import PreferenceLoss
+from toy.policies import Parametrization
+from toy.problems import ReferencePolicy
+from toy.training import Optimizer, Schedule
 
 
-TRAINED = ("training_dynamics", "human_tables", "pairs_needed")
+def _once(names: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(names))
 
 
-def _documented(
-    text: str,
-    kind: Any,
-    choices: Sequence[str] | None = None,
-    nargs: str | None = None,
-    plots: Sequence[str] = (),
-) -> dict[str, Any]:
-    """An option's metadata; its help names the plots that heed it, unless all do that could."""
-    named = f"{text} [in {', '.join(plots)}]" if plots else text
-    return {"help": named, "type": kind, "choices": choices, "nargs": nargs, "plots": tuple(plots)}
+def _known(methods: tuple[str, ...]) -> tuple[str, ...]:
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"--methods {method!r} must be one of {', '.join(METHODS)}")
+    return _once(methods)
 
 
-@dataclass(frozen=True)
-class ToyConfig:
-    """Train tiny policies on preference matrices and draw what they learn.
+def _in(*plots: str) -> str:
+    """The end of an option's help: the plots that read it."""
+    return f" [in {', '.join(plots)}]"
 
-    Raises:
-        ValueError: a number out of range.
-    """
 
-    preferences: Path | None = field(
-        default=None,
-        metadata=_documented("your own preference table (JSON or CSV), instead of the built-in problems", Path),
+_TRAINED = ("training_dynamics", "human_tables", "pairs_needed")
+_COMPARED = ("training_dynamics", "pairs_needed")
+_WITH_REFERENCE = ("realizability", "minimizer_range", "real_comparator", "frontier", "one_sided", *_TRAINED)
+_WITH_STEPS = ("valley", "minimizer_range", "real_comparator", "frontier", *_TRAINED)
+_QUICK = {"replicates": 12, "problems": 30, "draws": 2000, "steps": 250}
+_WITH_REDRAW = {"redraw", "out", "workers"}
+
+
+class ToyConfig(BaseModel):
+    """Train tiny policies on preference matrices and draw what they learn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preferences: Path | None = Field(
+        default=None, description="your own preference table (JSON or CSV), instead of the built-in problems"
     )
-    out: Path = field(default=Path("results/toy"), metadata=_documented("folder for plots and results.json", Path))
-    quick: bool = field(default=False, metadata=_documented("fewer datasets and steps: a look within seconds", bool))
-    redraw: bool = field(
-        default=False,
-        metadata=_documented("draw the plots again from the results.json in --out, without training", bool),
+    out: Path = Field(default=Path("results/toy"), description="folder for plots and results.json")
+    quick: bool = Field(default=False, description="fewer datasets and steps: a look within seconds")
+    redraw: bool = Field(
+        default=False, description="draw the plots again from the results.json in --out, without training"
     )
-    seed: int = field(default=0, metadata=_documented("seed of all sampled data", int))
-    replicates: int = field(
-        default=64, metadata=_documented("datasets per problem, for standard errors", int, plots=TRAINED)
+    seed: int = Field(default=0, ge=0, description="seed of all sampled data")
+    replicates: int = Field(default=64, ge=2, description="datasets per problem, for standard errors" + _in(*_TRAINED))
+    problems: int = Field(
+        default=300, ge=2, description="random problems to average over" + _in("borda", "frontier", "real_comparator")
     )
-    problems: int = field(
-        default=300,
-        metadata=_documented("random problems to average over", int, plots=("borda", "frontier", "real_comparator")),
-    )
-    draws: int = field(default=20000, metadata=_documented("random problems per K", int, plots=("flip_rates",)))
-    reference: str = field(
+    draws: int = Field(default=20000, ge=10, description="random problems per K" + _in("flip_rates"))
+    reference: ReferencePolicy = Field(
         default="uniform",
-        metadata=_documented(
-            "reference policy; skewed halves from response to response",
-            str,
-            ("uniform", "skewed"),
-            plots=("realizability", "minimiser_range", "real_comparator", "frontier", "one_sided", *TRAINED),
-        ),
+        description="reference policy; skewed: each response half as likely as the one before" + _in(*_WITH_REFERENCE),
     )
-    samples: int = field(
+    samples: int = Field(
         default=1000,
-        metadata=_documented(
-            "preference pairs per dataset; 0 trains on the population itself", int, plots=("training_dynamics",)
-        ),
+        ge=0,
+        description="preference pairs per dataset; 0 trains on the population itself" + _in("training_dynamics"),
     )
-    steps: int = field(
-        default=1500,
-        metadata=_documented(
-            "full-batch training steps",
-            int,
-            plots=("valley", "minimiser_range", "real_comparator", "frontier", *TRAINED),
-        ),
-    )
-    learning_rate: float = field(
+    steps: int = Field(default=1500, ge=1, description="full-batch training steps" + _in(*_WITH_STEPS))
+    learning_rate: float = Field(
         default=0.02,
-        metadata=_documented("learning rate of the optimiser", float, plots=("minimiser_range", "frontier", *TRAINED)),
+        gt=0,
+        allow_inf_nan=False,
+        description="learning rate" + _in("minimizer_range", "frontier", *_TRAINED),
     )
-    optimiser: str = field(
-        default="adam",
-        metadata=_documented("which optimiser", str, tuple(OPTIMISERS), plots=("frontier", *TRAINED)),
-    )
-    parametrisation: str = field(
+    optimizer: Optimizer = Field(default="adam", description="which optimizer" + _in("frontier", *_TRAINED))
+    parametrization: Parametrization = Field(
         default="additive",
-        metadata=_documented(
-            "what pi(. | x, y') and the deployed pi(. | x) share: response scores, or nothing",
-            str,
-            tuple(PARAMETRISATIONS),
-            plots=TRAINED,
-        ),
+        description="what pi(. | x, y') and the deployed pi(. | x) share: nothing (free), response scores (additive), "
+        "these where y' is two numbers (low-rank), all parameters (attention)" + _in(*_TRAINED),
     )
-    methods: tuple[str, ...] = field(
+    methods: Annotated[tuple[str, ...], AfterValidator(_known)] = Field(
         default=("dpo", "ipo", "orpo", "simpo"),
-        metadata=_documented(
-            "losses to compare", str, tuple(METHODS), "+", plots=("training_dynamics", "pairs_needed")
-        ),
+        description=f"losses to compare, of {', '.join(METHODS)}" + _in(*_COMPARED),
     )
-    conditionings: tuple[str, ...] = field(
-        default=("none", "symmetric"),
-        metadata=_documented(
-            "conditionings to compare", str, tuple(c.value for c in Conditioning), "+", plots=("training_dynamics",)
-        ),
+    conditionings: Annotated[tuple[Conditioning, ...], AfterValidator(_once)] = Field(
+        default=(Conditioning.NONE, Conditioning.SYMMETRIC),
+        description="conditionings to compare" + _in("training_dynamics"),
     )
-    beta: float = field(
-        default=0.1,
-        metadata=_documented("beta of DPO, R-DPO, KTO and CPO, in 1 / nats", float, plots=TRAINED),
+    beta: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="beta of DPO, R-DPO, CPO and KTO in 1 / nats, instead of each method's own" + _in(*_TRAINED),
     )
-    tau: float = field(
-        default=0.1,
-        metadata=_documented("tau of IPO, in nats", float, plots=("training_dynamics", "pairs_needed")),
+    tau: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="tau of IPO in nats, instead of its own" + _in(*_COMPARED)
     )
-    workers: int = field(default=2, metadata=_documented("processes to work in", int))
-    psi: str = field(
-        default="identity",
-        metadata=_documented("scalarization of pi_bar, pi* and V", str, ("identity", "log_odds"), plots=TRAINED),
+    workers: int = Field(default=2, ge=1, description="processes to work in")
+    psi: Literal["identity", "log_odds"] = Field(
+        default="identity", description="scalarization of pi_bar, pi* and V" + _in(*_TRAINED)
     )
 
-    def __post_init__(self) -> None:
-        least = {"seed": 0, "workers": 1, "replicates": 2, "problems": 2, "draws": 10, "samples": 0, "steps": 1}
-        for name, least_value in least.items():
-            if getattr(self, name) < least_value:
-                raise ValueError(f"--{name} {getattr(self, name)} must be at least {least_value}")
-        for name in ("learning_rate", "beta", "tau"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)} must be a positive number")
-        for name in ("methods", "conditionings"):
-            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        if self.redraw and replace(self, redraw=False, out=Path(), workers=2) != ToyConfig(out=Path()):
+    @model_validator(mode="after")
+    def _redraw_stands_alone(self) -> Self:
+        if self.redraw and not self.model_fields_set <= _WITH_REDRAW:
             raise ValueError("--redraw trains nothing, so it takes no other option than --out and --workers")
+        return self
 
     def schedule(self) -> Schedule:
         """How to train."""
-        return Schedule(self.steps, self.learning_rate, self.optimiser)
+        return Schedule(self.steps, self.learning_rate, self.optimizer)
 
-    def objective(self, method: str, conditioning: Conditioning) -> Objective:
-        """A loss with its hyperparameters; those without an option are at common values."""
-        hyperparameters: dict[str, float] = {
-            "orpo": {"lam": 1.0},
-            "simpo": {"beta": 2.0, "gamma": 0.5},
-            "r-dpo": {"alpha": 0.05},
-            "rrhf": {"lam": 1.0},
-            "slic": {"delta": 1.0, "lam": 0.1},
-            "cpo": {"lam": 1.0},
-        }.get(method, {})
+    def loss(self, method: str, conditioning: Conditioning) -> PreferenceLoss:
+        """A loss at its method's own hyperparameters, but for those that an option gives."""
+        hyperparameters: dict[str, float | None] = {}
         if method == "ipo":
             hyperparameters["tau"] = self.tau
-        elif method in ("dpo", "r-dpo", "cpo", "kto"):
+        elif method in ("dpo", "r-dpo", "cpo", "kto"):  # SimPO's beta is of means over tokens: another scale
             hyperparameters["beta"] = self.beta
-        return Objective(method, conditioning, hyperparameters)
+        given = {name: number for name, number in hyperparameters.items() if number is not None}
+        return PreferenceLoss(method, conditioning, given)
 
     def effective(self) -> ToyConfig:
-        """The configuration that runs: --quick cuts numbers of datasets, problems, draws and steps."""
+        """The configuration that runs: --quick cuts the numbers of datasets, problems, draws and steps."""
         if not self.quick:
             return self
-        return replace(
-            self,
-            replicates=min(self.replicates, 12),
-            problems=min(self.problems, 30),
-            draws=min(self.draws, 2000),
-            steps=min(self.steps, 250),
-        )
+        return self.model_copy(update={name: min(getattr(self, name), limit) for name, limit in _QUICK.items()})
 
     def record(self) -> dict[str, Any]:
         """What results.json keeps: everything that decides a number, nothing that does not."""
-        kept = asdict(self) | {"methods": list(self.methods), "conditionings": list(self.conditionings)}
-        for name in ("out", "redraw", "preferences", "workers"):
-            del kept[name]
-        return kept
+        return self.model_dump(mode="json", exclude={"out", "redraw", "preferences", "workers"})
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (--help lists the options)\n")
+def flag(name: str) -> str:
+    """The command-line option of a field."""
+    return f"--{name.replace('_', '-')}"
 
 
 def parse(arguments: Sequence[str] | None = None) -> ToyConfig:
-    """Build the configuration from the command line; a mistake ends in one line and exit code 2.
+    """Build the configuration from the command line.
 
     Raises:
-        ValueError: a number out of range.
+        UserError: an unknown option, or a value that it cannot have.
     """
-    parser = _OneLineParser(
-        prog="python toy/run.py",
-        description=str(ToyConfig.__doc__).splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
-    for option in fields(ToyConfig):
-        flag = f"--{option.name.replace('_', '-')}"
-        if option.metadata["type"] is bool:
-            parser.add_argument(flag, action="store_true", help=option.metadata["help"])
-            continue
-        parser.add_argument(
-            flag,
-            default=option.default,
-            type=option.metadata["type"],
-            choices=option.metadata["choices"],
-            nargs=option.metadata["nargs"],
-            help=option.metadata["help"],
-        )
-    return ToyConfig(**vars(parser.parse_args(arguments)))
+    parser = OneLineParser(prog="python toy/run.py", description=ToyConfig.__doc__, allow_abbrev=False)
+    for name, option in ToyConfig.model_fields.items():
+        settings: dict[str, Any] = {"action": "store_true"}
+        if option.annotation is not bool:
+            settings = {"nargs": "+" if isinstance(option.default, tuple) else None, "metavar": _metavar(name, option)}
+        words = f"{option.description}{_shown_default(option.default)}"
+        parser.add_argument(flag(name), help=words, default=argparse.SUPPRESS, **settings)
+    try:
+        return ToyConfig(**vars(parser.parse_args(arguments)))
+    except ValidationError as error:
+        raise UserError(first_mistake(error, prefix="--")) from None
+
+
+def _metavar(name: str, option: FieldInfo) -> str:
+    """The values an option can have, or its name."""
+    kinds = [option.annotation, *get_args(option.annotation)]
+    among = [kind.value for enum in kinds if isinstance(enum, type) and issubclass(enum, Enum) for kind in enum]
+    among = among or [kind for kind in kinds if isinstance(kind, str)]
+    return f"{{{','.join(among)}}}" if among else name.upper()
+
+
+def _shown_default(default: Any) -> str:
+    if default is None or default is False:
+        return ""
+    many = default if isinstance(default, tuple) else (default,)
+    return f" (default: {' '.join(str(one.value if isinstance(one, Enum) else one) for one in many)})"

@@ -9,58 +9,59 @@ Shapes: N problems, K responses, C comparators, D numbers that describe a compar
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-class Policy(Protocol):
-    """A batch of N trainable policies."""
+class Policy:
+    """A batch of N trainable policies.
 
-    @property
-    def parameters(self) -> list[Tensor]:
-        """The leaf tensors to optimise; the first dimension of each is N."""
-        ...
+    Attributes:
+        parameters: the leaf tensors to optimize; the first dimension of each is N.
+
+    Args:
+        ref_logps: (N, K) log pi_ref(y_i | x), where training starts.
+    """
+
+    parameters: list[Tensor]
+
+    def __init__(self, ref_logps: Tensor) -> None:
+        self._ref_logps = ref_logps
 
     def prompt_logps(self) -> Tensor:
         """(N, K) log pi(y_i | x): the policy without a comparator, which the paper deploys."""
-        ...
+        raise NotImplementedError
 
     def comparator_logps(self) -> Tensor:
         """(N, K, K), entry [n, i, j] = log pi(y_i | x, y_j)."""
-        ...
+        raise NotImplementedError
 
     def deployments(self) -> dict[str, Tensor]:
         """Every way to answer a bare prompt, by name; each (N, K) log-probs.
 
-        ``null``: no comparator; ``mean_embedding``: the mean description of a comparator drawn from
-        the reference; ``marginal``: the mean policy over comparators drawn from the reference.
+        ``null``: no comparator; ``marginal``: the mean policy over comparators drawn from the reference;
+        where comparators are vectors also ``mean_embedding``: their mean under the reference.
         """
-        ...
+        marginal = (self.comparator_logps() + self._ref_logps[:, None, :]).logsumexp(-1)
+        return {"null": self.prompt_logps(), "marginal": marginal}
 
 
-class FreeTable:
+class FreeTable(Policy):
     """One softmax table per comparator and one for the bare prompt, sharing nothing.
 
     Training on a conditioned objective alone leaves the prompt's table at the reference: nothing
     connects the tables. A comparator is not described by anything, so there is no mean of one.
-
-    Args:
-        ref_logps: (N, K) log pi_ref(y_i | x).
     """
 
     def __init__(self, ref_logps: Tensor) -> None:
+        super().__init__(ref_logps)
         k = ref_logps.shape[-1]
-        self._ref_logps = ref_logps
         self._prompt = ref_logps.clone().requires_grad_()
         self._comparator = ref_logps[..., None].repeat(1, 1, k).requires_grad_()
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Prompt table (N, K) and comparator table (N, K, K)."""
-        return [self._prompt, self._comparator]
+        self.parameters = [self._prompt, self._comparator]
 
     def prompt_logps(self) -> Tensor:
         """(N, K) log pi(y_i | x)."""
@@ -70,20 +71,9 @@ class FreeTable:
         """(N, K, K), entry [n, i, j] = log pi(y_i | x, y_j)."""
         return self._comparator.log_softmax(-2)
 
-    def deployments(self) -> dict[str, Tensor]:
-        """``null`` and ``marginal``; see :class:`Policy`."""
-        return {"null": self.prompt_logps(), "marginal": _marginal(self.comparator_logps(), self._ref_logps)}
 
-
-class Embedded:
-    """A policy that sees its comparator as a vector; subclasses say which vectors, and what they do.
-
-    Args:
-        ref_logps: (N, K) log pi_ref(y_i | x).
-    """
-
-    def __init__(self, ref_logps: Tensor) -> None:
-        self._ref_logps = ref_logps
+class Embedded(Policy):
+    """A policy that sees its comparator as a vector; subclasses say which vectors, and what they do."""
 
     def embeddings(self) -> Tensor:
         """(N, K, D): what the policy sees of each response when it is the comparator."""
@@ -102,13 +92,10 @@ class Embedded:
         return self._logps(self.embeddings())
 
     def deployments(self) -> dict[str, Tensor]:
-        """``null``, ``mean_embedding`` and ``marginal``; see :class:`Policy`."""
+        """All three; see :class:`Policy`."""
         mean = self._ref_logps.exp()[:, None, :] @ self.embeddings()
-        return {
-            "null": self.prompt_logps(),
-            "mean_embedding": self._logps(mean)[..., 0],
-            "marginal": _marginal(self.comparator_logps(), self._ref_logps),
-        }
+        others = super().deployments()
+        return {"null": others["null"], "mean_embedding": self._logps(mean)[..., 0], "marginal": others["marginal"]}
 
     def _logps(self, comparators: Tensor | None) -> Tensor:
         return (self._ref_logps[..., None] + self.shift(comparators)).log_softmax(-2)
@@ -127,11 +114,7 @@ class Additive(Embedded):
         self._names = torch.eye(k, dtype=ref_logps.dtype).expand(n, k, k)
         self._response = torch.zeros_like(ref_logps).requires_grad_()
         self._interaction = ref_logps.new_zeros((n, k, k)).requires_grad_()
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Response scores u (N, K) and interactions M (N, K, K)."""
-        return [self._response, self._interaction]
+        self.parameters = [self._response, self._interaction]
 
     def embeddings(self) -> Tensor:
         """(N, K, K): each response's own name, one-hot."""
@@ -157,11 +140,7 @@ class LowRank(Embedded):
         self._response = torch.zeros_like(ref_logps).requires_grad_()
         self._effect = ref_logps.new_zeros((n, k, self.RANK)).requires_grad_()
         self._embedding = _random((n, k, self.RANK), stream=0).requires_grad_()
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Response scores u (N, K), effects a (N, K, 2) and embeddings e (N, K, 2)."""
-        return [self._response, self._effect, self._embedding]
+        self.parameters = [self._response, self._effect, self._embedding]
 
     def embeddings(self) -> Tensor:
         """(N, K, 2) e."""
@@ -194,11 +173,8 @@ class Attention(Embedded):
             (_random((n, d, d), stream=stream) / d**0.5).requires_grad_() for stream in (3, 4, 5)
         )
         self._readout = ref_logps.new_zeros((n, k, d)).requires_grad_()
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """Prompt (N, 1, 8), embeddings (N, K, 8), query, key, value (N, 8, 8), read-out (N, K, 8)."""
-        return [self._prompt, self._embedding, self._query, self._key, self._value, self._readout]
+        projections = [self._query, self._key, self._value]
+        self.parameters = [self._prompt, self._embedding, *projections, self._readout]
 
     def embeddings(self) -> Tensor:
         """(N, K, 8) token embeddings."""
@@ -216,16 +192,13 @@ class Attention(Embedded):
         return shift
 
 
-def _marginal(comparator_logps: Tensor, ref_logps: Tensor) -> Tensor:
-    return (comparator_logps + ref_logps[:, None, :]).logsumexp(-1)
-
-
 def _random(shape: tuple[int, ...], stream: int) -> Tensor:
     """Standard normal numbers, always the same ones: a policy's start is no source of randomness between runs."""
     return torch.as_tensor(np.random.default_rng([20251223, stream]).standard_normal(shape))
 
 
-PARAMETRISATIONS: dict[str, type[FreeTable | Additive | LowRank | Attention]] = {
+Parametrization = Literal["free", "additive", "low-rank", "attention"]
+PARAMETRIZATIONS: dict[Parametrization, type[Policy]] = {
     "free": FreeTable,
     "additive": Additive,
     "low-rank": LowRank,

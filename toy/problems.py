@@ -1,13 +1,19 @@
-"""The preference problems that the plots are about."""
+"""The preference problems that the plots are about, and the reference policies."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 
-from inspo.preferences import PreferenceTable, bradley_terry, random_preferences, rock_paper_scissors
-from toy.training import Floats
+from inspo.preferences import PreferenceTable, bradley_terry, load_table, random_preferences, rock_paper_scissors
+from toy.estimates import Floats
 
 RESPONSES = ("y1", "y2", "y3")
+DATA = Path(__file__).parent / "data"
+HUMAN_TABLES = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
+ReferencePolicy = Literal["uniform", "skewed"]
 
 
 class NotApplicableError(ValueError):
@@ -15,13 +21,13 @@ class NotApplicableError(ValueError):
 
 
 def witness() -> PreferenceTable:
-    """The smallest table on which every claim can be told apart: P12 = .3, P13 = .9, P23 = .6 (audit, row 1c)."""
+    """A table on which pi_bar depends on psi and on the reference, and no response is best against all."""
     P = np.array([[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]])
     return PreferenceTable(P, RESPONSES, "witness", "P12 = .3, P13 = .9, P23 = .6")
 
 
 def cyclic(p: float) -> PreferenceTable:
-    """Rock-paper-scissors, where no Bradley-Terry reward tells the responses apart."""
+    """Rock-paper-scissors, where every Bradley-Terry reward is the same for all responses."""
     return PreferenceTable(rock_paper_scissors(p), RESPONSES, "cyclic", f"rock-paper-scissors, p = {p:.3g}")
 
 
@@ -30,22 +36,32 @@ def separable() -> PreferenceTable:
     return PreferenceTable(bradley_terry(np.log([4, 2, 1])), RESPONSES, "Bradley-Terry", "strengths 4 : 2 : 1")
 
 
+def human_tables() -> list[PreferenceTable]:
+    """Four published paired-comparison experiments, with their citations."""
+    return [load_table(DATA / f"{name}.json") for name in HUMAN_TABLES]
+
+
 def random_problems(n: int, k: int, rng: np.random.Generator, scale: float = 1.0) -> Floats:
-    """(n, k, k) tables with independent L[i, j] ~ N(0, scale), which no reward explains."""
+    """(n, k, k) tables with independent log-odds N(0, scale^2), which no reward explains."""
     return np.stack([random_preferences(k, rng, scale) for _ in range(n)])
 
 
-def reference(name: str, k: int) -> Floats:
+def reference(name: ReferencePolicy, k: int) -> Floats:
     """(k,) the reference policy by name: ``uniform``, or ``skewed``, each response half as likely as the one before."""
     weights = np.ones(k) if name == "uniform" else 0.5 ** np.arange(k)
     return np.asarray(weights / weights.sum())
 
 
-def require_interior(table: PreferenceTable) -> None:
-    """Refuse a table with certain preferences where log-odds are needed.
+def is_interior(P: Floats) -> bool:
+    """Whether no preference is certain, so that all log-odds are finite."""
+    return bool(((P > 0) & (P < 1)).all())
+
+
+def require_interior(user: PreferenceTable | None) -> None:
+    """Refuse a user's table with certain preferences where log-odds are needed.
 
     Raises:
         NotApplicableError: some P[i, j] is 0 or 1.
     """
-    if not ((table.P > 0) & (table.P < 1)).all():
+    if user is not None and not is_interior(user.P):
         raise NotApplicableError("it needs every preference strictly between 0 and 1, and one of yours is certain")

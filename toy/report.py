@@ -31,7 +31,7 @@ from toy.style import save
 
 # The layout of results.json: to be raised when what a plot computes gets other names, so that --redraw
 # and every other reader can tell an older file (a test notices a layout that changed under its number).
-FORMAT = 2
+FORMAT = 3
 SOURCES = Path(__file__).resolve().parent, Path(apply_psi.__code__.co_filename).parent
 
 
@@ -80,7 +80,8 @@ def compute(name: str, config: ToyConfig, user: PreferenceTable | None, parts: P
         unfinished.replace(kept)
     part = json.loads(kept.read_text())
     if "results" in part and not (parts / f"{name}.svg").exists():
-        save(PLOTS[name].draw(part["results"]), parts, name)
+        plot = PLOTS[name]
+        save(plot.draw(part["results"]), plot.describe(part["results"]), parts, name)
 
 
 def _work(config: ToyConfig, effective: ToyConfig, user: PreferenceTable | None, parts: Path, names: list[str]) -> None:

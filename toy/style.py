@@ -1,7 +1,7 @@
-"""How every toy plot looks: colour-blind safe, readable in grey and in print.
+"""How every toy plot looks: color-blind safe, readable in gray and in print.
 
-Colours follow Okabe and Ito; where two lines must be told apart without colour they also differ in
-dash or marker. The same thing has the same colour in every plot.
+Colors follow Okabe and Ito; lines that must differ without color too have another dash or marker.
+The same thing has the same color in every plot.
 """
 
 from __future__ import annotations
@@ -15,9 +15,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F4F24", "#888888")
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN, GREY = COLOURS
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F4F24", "#888888")
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN, GRAY = COLORS
 DPO, INS = BLUE, VERMILLION
+
+# What every loss is called in a plot, and its color there.
+METHOD_NAMES = {
+    "dpo": "DPO",
+    "ipo": "IPO",
+    "orpo": "ORPO",
+    "simpo": "SimPO",
+    "r-dpo": "R-DPO",
+    "rrhf": "RRHF",
+    "slic": "SLiC",
+    "cpo": "CPO",
+    "kto": "KTO",
+}
+METHOD_COLORS = dict(zip(METHOD_NAMES, COLORS, strict=True))
 
 _SETTINGS: dict[Any, Any] = {
     "font.size": 9.5,
@@ -54,8 +68,50 @@ def plt() -> Any:
     return importlib.import_module("matplotlib.pyplot")
 
 
-def caption(figure: Figure, words: Caption) -> None:
-    """Write the finding above the plot, and below it the explanation and the number, wrapped to its width."""
+def subplots(
+    rows: int, columns: int, size: tuple[float, float], *, margins: dict[str, float], **options: Any
+) -> tuple[Figure, Any]:
+    """A figure and its grid of axes.
+
+    Args:
+        rows: of the grid.
+        columns: of the grid.
+        size: (width, height) in inches.
+        margins: as in Figure.subplots_adjust.
+        options: as in pyplot.subplots.
+    """
+    figure, axes = plt().subplots(rows, columns, figsize=size, **options)
+    figure.subplots_adjust(**{"right": 0.985} | margins)
+    return figure, axes
+
+
+def spaced(name: str) -> str:
+    """A table's name as it is written in a text."""
+    return name.replace("_", " ")
+
+
+def heading(problem: str, source: str, width: int = 58) -> str:
+    """A table's name and where it is from, in at most `width` characters."""
+    name = spaced(problem)
+    return name if source in ("", problem) else textwrap.shorten(f"{name}: {source}", width, placeholder=" ...")
+
+
+def save(figure: Figure, words: Caption, folder: Path, name: str) -> None:
+    """Write a figure with its caption as PNG and SVG, the same bytes for the same figure, and close it."""
+    from PIL import Image
+
+    _write_caption(figure, words)
+    pixels = BytesIO()
+    figure.savefig(pixels, format="png", dpi=160)
+    # A plot has few colors: a palette makes the file a third as large, without visible loss.
+    palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette.save(folder / f"{name}.png", optimize=True)
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    plt().close(figure)
+
+
+def _write_caption(figure: Figure, words: Caption) -> None:
+    """The finding above the plot, and below it the explanation and the number, wrapped to its width."""
     width = figure.get_figwidth()
     figure.suptitle(
         textwrap.fill(words.headline, int(width * 10.5)), x=0.01, y=0.99, ha="left", va="bottom", size=12, weight="bold"
@@ -66,36 +122,3 @@ def caption(figure: Figure, words: Caption) -> None:
     lines = below[0].count("\n") + 1.25
     down = lines * 9.5 * 1.35 * 1.17 / 72 / figure.get_figheight()
     figure.text(0.01, -down, below[1], color="0.1", weight="bold", **style)
-
-
-def heading(problem: str, source: str, width: int = 58) -> str:
-    """A table's name and where it is from, in at most `width` characters."""
-    name = problem.replace("_", " ")
-    return name if source in ("", problem) else textwrap.shorten(f"{name}: {source}", width, placeholder=" ...")
-
-
-def save_space(axis: Any) -> None:
-    """Strip an axis of ticks, grid and frame in y."""
-    axis.set_yticks([])
-    axis.grid(visible=False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_visible(False)
-
-
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG, the same bytes for the same figure.
-
-    Returns:
-        The two paths.
-    """
-    from PIL import Image
-
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    pixels = BytesIO()
-    figure.savefig(pixels, format="png", dpi=160)
-    # A plot has few colours: a palette makes the file a third as large, and no eye sees it.
-    palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    palette.save(paths[0], optimize=True)
-    figure.savefig(paths[1], metadata={"Date": None})
-    plt().close(figure)
-    return paths

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from toy import tables
-from toy.config import ToyConfig
-from toy.plots import PLOTS
+from toy.config import ToyConfig, flag
+from toy.plots import PLOTS, human_tables
+from toy.style import spaced
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -42,13 +41,10 @@ def reproduce(results: dict[str, Any]) -> str:
     if results["preferences_file"] is not None:
         arguments.append(f"--preferences {shlex.quote(results['preferences_file'])}")
     usual = ToyConfig(quick=results["config"]["quick"]).effective().record() | {"quick": False}
-    for option in fields(ToyConfig):
-        now = results["config"].get(option.name)
-        if option.name not in usual or now == usual[option.name]:
-            continue
-        flag = f"--{option.name.replace('_', '-')}"
-        values = [] if now is True else now if isinstance(now, list) else [now]
-        arguments.append(" ".join([flag, *map(str, values)]))
+    for name, now in results["config"].items():
+        if now != usual[name]:
+            values = [] if now is True else now if isinstance(now, list) else [now]
+            arguments.append(" ".join([flag(name), *map(str, values)]))
     return " ".join(arguments)
 
 
@@ -80,8 +76,8 @@ def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
         table.add_section()
         for i, (name, row) in enumerate(entry["policies"].items()):
             table.add_row(
-                entry["name"].replace("_", " ") if i == 0 else "",
-                tables.POLICIES[name][0],
+                spaced(entry["name"]) if i == 0 else "",
+                human_tables.POLICIES[name][0],
                 _number(row["value"], row["value_se"]),
                 _number(row["kl"], row["kl_se"]),
             )

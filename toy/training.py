@@ -11,25 +11,26 @@ Shapes: N problems, K responses, T recorded steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import rel_entr
 from torch import Tensor
 
-from inspo.conditioning import Conditioning, conditioned_loss
-from inspo.losses import METHODS
+from inspo.conditioning import Conditioning
 from inspo.metrics import pair_metrics, weighted_mean
 from inspo.objectives import Psi, value
-from inspo.pairs import PairLogps
-from inspo.tabular import population_weights, tabular_terms
-from toy.policies import PARAMETRISATIONS, Policy
+from inspo.preference_loss import PreferenceLoss, Terms
+from inspo.tabular import population_weights, tabular_logps
+from toy.estimates import Floats
+from toy.policies import PARAMETRIZATIONS, Parametrization, Policy
 
-Floats = npt.NDArray[np.float64]
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+Optimizer = Literal["adam", "sgd", "momentum"]
+OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, eps=1e-12),
     "sgd": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
@@ -40,27 +41,12 @@ torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What to train: a method with its hyperparameters, and what it is conditioned on.
-
-    Attributes:
-        method: a key of ``inspo.losses.METHODS``.
-        conditioning: which log-probs it compares.
-        hyperparameters: the loss' keywords, each a number or an (N,) array with one per problem.
-    """
-
-    method: str
-    conditioning: Conditioning
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Schedule:
-    """How to train: plain full-batch steps of one optimiser at a constant learning rate."""
+    """How to train: plain full-batch steps of one optimizer at a constant learning rate."""
 
     steps: int
     learning_rate: float
-    optimiser: str = "adam"
+    optimizer: Optimizer = "adam"
 
 
 @dataclass(frozen=True)
@@ -117,8 +103,8 @@ def sample_pairs(distribution: Floats, samples: int, rng: np.random.Generator) -
 
 
 def train(
-    objective: Objective,
-    parametrisation: str,
+    loss: PreferenceLoss,
+    parametrization: Parametrization,
     data: Floats,
     P: Floats,
     mu: Floats,
@@ -130,12 +116,12 @@ def train(
     """Train one policy per dataset, starting at the reference.
 
     Args:
-        objective: method, hyperparameters and conditioning.
-        parametrisation: a key of ``toy.policies.PARAMETRISATIONS``.
+        loss: method, conditioning and hyperparameters; see :func:`per_problem`.
+        parametrization: a key of ``toy.policies.PARAMETRIZATIONS``.
         data: (N, K, K) training data, each table summing to one.
         P: (N, K, K) the true preferences, for the recorded metrics.
         mu: (N, K) the reference policy, positive everywhere.
-        schedule: steps, learning rate, optimiser.
+        schedule: steps, learning rate, optimizer.
         psi: scalarization of the recorded values; see ``inspo.objectives``.
         record_every: record the history every so many steps; 0 records start and end only.
 
@@ -149,17 +135,17 @@ def train(
         raise ValueError("the reference policy must be positive everywhere to be trained from")
     weights, ref_logps = torch.as_tensor(data), torch.as_tensor(np.log(mu))
     population = torch.as_tensor(pair_distribution(P, mu))
-    policy = PARAMETRISATIONS[parametrisation](ref_logps)
-    optimiser = OPTIMISERS[schedule.optimiser](policy.parameters, lr=schedule.learning_rate)
+    policy = PARAMETRIZATIONS[parametrization](ref_logps)
+    optimizer = OPTIMIZERS[schedule.optimizer](policy.parameters, lr=schedule.learning_rate)
     recorded: list[int] = []
     path: list[Floats] = []
     history: dict[str, list[Floats]] = {}
     for step in range(schedule.steps + 1):
-        pairs, losses = _losses(objective, policy, ref_logps)
+        terms, losses = _compared(loss, policy, ref_logps)
         training_loss = weighted_mean(losses, weights, dims=2)
         if step in (0, schedule.steps) or (record_every and step % record_every == 0):
             recorded.append(step)
-            row = pair_metrics(pairs, METHODS[objective.method].score, losses, weights=population, dims=2)
+            row = pair_metrics(terms, loss.reads.score, losses, weights=population, dims=2)
             row["training_loss"] = training_loss.detach()
             for name, tensor in row.items():
                 history.setdefault(name, []).append(tensor.numpy())
@@ -168,9 +154,9 @@ def train(
             history.setdefault("value_deployed", []).append(value(deployed, P, mu, psi))
             history.setdefault("value_conditioned", []).append(value(path[-1], P, mu, psi))
         if step < schedule.steps:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             training_loss.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
-            optimiser.step()
+            optimizer.step()
     return Trained(
         deployed,
         path[-1],
@@ -181,28 +167,27 @@ def train(
     )
 
 
-def _losses(objective: Objective, policy: Policy, ref_logps: Tensor) -> tuple[list[tuple[float, PairLogps]], Tensor]:
-    """The objective's terms and its (N, K, K) losses for every ordered pair."""
-    method = METHODS[objective.method]
+def _compared(loss: PreferenceLoss, policy: Policy, ref_logps: Tensor) -> tuple[Terms, Tensor]:
+    """What the loss compares, and its (N, K, K) values for every ordered pair of responses, one token each."""
     prompt, comparator = policy.prompt_logps(), policy.comparator_logps()
-    pairs = tabular_terms(
-        objective.conditioning,
-        prompt_logps=prompt,
-        comparator_logps=comparator,
-        ref_logps=ref_logps if method.needs_reference else None,
+    one_token = torch.ones(comparator.shape)
+    terms = loss.terms(
+        tabular_logps(loss.requests(), prompt, comparator),
+        tabular_logps(loss.reference_requests(), ref_logps),
+        chosen_length=one_token,
+        rejected_length=one_token,
     )
-    loss = partial(method.loss, **{name: _per_problem(number) for name, number in objective.hyperparameters.items()})
-    if method.needs_kl:
-        # One prompt has no mismatched responses to estimate KL(pi || pi_ref) from; a table gives it exactly.
-        logps = prompt[..., None] if objective.conditioning is Conditioning.NONE else comparator
-        kl = (logps.exp() * (logps - ref_logps[..., None])).sum(-2).mean(-1)
-        loss = partial(loss, kl=kl[..., None, None].expand(pairs[0][1].chosen_logps.shape))
-    return pairs, conditioned_loss(loss, pairs)
+    if not loss.reads.needs_kl:
+        return terms, loss.of_terms(terms)
+    # One prompt has no mismatched responses to estimate KL(pi || pi_ref) from; a table gives it exactly.
+    logps = prompt[..., None] if loss.conditioning is Conditioning.NONE else comparator
+    kl = (logps.exp() * (logps - ref_logps[..., None])).sum(-2).mean(-1)
+    return terms, loss.of_terms(terms, kl=kl[..., None, None].expand(comparator.shape))
 
 
-def _per_problem(hyperparameter: Any) -> Any:
-    """A number as it is, an (N,) array so that it meets the (N, K, K) pairs of its problem."""
-    return torch.as_tensor(hyperparameter)[:, None, None] if np.ndim(hyperparameter) else hyperparameter
+def per_problem(numbers: npt.ArrayLike) -> Tensor:
+    """A hyperparameter with one value for each of N problems, shaped (N, 1, 1) to meet their (N, K, K) pairs."""
+    return torch.as_tensor(np.asarray(numbers))[:, None, None]
 
 
 def kl_to_reference(policy: Floats, mu: Floats) -> Floats:
@@ -215,8 +200,6 @@ def kl_to_reference(policy: Floats, mu: Floats) -> Floats:
     Returns:
         (...) nats.
     """
-    from scipy.special import rel_entr
-
     if policy.ndim == mu.ndim:
         return np.asarray(rel_entr(policy, mu).sum(-1))
     return np.asarray((rel_entr(policy, mu[..., None]).sum(-2) * mu).sum(-1))

@@ -1,4 +1,4 @@
-"""Plot (g): DPO orders responses by Borda's score, not by the log-odds that it is said to maximise.
+"""DPO orders responses by Borda's score, not by the log-odds that it is said to maximize.
 
 DPO's optimum solves sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j], and the left side increases with
 c_i: so its order is that of S_id under the pair sampling nu, whatever pi_ref is and whether or not a
@@ -15,9 +15,9 @@ from inspo.objectives import scores
 from inspo.preferences import PreferenceTable
 from toy.baselines import TIE, bradley_terry_reward, optima, rlhf
 from toy.config import ToyConfig
+from toy.estimates import Floats, estimate
 from toy.problems import random_problems, require_interior, witness
-from toy.style import BLACK, DPO, INS, Caption, caption, plt
-from toy.training import Floats
+from toy.style import BLACK, DPO, INS, Caption, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +30,9 @@ SHARES = tuple(np.linspace(0.1, 0.9, 41).round(4).tolist())
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """Differences of DPO's reward and of both scores for every pair, and the witness under other sampling."""
-    if user is not None:
-        require_interior(user)
-        P = user.P[None]
-    else:
-        P = random_problems(config.problems, K, np.random.default_rng([config.seed, 7]), SCALE)
+    require_interior(user)
+    rng = np.random.default_rng([config.seed, 7])
+    P = random_problems(config.problems, K, rng, SCALE) if user is None else user.P[None]
     k = P.shape[-1]
     mu = np.full(P.shape[:2], 1 / k)
     i, j = np.triu_indices(k, 1)
@@ -52,10 +50,8 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "responses": k,
         "pairs": int(wrong["identity"].size),
         "out_of_order": {name: _share(flags) for name, flags in wrong.items()},
-        "other_pick": {
-            name: _share((top[name] != top["reward"]).any(axis=-1, keepdims=True)) for name in ("identity", "log_odds")
-        },
-        # Rounded finer than ties are, so that a drawn pair is in order or not as it was counted.
+        "other_pick": {name: _share((top[name] != top["reward"]).any(axis=-1, keepdims=True)) for name in wrong},
+        # Rounded, but finer than TIE, so that the picture shows the same pairs out of order as are counted.
         "differences": {name: table[:PLOTTED].ravel().round(11).tolist() for name, table in differences.items()},
         "sampling": None if user is not None else _sampling(),
     }
@@ -66,11 +62,9 @@ def _order(difference: Floats) -> Floats:
     return np.where(np.abs(difference) <= TIE, 0.0, np.sign(difference))
 
 
-def _share(flags: Any) -> dict[str, float | int]:
-    """Count, share, and its standard error over problems."""
-    per_problem = np.asarray(flags, dtype=np.float64).reshape(len(flags), -1).mean(axis=-1)
-    se = float(per_problem.std(ddof=1) / np.sqrt(len(flags))) if len(flags) > 1 else 0.0
-    return {"count": int(np.sum(flags)), "share": float(np.mean(flags)), "se": se}
+def _share(flags: Any) -> dict[str, Any]:
+    """Count of (problems, pairs) flags, and their share over problems."""
+    return {"count": int(flags.sum()), **estimate(flags.mean(axis=-1))}
 
 
 def _sampling() -> dict[str, Any]:
@@ -104,7 +98,7 @@ def describe(results: dict[str, Any]) -> Caption:
         else f"{results['problems']} random problems, K = {results['responses']}"
     )
     sampling = (
-        " Right: the witness W, with pairs drawn ever more often against y3: DPO changes its favourite exactly where "
+        " Right: the witness W, with y3 in more and more of the pairs: DPO changes its favorite exactly where "
         "Borda's score does, although preferences and log-odds stay as they are."
         if results["sampling"]
         else ""
@@ -114,9 +108,9 @@ def describe(results: dict[str, Any]) -> Caption:
         f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference "
         f"(left) and of the expected log-odds ({'middle' if sampling else 'right'}); in the shaded part the "
         f"two disagree.{sampling}",
-        f"{borda['share']:.0%} of pairs out of Borda's order, {log_odds['share']:.1%} out of log-odds' order"
+        f"{borda['mean']:.0%} of pairs out of Borda's order, {log_odds['mean']:.1%} out of log-odds' order"
         + (
-            f"; pi_bar for log-odds picks another response than DPO in {other['share']:.1%} of problems."
+            f"; pi_bar for log-odds picks another response than DPO in {other['mean']:.1%} of problems."
             if results["problems"] > 1
             else "."
         ),
@@ -127,16 +121,15 @@ def _headline(pairs: int, not_bordas: int, not_log_odds: int) -> str:
     if not_bordas:
         return f"Of {pairs} pairs DPO orders {pairs - not_bordas} as Borda does, {pairs - not_log_odds} as log-odds do"
     if not_log_odds:
-        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximises psi = identity, not log-odds"
+        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximizes psi = identity, not log-odds"
     return f"DPO's order is Borda's, in all of {pairs} pairs; here expected log-odds order them alike"
 
 
 def draw(results: dict[str, Any]) -> Figure:
     """Two scatters of score against reward, and the witness under other pair sampling."""
     panels = 3 if results["sampling"] else 2
-    figure: Figure
-    figure, axes = plt().subplots(1, panels, figsize=(4.2 * panels, 4.4))
-    figure.subplots_adjust(left=0.2 / panels, right=0.985, top=0.92, bottom=0.12, wspace=0.28)
+    margins = {"left": 0.2 / panels, "top": 0.92, "bottom": 0.12, "wspace": 0.28}
+    figure, axes = subplots(1, panels, (4.2 * panels, 4.4), margins=margins)
     reward = np.array(results["differences"]["reward"])
     for axis, name, title, label in zip(
         axes,
@@ -153,16 +146,15 @@ def draw(results: dict[str, Any]) -> Figure:
         reach = max(float(np.abs(y).max()), 1e-3)
         bottom = min(-0.08 * reach, 1.4 * y.min())
         axis.axhspan(bottom, 0, color="0.9", zorder=0)
-        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4, alpha=0.5)
+        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4 if len(x) > 100 else 9, alpha=0.5)
         axis.plot(x[wrong], y[wrong], "x", color=INS, ms=5, mew=1.2)
         axis.axhline(0, color=BLACK, lw=1)
         axis.set_ylim(bottom, 1.05 * max(y.max(), 0.08 * reach))
         axis.set(xlabel="DPO's reward: winner - loser, nats", ylabel=label + ": winner - loser")
         out = results["out_of_order"][name]
-        axis.set_title(f"{title}: {out['share']:.1%} out of order", loc="left")
+        axis.set_title(f"{title}: {out['mean']:.1%} out of order", loc="left")
     if results["sampling"]:
         _draw_sampling(axes[-1], results["sampling"])
-    caption(figure, describe(results))
     return figure
 
 

@@ -1,6 +1,6 @@
-"""Where the population loss of Eq. (9) is least: a whole set of policies, and what picks one of them.
+"""The minimizers of the population loss of Eq. (9): a whole set of policies, and what picks one of them.
 
-The loss compares pi(y_i | y_j) with pi(y_j | y_i) only, so at its least
+The loss compares pi(y_i | y_j) with pi(y_j | y_i) only, so at its minimum
 ``log pi(i|j) / mu_i - log pi(j|i) / mu_j = logit(P[i, j]) / beta`` for i != j and nothing more:
 with K responses a set of dimension K (K - 1) / 2, whose members are worth different amounts.
 
@@ -15,11 +15,11 @@ from typing import Any, cast
 import numpy as np
 from scipy.special import expit, lambertw, logit, softmax
 
-from toy.training import Floats
+from toy.estimates import Floats
 
 
 def best_value(P: Floats, mu: Floats, beta: float) -> tuple[float, Floats]:
-    """The supremum of V over all minimisers, a linear program, and a policy that attains it.
+    """The supremum of V over all minimizers, a linear program, and a policy that attains it.
 
     Unknown per unordered pair is the larger of the two ratios pi / mu, the smaller one follows; what
     a column leaves over goes to copying the comparator. (The infimum is 1/2, of copying throughout.)
@@ -45,7 +45,7 @@ def best_value(P: Floats, mu: Floats, beta: float) -> tuple[float, Floats]:
 
 
 def one_number_family(P: Floats, mu: Floats, beta: float, u: float) -> Floats:
-    """(K, K) the minimiser pi(i | j) = u mu_i (P[i, j] / P[j, i])^(1 / (2 beta)), i != j (audit, row 6c).
+    """(K, K) the minimizer pi(i | j) = u mu_i (P[i, j] / P[j, i])^(1 / (2 beta)), i != j, for any u that fits.
 
     Raises:
         ValueError: u so large that a column would exceed one, see :func:`largest_u`.
@@ -81,7 +81,7 @@ def symmetric_flow(P: Floats, mu: Floats, beta: float) -> Floats:
 
 
 def one_sided_flow(P: Floats, mu: Floats, beta: float, times: Floats) -> Floats:
-    """(T, K, K) the path of gradient flow of the one-sided loss, which has no minimiser to end in."""
+    """(T, K, K) the path of gradient flow of the one-sided loss, which has no minimizer to end in."""
     weights = np.outer(mu, mu) * P * (1 - np.eye(len(P)))
 
     def pull(log_policy: Floats) -> Floats:
@@ -93,7 +93,7 @@ def one_sided_flow(P: Floats, mu: Floats, beta: float, times: Floats) -> Floats:
 
 
 def one_sided_limit(P: Floats, mu: Floats, beta: float) -> Floats:
-    """(K, K) its closed form: pi(i | j) proportional to mu_i (mu_i P[i, j])^(1/beta), never copying (audit, row 10)."""
+    """(K, K) its closed form: pi(i | j) proportional to mu_i (mu_i P[i, j])^(1/beta), without i = j."""
     log_policy = np.log(mu)[:, None] + np.log(mu[:, None] * P) / beta
     log_policy[np.diag_indices(len(P))] = -np.inf
     return np.asarray(softmax(log_policy, axis=0))
@@ -133,7 +133,7 @@ def flow(pull: Callable[[Floats], Floats], mu: Floats, times: Floats) -> Floats:
 
 
 def conserved(t1: Floats | float, t2: Floats | float) -> Floats:
-    """What gradient flow with K = 2 keeps: t1 + e^t1 + t2 + e^t2, the t being logits of not copying (audit, row 6e)."""
+    """What gradient flow with K = 2 keeps: t1 + e^t1 + t2 + e^t2, with t the logits of not copying."""
     return np.asarray(t1 + np.exp(t1) + t2 + np.exp(t2))
 
 

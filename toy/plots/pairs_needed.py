@@ -1,8 +1,8 @@
-"""Plot (l): how many preference pairs each method needs.
+"""How many preference pairs each method needs.
 
 Random non-separable problems, each with datasets of growing size; everything is trained in one batch
 per method. On few pairs a method overfits, moves far and may gain V by that alone, so what counts is
-V's gain as a share of the most that can be gained at the same KL with the same view of y'. A method
+V's gain as a share of the largest possible one at the same KL with the same view of y'. A method
 needs as many pairs as bring it to 90 % of the share that the whole population would.
 """
 
@@ -16,10 +16,11 @@ from inspo.conditioning import Conditioning
 from inspo.objectives import value
 from inspo.preferences import PreferenceTable
 from toy.baselines import frontier_value
-from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
+from toy.config import ToyConfig
+from toy.estimates import Floats, estimate
 from toy.problems import random_problems, reference
-from toy.style import Caption, caption, plt
-from toy.training import Floats, kl_to_reference, pair_distribution, sample_pairs, train
+from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, plt, spaced, subplots
+from toy.training import kl_to_reference, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,17 +49,17 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     curves = []
     for method in config.methods:
         for conditioning in (Conditioning.NONE, Conditioning.SYMMETRIC):
-            objective = config.objective(method, conditioning)
-            trained = train(objective, config.parametrisation, data, tables, references, config.schedule())
+            loss = config.loss(method, conditioning)
+            trained = train(loss, config.parametrization, data, tables, references, config.schedule())
             policies = {"plain": trained.prompt_policy}
             if conditioning is Conditioning.SYMMETRIC:
                 policies = {"deployed": trained.prompt_policy, "real": trained.comparator_policy}
             for setting, policy in policies.items():
                 V = value(policy, tables, references, config.psi).reshape(levels, n)
                 kl = kl_to_reference(policy, references)
-                most = frontier_value(tables, references, kl, config.psi, conditioned=setting == "real")
+                best = frontier_value(tables, references, kl, config.psi, conditioned=setting == "real")
                 start = value(mu, P, mu, config.psi)
-                gains = V - start, most.reshape(levels, n) - start, kl.reshape(levels, n)
+                gains = V - start, best.reshape(levels, n) - start, kl.reshape(levels, n)
                 curves.append({"method": method, "setting": setting, **_curve(*gains, rng)})
     return {
         "sizes": list(SIZES),
@@ -70,32 +71,32 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     }
 
 
-def _curve(gain: Floats, most: Floats, kl: Floats, rng: np.random.Generator) -> dict[str, Any]:
+def _curve(gain: Floats, possible: Floats, kl: Floats, rng: np.random.Generator) -> dict[str, Any]:
     """Gain over the reference, KL, and the share of the possible gain, per level; and the pairs needed.
 
     Args:
         gain: (levels, n) V minus the reference's.
-        most: (levels, n) the same of the best policy with this KL.
+        possible: (levels, n) the same of the best policy with this KL.
         kl: (levels, n) nats.
         rng: for the bootstrap over problems.
     """
     n = gain.shape[1]
     drawn = rng.integers(n, size=(RESAMPLES, n))
-    shares = _share(gain[:, drawn], most[:, drawn])
-    share = _share(gain, most)
+    shares = _share(gain[:, drawn], possible[:, drawn])
+    share = _share(gain, possible)
     return {
         "share": {"mean": share.tolist(), "se": shares.std(axis=1, ddof=1).tolist()},
-        "gain": {"mean": gain.mean(axis=1).tolist(), "se": (gain.std(axis=1, ddof=1) / np.sqrt(n)).tolist()},
-        "kl": {"mean": kl.mean(axis=1).tolist(), "se": (kl.std(axis=1, ddof=1) / np.sqrt(n)).tolist()},
+        "gain": estimate(gain),
+        "kl": estimate(kl),
         "needed": needed(share),
         "needed_between": np.quantile([needed(resampled) for resampled in shares.T], [0.16, 0.84]).tolist(),
     }
 
 
-def _share(gain: Floats, most: Floats) -> Floats:
+def _share(gain: Floats, possible: Floats) -> Floats:
     """Total gain over the total possible; nothing of nothing, of a policy still at the reference, is nothing."""
-    total, possible = gain.sum(axis=-1), most.sum(axis=-1)
-    return np.asarray(np.divide(total, possible, out=np.zeros_like(total), where=possible > 1e-9))
+    total, largest = gain.sum(axis=-1), possible.sum(axis=-1)
+    return np.asarray(np.divide(total, largest, out=np.zeros_like(total), where=largest > 1e-9))
 
 
 def needed(share: Floats) -> float:
@@ -122,29 +123,31 @@ def needed(share: Floats) -> float:
 
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
-    pairs = {(curve["method"], curve["setting"]): curve["needed"] for curve in results["curves"]}
+    curves = {(curve["method"], curve["setting"]): curve for curve in results["curves"]}
     methods = list(dict.fromkeys(curve["method"] for curve in results["curves"]))
-    more = sum(pairs[m, "deployed"] > pairs[m, "plain"] for m in methods)
+    more = sum(curves[m, "deployed"]["needed_between"][0] > curves[m, "plain"]["needed_between"][1] for m in methods)
+    lower = sum(curves[m, "deployed"]["share"]["mean"][-1] < curves[m, "plain"]["share"]["mean"][-1] for m in methods)
     first = methods[0]
-    name = METHOD_NAMES[first]
-    ends = {(curve["method"], curve["setting"]): curve["share"]["mean"][-1] for curve in results["curves"]}
+    name, source = METHOD_NAMES[first], spaced(results["source"])
+    plain, deployed, real = (curves[first, setting]["needed"] for setting in SETTINGS)
     return Caption(
         f"At equal KL INS needs more pairs for its deployed policy with {more} of {len(methods)} methods, "
-        f"and ends lower with {sum(ends[m, 'deployed'] < ends[m, 'plain'] for m in methods)}",
-        f"{results['datasets']} datasets per size on {results['source']} (K = {results['responses']}). Left, middle: "
-        "gain in V over pi_ref as a share of the most that can be gained at the same KL (IPO's closed form; with y' "
-        "in view the Gibbs policy of P), with bootstrap standard errors; inf: the whole population. Right: pairs for "
-        f"{results['level']:.0%} of the population's share, with 68 % intervals over problems. V and KL: results.json.",
-        f"{name} needs {pairs[first, 'plain']:.0f} pairs; with INS {pairs[first, 'deployed']:.0f} for the deployed "
-        f"policy, {pairs[first, 'real']:.0f} for the one that sees y'.",
+        f"and ends lower with {lower}",
+        f"{results['datasets']} datasets per size on {source} (K = {results['responses']}). Left, middle: "
+        "gain in V over pi_ref as a share of the largest possible gain at the same KL (IPO's closed form; with y' in "
+        "view the Gibbs policy of P), with bootstrap standard errors; inf: the whole population. Right: pairs for "
+        f"{results['level']:.0%} of the population's share, with 68 % intervals over problems; more is where they are "
+        "apart. V and KL: results.json.",
+        f"{name} needs {plain:.0f} pairs; with INS {deployed:.0f} for the deployed policy, {real:.0f} for the one that "
+        "sees y'.",
     )
 
 
 def draw(results: dict[str, Any]) -> Figure:
     """Gain against pairs without and with a comparator, and the pairs needed."""
-    figure: Figure
-    figure, (prompt, real, dots) = plt().subplots(1, 3, figsize=(12.6, 4.8), gridspec_kw={"width_ratios": [4, 4, 3]})
-    figure.subplots_adjust(left=0.055, right=0.985, top=0.85, bottom=0.12, wspace=0.28)
+    margins = {"left": 0.055, "top": 0.85, "bottom": 0.12, "wspace": 0.28}
+    figure, axes = subplots(1, 3, (12.6, 4.8), margins=margins, gridspec_kw={"width_ratios": [4, 4, 3]})
+    prompt, real, dots = axes
     box = dots.get_position()
     dots.set_position((box.x0 + 0.06, box.y0, box.width - 0.06, box.height))
     prompt.sharey(real)
@@ -153,15 +156,15 @@ def draw(results: dict[str, Any]) -> Figure:
     methods = list(dict.fromkeys(curve["method"] for curve in results["curves"]))
     rows = [(method, setting) for method in methods for setting in SETTINGS]
     for curve in results["curves"]:
-        colour = METHOD_COLOURS[curve["method"]]
+        color = METHOD_COLORS[curve["method"]]
         _, dash, marker = SETTINGS[curve["setting"]]
         axis = real if curve["setting"] == "real" else prompt
         share = curve["share"]
-        axis.errorbar(x, share["mean"], yerr=share["se"], color=colour, ls=dash, marker=marker, ms=4.5, lw=1.6)
+        axis.errorbar(x, share["mean"], yerr=share["se"], color=color, ls=dash, marker=marker, ms=4.5, lw=1.6)
         y = -rows.index((curve["method"], curve["setting"]))
         low, high = curve["needed_between"]
-        dots.plot([low, high], [y, y], color=colour, lw=2)
-        dots.plot(curve["needed"], y, marker=marker, color=colour, ms=7)
+        dots.plot([low, high], [y, y], color=color, lw=2)
+        dots.plot(curve["needed"], y, marker=marker, color=color, ms=7)
     for axis, title in ((prompt, "deployed, the prompt alone"), (real, "with a real y'")):
         axis.set(xscale="log", xlabel="preference pairs", ylabel="share of the possible gain at this KL")
         axis.set_xticks(x, [*ticks, "inf"])
@@ -170,11 +173,10 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set_title(title, loc="left")
     dots.set(xscale="log", xlabel=f"pairs for {results['level']:.0%} of the population's share", xlim=(8, 13000))
     dots.set_yticks([-i for i in range(len(rows))], [f"{METHOD_NAMES[m]}: {SETTINGS[s][0]}" for m, s in rows], size=8)
-    handles = [plt().Line2D([], [], color=METHOD_COLOURS[m], lw=2.2, label=METHOD_NAMES[m]) for m in methods]
+    handles = [plt().Line2D([], [], color=METHOD_COLORS[m], lw=2.2, label=METHOD_NAMES[m]) for m in methods]
     handles += [
         plt().Line2D([], [], color="0.3", ls=dash, marker=marker, ms=5, label=label)
         for label, dash, marker in SETTINGS.values()
     ]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.04, 0.99), ncols=len(handles))
-    caption(figure, describe(results))
     return figure

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inspo.preferences import PreferenceTable
-from toy import (
+from toy.config import ToyConfig
+from toy.plots import (
     borda,
-    dynamics,
     flip_rates,
-    flips,
     frontier,
-    minimiser_range,
+    human_tables,
+    minimizer_range,
     one_sided,
     pairs_needed,
+    prop_3_1,
     real_comparator,
     realizability,
-    tables,
+    training_dynamics,
     valley,
 )
-from toy.config import ToyConfig
 from toy.style import Caption
 
 if TYPE_CHECKING:
@@ -47,17 +47,17 @@ class Plot(Protocol):
 
 
 PLOTS: dict[str, Plot] = {
-    "prop_3_1": flips,
+    "prop_3_1": prop_3_1,
     "flip_rates": flip_rates,
     "realizability": realizability,
     "valley": valley,
-    "minimiser_range": minimiser_range,
+    "minimizer_range": minimizer_range,
     "real_comparator": real_comparator,
     "borda": borda,
     "frontier": frontier,
     "one_sided": one_sided,
-    "training_dynamics": dynamics,
-    "human_tables": tables,
+    "training_dynamics": training_dynamics,
+    "human_tables": human_tables,
     "pairs_needed": pairs_needed,
 }
 

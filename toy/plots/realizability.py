@@ -1,4 +1,4 @@
-"""Plot (c): how far Eq. (6) is from being able to represent preferences, on two readings of it.
+"""How far Eq. (6) is from being able to represent preferences, on two readings of it.
 
 With h = r - beta log Z, Eq. (6) says P = sigma(2 h), and Z's definition says that
 E_{y ~ mu} exp(h(y, y') / beta) is 1 for every y'.
@@ -23,10 +23,9 @@ from scipy.special import logit, rel_entr
 
 from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
-from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, COLOURS, GREEN, INS, Caption, caption, plt
-from toy.tables import built_in
-from toy.training import Floats
+from toy.estimates import Floats
+from toy.problems import cyclic, human_tables, is_interior, reference, require_interior, separable, witness
+from toy.style import BLACK, COLORS, GREEN, INS, Caption, plt, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +56,7 @@ def smallest_beta(P: Floats, mu: Floats) -> float | None:
     """
     from scipy.optimize import brentq
 
-    if not ((P > 0) & (P < 1)).all():
+    if not is_interior(P):
         return None
 
     def excess(inverse: float, j: int) -> float:
@@ -82,13 +81,12 @@ def distance(P: Floats, mu: Floats) -> dict[str, float]:
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """Both kinds of sums against beta for one table; distance and smallest beta of all of them."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     shown = witness() if user is None else user
     mu = reference(config.reference, len(shown.P))
     sums = [column_sums(shown.P, mu, beta) for beta in BETAS]
     others = [sums_without_self(shown.P, mu, beta) for beta in BETAS]
-    tables = [user] if user is not None else [witness(), separable(), cyclic(2 / 3), *built_in()]
+    tables = [user] if user is not None else [witness(), separable(), cyclic(2 / 3), *human_tables()]
     return {
         "problem": shown.name,
         "source": shown.source,
@@ -112,20 +110,20 @@ def describe(results: dict[str, Any]) -> Caption:
     at = results["betas"].index(0.5)
     sums = [line[at] for line in results["column_sums"]]
     nearest = min(results["tables"], key=lambda row: row["total_variation"])
-    which = f"the nearest table, {nearest['table']}," if len(results["tables"]) > 1 else "the table"
+    which = f"the nearest table, {spaced(nearest['table'])}," if len(results["tables"]) > 1 else "the table"
     where = f"{which} is {nearest['total_variation']:.3f} away from 1/2"
-    shown = results["smallest_beta"]
+    shown, problem = results["smallest_beta"], spaced(results["problem"])
     return Caption(
         _headline(results),
         "With h = r - beta log Z, Eq. (6) is P = sigma(2h). Left: asked of every y and y', it needs the means over y "
-        f"of exp(L(y, y') / 2 beta) on {results['problem']} to be 1 for every y' (thick: their mean, E cosh(h / beta), "
+        f"of exp(L(y, y') / 2 beta) on {problem} to be 1 for every y' (thick: their mean, E cosh(h / beta), "
         "above 1 unless P = 1/2). Middle: asked of different responses only, h(y', y') is free and the sums over the "
         "others need only be below 1, as in the shade; but then P must be so near 1/2 that the sum over y != y' of "
         "mu mu' (cosh(L / 2 beta) - 1) is below the chance that two draws from pi_ref coincide, "
         f"{results['collision']:.2g} here and next to nothing for a language model. Right: mean distance from 1/2, and "
-        "the beta that each table needs in the second reading; grey: betas that the paper tries.",
-        f"at beta = 1/2 the means on {results['problem']} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
-        f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {results['problem']} "
+        "the beta that each table needs in the second reading; gray: betas that the paper tries.",
+        f"at beta = 1/2 the means on {problem} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
+        f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {problem} "
         f"can be represented {'with any beta' if shown == 0 else f'above beta = {shown:.3g} only'}.",
     )
 
@@ -133,9 +131,9 @@ def describe(results: dict[str, Any]) -> Caption:
 def _headline(results: dict[str, Any]) -> str:
     tables = results["tables"]
     if not any(row["total_variation"] for row in tables):
-        return f"Eq. (6) can represent {results['problem']}, where every preference is 1/2, and nothing else"
+        return f"Eq. (6) can represent {spaced(results['problem'])}, where every preference is 1/2, and nothing else"
     needed = [row["smallest_beta"] for row in tables if row["smallest_beta"] is not None]
-    which = "none of these tables below" if len(tables) > 1 else f"{results['problem'].replace('_', ' ')} only above"
+    which = "none of these tables below" if len(tables) > 1 else f"{spaced(results['problem'])} only above"
     return (
         "Eq. (6), called mild, can represent only P = 1/2; asked of different responses alone, "
         f"{which} beta = {min(needed):.2g}"
@@ -144,8 +142,7 @@ def _headline(results: dict[str, Any]) -> str:
 
 def draw(results: dict[str, Any]) -> Figure:
     """Both sums against beta, then distance and smallest beta of every table."""
-    figure: Figure
-    figure = plt().figure(figsize=(14, 4.8))
+    figure: Figure = plt().figure(figsize=(14, 4.8))
     # The tables' names need room between the two plots of sums, with one y axis, and the two of tables.
     places = (0.05, 0.25), (0.315, 0.25), (0.7, 0.14), (0.86, 0.125)
     strict, generous, bars, dots = (figure.add_axes((x, 0.12, width, 0.81)) for x, width in places)
@@ -165,7 +162,6 @@ def draw(results: dict[str, Any]) -> Figure:
             0.97, 0.95, f"possible above\nbeta = {smallest:.3g}", transform=generous.transAxes, ha="right", va="top"
         )
     _draw_tables(bars, dots, results["tables"])
-    caption(figure, describe(results))
     return figure
 
 
@@ -173,8 +169,8 @@ def _draw_sums(axis: Any, results: dict[str, Any], name: str) -> None:
     few = len(results["labels"]) <= 4
     for i, line in enumerate(results[name]):
         label = f"y' = {results['labels'][i]}" if few else ("each comparator" if i == 0 else None)
-        colour, dash = (COLOURS[i], DASHES[i]) if few else ("0.6", "-")
-        axis.plot(results["betas"], line, color=colour, ls=dash, lw=2 if few else 1, label=label)
+        color, dash = (COLORS[i], DASHES[i]) if few else ("0.6", "-")
+        axis.plot(results["betas"], line, color=color, ls=dash, lw=2 if few else 1, label=label)
     axis.axhline(1, color=BLACK, lw=1)
     axis.axvspan(*TRIED, color="0.93", lw=0, zorder=0)
     axis.set(xscale="log", yscale="log", xlabel="beta", xlim=(results["betas"][0], results["betas"][-1]))
@@ -185,7 +181,7 @@ def _draw_sums(axis: Any, results: dict[str, Any], name: str) -> None:
 
 def _draw_tables(bars: Any, dots: Any, tables: list[dict[str, Any]]) -> None:
     rows = sorted(tables, key=lambda row: row["total_variation"])
-    names = [row["table"].replace("_", " ") for row in rows]
+    names = [spaced(row["table"]) for row in rows]
     bars.barh(range(len(rows)), [row["total_variation"] for row in rows], color=INS, height=0.62)
     for y, row in enumerate(rows):
         bars.text(row["total_variation"] + 0.006, y, f"{row['total_variation']:.3f}", va="center", size=8.5)

@@ -1,4 +1,4 @@
-"""Plot (h): the (KL, V) frontier of every deployed policy against IPO's.
+"""The (KL, V) frontier of every deployed policy against IPO's.
 
 The question that decides whether the method can work. InSPO deploys pi(. | x), without the comparator
 it was trained with. pi proportional to mu exp(S / tau), IPO's closed form, has the largest V of all
@@ -8,18 +8,22 @@ how far below it each one lands, and whether V at equal beta was bought with KL.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import gibbs_policy, value
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
-from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf
+from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf, value_and_kl
 from toy.config import ToyConfig
+from toy.estimates import Floats, estimate
+from toy.policies import Parametrization
 from toy.problems import random_problems, reference, require_interior
-from toy.style import BLACK, DPO, GREEN, GREY, INS, PURPLE, Caption, caption, plt
-from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
+from toy.style import BLACK, DPO, GRAY, GREEN, INS, ORANGE, PURPLE, SKY, Caption, plt
+from toy.training import Schedule, kl_to_reference, pair_distribution, per_problem, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,26 +32,24 @@ BETAS = (1.0, 0.1)
 K = 5
 TAUS = tuple(np.logspace(-2.5, 1.5, 33).round(5).tolist())
 DESCENT = Schedule(1500, 5.0, "sgd")
-# (label, parametrisation, conditioning, whether by gradient descent instead of the configured optimiser)
-MODELS = (
+# (label, parametrization, conditioning, whether by gradient descent instead of the configured optimizer)
+MODELS: tuple[tuple[str, Parametrization, Conditioning, bool], ...] = (
     ("additive, GD", "additive", Conditioning.SYMMETRIC, True),
     ("additive", "additive", Conditioning.SYMMETRIC, False),
     ("low-rank", "low-rank", Conditioning.SYMMETRIC, False),
     ("attention", "attention", Conditioning.SYMMETRIC, False),
     ("attention, averaged", "attention", Conditioning.AVERAGED, False),
 )
-NAMES = {"null": "no comparator", "mean_embedding": "mean embedding", "marginal": "marginalised", "real": "a real y'"}
+NAMES = {"null": "no comparator", "mean_embedding": "mean embedding", "marginal": "marginalized", "real": "a real y'"}
 MARKERS = {"null": "o", "mean_embedding": "s", "marginal": "^", "real": "D"}
-COLOURS_OF = dict(zip((label for label, *_ in MODELS), (GREEN, INS, PURPLE, "#E69F00", "#56B4E9"), strict=True))
+COLORS_OF = dict(zip((label for label, *_ in MODELS), (GREEN, INS, PURPLE, ORANGE, SKY), strict=True))
 
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """(KL, V) of every policy on random non-separable problems, or on the user's one, at two betas."""
-    if user is not None:
-        require_interior(user)
-        P = user.P[None]
-    else:
-        P = random_problems(config.problems, K, np.random.default_rng([config.seed, 8]))
+    require_interior(user)
+    rng = np.random.default_rng([config.seed, 8])
+    P = random_problems(config.problems, K, rng) if user is None else user.P[None]
     n, k = P.shape[:2]
     mu = np.tile(reference(config.reference, k), (n, 1))
     rows = []
@@ -78,28 +80,19 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
 def _trained(P: Floats, mu: Floats, config: ToyConfig) -> dict[tuple[str, str], Floats]:
     """(model, deployment) to the policies of both betas, trained in one batch."""
     both, references = np.concatenate([P] * len(BETAS)), np.concatenate([mu] * len(BETAS))
-    data, betas = pair_distribution(both, references), np.repeat(BETAS, len(P))
+    data, betas = pair_distribution(both, references), per_problem(np.repeat(BETAS, len(P)))
     policies: dict[tuple[str, str], Floats] = {}
-    for label, parametrisation, conditioning, descend in MODELS:
-        schedule = (
-            Schedule(min(DESCENT.steps, config.steps), DESCENT.learning_rate, DESCENT.optimiser)
-            if descend
-            else Schedule(config.steps, config.learning_rate, config.optimiser)
-        )
-        objective = Objective("dpo", conditioning, {"beta": betas})
-        trained = train(objective, parametrisation, data, both, references, schedule)
+    for label, parametrization, conditioning, descend in MODELS:
+        schedule = replace(DESCENT, steps=min(DESCENT.steps, config.steps)) if descend else config.schedule()
+        loss = PreferenceLoss("dpo", conditioning, {"beta": betas})
+        trained = train(loss, parametrization, data, both, references, schedule)
         policies |= {(label, name): policy for name, policy in trained.deployments.items()}
         policies[label, "real"] = trained.comparator_policy
     return policies
 
 
-def _mean(numbers: Floats) -> dict[str, float | None]:
-    se = float(numbers.std(ddof=1) / np.sqrt(len(numbers))) if len(numbers) > 1 else None
-    return {"mean": float(numbers.mean()), "se": se}
-
-
 def _summary(policy: Floats, P: Floats, mu: Floats) -> dict[str, Any]:
-    return {"value": _mean(value(policy, P, mu)), "kl": _mean(kl_to_reference(policy, mu))}
+    return {name: estimate(numbers) for name, numbers in value_and_kl(policy, P, mu).items()}
 
 
 def _row(name: tuple[str, str], beta: float, policy: Floats, P: Floats, mu: Floats, dpo: Floats) -> dict[str, Any]:
@@ -111,10 +104,10 @@ def _row(name: tuple[str, str], beta: float, policy: Floats, P: Floats, mu: Floa
         "deployment": name[1],
         "beta": beta,
         **_summary(policy, P, mu),
-        "over_dpo": _mean(over_dpo),
+        "over_dpo": estimate(over_dpo),
         "over_dpo_won": float((over_dpo > 1e-9).mean()),
-        "over_dpo_kl": _mean(kl - kl_to_reference(dpo, mu)),
-        "over_frontier": _mean(over_frontier),
+        "over_dpo_kl": estimate(kl - kl_to_reference(dpo, mu)),
+        "over_frontier": estimate(over_frontier),
         # The frontier's KL is matched to about 1e-9 nats.
         "over_frontier_won": int((over_frontier > 1e-7).sum()),
     }
@@ -138,13 +131,13 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         f"At equal KL {wins or 'none'} of {count} deployed policies {'beat' if wins > 1 else 'beats'} IPO's closed "
         f"form. {_what_seeing_does([_sign(row) for row in real])}",
-        f"{results['problems']} {kind}, K = {results['responses']}{errors}. Left: solid, the most "
-        "any prompt-only policy can be worth at its KL (IPO); dashed, the same for policies that see y'. Large "
+        f"{results['problems']} {kind}, K = {results['responses']}{errors}. Left: solid, the largest "
+        "V of all prompt-only policies with that KL (IPO); dashed, the same for policies that see y'. Large "
         f"markers: beta = {small:g}, small: {large:g}. Middle: V minus DPO's at equal beta; {len(ahead)} prompt-only "
         f"entries are ahead of DPO{beyond}, {dearer} of them by spending more KL. Right: V minus IPO's "
         "at the same KL, never positive for a prompt-only policy, by construction: the question is how far below.",
-        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V is {min(gains):+.3f} "
-        f"to {max(gains):+.3f} against DPO's, which sees none. pi* averaged over y' is worth {marginal:.3f}, "
+        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V minus DPO's, "
+        f"which sees none, is {min(gains):+.3f} to {max(gains):+.3f}. pi* averaged over y' is worth {marginal:.3f}, "
         f"pi_bar {bar:.3f}.",
     )
 
@@ -166,18 +159,16 @@ def _what_seeing_does(signs: list[int]) -> str:
 
 def draw(results: dict[str, Any]) -> Figure:
     """The plane with both frontiers; V against DPO at equal beta; V against IPO at equal KL."""
-    figure: Figure
-    figure = plt().figure(figsize=(13.2, 6.6))
+    figure: Figure = plt().figure(figsize=(13.2, 6.6))
     plane = figure.add_axes((0.05, 0.17, 0.36, 0.76))
     equal_beta = figure.add_axes((0.595, 0.17, 0.21, 0.76))
     equal_kl = figure.add_axes((0.825, 0.17, 0.165, 0.76))
     _draw_plane(plane, results)
     _draw_differences((equal_beta, equal_kl), results)
     handles = [plt().Line2D([], [], marker=MARKERS[name], color="0.3", ls="none", label=NAMES[name]) for name in NAMES]
-    handles += [plt().Line2D([], [], marker="o", color=colour, ls="none", label=m) for m, colour in COLOURS_OF.items()]
+    handles += [plt().Line2D([], [], marker="o", color=color, ls="none", label=m) for m, color in COLORS_OF.items()]
     handles += [plt().Line2D([], [], marker="*", color=DPO, ms=11, ls="none", label="DPO = two-step RLHF")]
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.04, 0.0), ncols=5)
-    caption(figure, describe(results))
     return figure
 
 
@@ -191,17 +182,21 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
         "pi_star_marginal": ("pi* averaged over y'", (4, -14)),
         "nash": ("Nash", (-8, -14)),
     }
-    for name, (label, offset) in marks.items():
+    together: dict[tuple[float, float], list[tuple[str, tuple[int, int]]]] = {}
+    for name, mark in marks.items():
         point = results["optima"][name]["kl"]["mean"], results["optima"][name]["value"]["mean"]
-        axis.plot(*point, "P", color=GREY, mec=BLACK, ms=8)
-        axis.annotate(label, point, xytext=offset, textcoords="offset points", size=9)
+        axis.plot(*point, "P", color=GRAY, mec=BLACK, ms=8)
+        together.setdefault((round(point[0], 6), round(point[1], 6)), []).append(mark)
+    for point, here in together.items():
+        label, offset, side = " = ".join(label for label, _ in here), here[0][1], "right" if len(here) > 1 else "left"
+        axis.annotate(label, point, xytext=offset, textcoords="offset points", size=9, ha=side)
     for row in results["policies"]:
         base = row["deployment"] == "baseline"
         axis.plot(
             row["kl"]["mean"],
             row["value"]["mean"],
             marker="*" if base else MARKERS[row["deployment"]],
-            color=DPO if base else COLOURS_OF[row["model"]],
+            color=DPO if base else COLORS_OF[row["model"]],
             ms=(13 if base else 7.5) * (1 if row["beta"] == results["betas"][1] else 0.7),
             mec="white",
             mew=0.7,
@@ -228,7 +223,7 @@ def _draw_differences(axes: tuple[Any, Any], results: dict[str, Any]) -> None:
                 y,
                 xerr=row[name]["se"],
                 marker=MARKERS[row["deployment"]],
-                color=COLOURS_OF[row["model"]],
+                color=COLORS_OF[row["model"]],
                 ms=4.5 if small else 7,
                 lw=1.2,
             )

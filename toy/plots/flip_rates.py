@@ -1,4 +1,4 @@
-"""Plot (b): how often pi_bar's pick depends on psi or on the reference, and what that costs, against K.
+"""How often pi_bar's pick depends on psi or on the reference, and what that costs, against K.
 
 Every P[i, j] with i < j is drawn uniformly from (0, 1); for a user's table the problems are its own
 sub-tables of K responses.
@@ -15,9 +15,9 @@ from scipy.special import logit
 from inspo.preferences import PreferenceTable
 from toy.baselines import TIE, optima
 from toy.config import ToyConfig
-from toy.problems import NotApplicableError
-from toy.style import BLACK, BLUE, GREEN, INS, Caption, caption, plt
-from toy.training import Floats
+from toy.estimates import Floats, estimate
+from toy.problems import NotApplicableError, is_interior
+from toy.style import BLACK, BLUE, GREEN, INS, Caption, spaced, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,14 +40,14 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         sizes.append(len(user.P))
     if len(sizes) < 2:
         raise NotApplicableError("it compares sub-tables of different sizes, and yours has two responses")
-    certain = user is not None and not ((user.P > 0) & (user.P < 1)).all()
+    certain = user is not None and not is_interior(user.P)
     rows = []
     for k in sizes:
         n = config.draws // 5 if k >= LARGE else config.draws
         P = _uniform(n, k, rng) if user is None else _sub_tables(user.P, n, k, rng)
         references = rng.dirichlet(np.ones(k), size=(2, n))
         measured = _measure(P, references) | ({} if certain else {"psi_flip": _psi_flips(P)})
-        rows.append({"k": k, "draws": n} | {name: _mean(numbers) for name, numbers in measured.items()})
+        rows.append({"k": k, "draws": n} | {name: estimate(numbers) for name, numbers in measured.items()})
     return {"source": "uniform" if user is None else user.name, "certain": certain, "sizes": rows}
 
 
@@ -78,10 +78,6 @@ def _psi_flips(P: Floats) -> Floats:
     return np.asarray((optima(P.mean(axis=-1)) != optima(logit(P).mean(axis=-1))).any(axis=-1))
 
 
-def _mean(numbers: Floats) -> dict[str, float]:
-    return {"mean": float(numbers.mean()), "se": float(numbers.std(ddof=1) / np.sqrt(len(numbers)))}
-
-
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     rows = {row["k"]: row for row in results["sizes"]}
@@ -89,7 +85,7 @@ def describe(results: dict[str, Any]) -> Caption:
     kind = (
         "every preference drawn uniformly from (0, 1)"
         if results["source"] == "uniform"
-        else f"random sub-tables of {results['source']}"
+        else f"random sub-tables of {spaced(results['source'])}"
     )
     compared = "between two random references" + (
         "" if results["certain"] else ", or between psi = identity and log-odds"
@@ -121,11 +117,11 @@ def _headline(results: dict[str, Any]) -> str:
     if len(growing) == len(causes):
         two = "" if any(line[0]["mean"] for line in rates.values()) else "; with two it never does"
         return f"The more responses, the more pi_bar depends on {' and on '.join(growing)}{two}"
-    problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {results['source']}"
+    problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {spaced(results['source'])}"
     if len(never) == len(causes):
         return f"pi_bar's pick depends on {' or on '.join(never)} in none of the {problems}"
-    most = {name: max(rate["mean"] for rate in line) for name, line in rates.items()}
-    found = [f"with {causes[name]} on {f'up to {most[name]:.0%}' if most[name] else 'none'}" for name in causes]
+    largest = {name: max(rate["mean"] for rate in line) for name, line in rates.items()}
+    found = [f"with {causes[name]} on {f'up to {largest[name]:.0%}' if largest[name] else 'none'}" for name in causes]
     return f"pi_bar's pick changes {', '.join(found)} of the {problems}"
 
 
@@ -133,14 +129,13 @@ def draw(results: dict[str, Any]) -> Figure:
     """Rates against K, and the gap against K."""
     rows = results["sizes"]
     k = [row["k"] for row in rows]
-    figure: Figure
-    figure, (rates, gap) = plt().subplots(1, 2, figsize=(10.5, 4.4))
-    figure.subplots_adjust(left=0.07, right=0.985, top=0.93, bottom=0.12, wspace=0.18)
-    for name, (label, colour, marker, dash) in RATES.items():
+    margins = {"left": 0.07, "top": 0.93, "bottom": 0.12, "wspace": 0.18}
+    figure, (rates, gap) = subplots(1, 2, (10.5, 4.4), margins=margins)
+    for name, (label, color, marker, dash) in RATES.items():
         if name not in rows[0]:
             continue
         mean, se = ([row[name][what] for row in rows] for what in ("mean", "se"))
-        rates.errorbar(k, mean, yerr=se, color=colour, marker=marker, ls=dash, lw=2, ms=7, label=label)
+        rates.errorbar(k, mean, yerr=se, color=color, marker=marker, ls=dash, lw=2, ms=7, label=label)
     gap.errorbar(
         k, [row["gap"]["mean"] for row in rows], yerr=[row["gap"]["se"] for row in rows], color=BLACK, marker="o", lw=2
     )
@@ -151,7 +146,7 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set(xlabel="responses K", ylim=(0, None))
     rates.set(ylabel="share of problems")
     rates.set_title("how often the pick changes, or cannot", loc="left")
-    rates.set_ylim(0, 1.22)
+    rates.set_ylim(0, 1.3)
     rates.set_yticks(np.linspace(0, 1, 6))
     rates.legend(loc="upper right")
     gap.set(ylabel="V(pi*) - V(pi_bar)")
@@ -166,5 +161,4 @@ def draw(results: dict[str, Any]) -> Figure:
             size=8.5,
         )
     gap.margins(y=0.12)
-    caption(figure, describe(results))
     return figure

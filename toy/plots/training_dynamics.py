@@ -1,4 +1,4 @@
-"""Plot (j): training dynamics in the form of the paper's Figure 2, INS solid and baselines dashed.
+"""Training dynamics in the form of the paper's Figure 2, INS solid and baselines dashed.
 
 On a cyclic problem, where no Bradley-Terry score helps, and on a Bradley-Terry problem, where a
 comparator carries no information. Beside Figure 2's accuracy, margin and loss stands what it leaves
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspo.conditioning import Conditioning
 from inspo.objectives import optimality_gap, scores
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
-from toy.config import METHOD_COLOURS, METHOD_NAMES, ToyConfig
+from toy.config import ToyConfig
+from toy.estimates import Floats, estimate
 from toy.problems import cyclic, reference, separable
-from toy.style import Caption, caption, heading, plt
-from toy.training import Floats, Objective, Trained, pair_distribution, sample_pairs, train
+from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, heading, plt, spaced, subplots
+from toy.training import Trained, pair_distribution, sample_pairs, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,14 +55,14 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     data = sample_pairs(pairs, config.samples, rng) if config.samples else pairs
     runs: list[list[dict[str, Any]]] = [[] for _ in shown]
     for method in config.methods:
-        for conditioning in map(Conditioning, config.conditionings):
-            objective = config.objective(method, conditioning)
+        for conditioning in config.conditionings:
+            loss = config.loss(method, conditioning)
             every = max(1, config.steps // RECORDS)
             trained = train(
-                objective, config.parametrisation, data, P, mu, config.schedule(), psi=config.psi, record_every=every
+                loss, config.parametrization, data, P, mu, config.schedule(), psi=config.psi, record_every=every
             )
             for i, kept in enumerate(runs):
-                kept.append(_run(objective, trained, slice(i * n, (i + 1) * n)))
+                kept.append(_run(loss, trained, slice(i * n, (i + 1) * n)))
     results = [
         {
             "problem": problem.name,
@@ -74,23 +75,16 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     return {"problems": results, "datasets": n, "samples": config.samples}
 
 
-def _run(objective: Objective, trained: Trained, datasets: slice) -> dict[str, Any]:
+def _run(loss: PreferenceLoss, trained: Trained, datasets: slice) -> dict[str, Any]:
     """One curve per panel over the datasets of one problem."""
     history = {name: rows[:, datasets] for name, rows in trained.history.items()}
     history["relative_loss"] = history["training_loss"] / history["training_loss"][0]
-    n = history["training_loss"].shape[1]
     return {
-        "method": objective.method,
-        "conditioning": objective.conditioning.value,
-        "hyperparameters": objective.hyperparameters,
+        "method": loss.method,
+        "conditioning": loss.conditioning.value,
+        "hyperparameters": dict(loss.hyperparameters),
         "steps": trained.steps.tolist(),
-        **{
-            name: {
-                "mean": history[name].mean(axis=1).tolist(),
-                "se": (history[name].std(axis=1, ddof=1) / np.sqrt(n)).tolist(),
-            }
-            for name in (*(name for name, _ in PANELS), "value_conditioned")
-        },
+        **{name: estimate(history[name]) for name in (*(name for name, _ in PANELS), "value_conditioned")},
     }
 
 
@@ -117,10 +111,10 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     return Caption(
         f"Figure 2's dynamics: {_finding(results)}",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher or better is by two standard "
-        "errors. Accuracy and margin let an INS policy see the other response; the right column is the policy without "
-        "it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
-        f"on {last['problem']} preferences {', '.join(numbers)}.",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher and better: by two "
+        "standard errors. Accuracy and margin let an INS policy see the other response; the right column is the policy "
+        "without it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
+        f"on {spaced(last['problem'])} preferences {', '.join(numbers)}.",
     )
 
 
@@ -151,11 +145,10 @@ def _ends_higher(first: dict[str, Any], second: dict[str, Any], name: str) -> bo
 def draw(results: dict[str, Any]) -> Figure:
     """One row per problem, one column per panel; solid INS, dashed baseline."""
     rows = results["problems"]
-    figure: Figure
-    figure, axes = plt().subplots(
-        len(rows), len(PANELS), figsize=(12.5, 1.2 + 2.5 * len(rows)), squeeze=False, sharex=True, sharey="col"
-    )
-    figure.subplots_adjust(left=0.065, right=0.99, top=0.94 - 0.13 / len(rows), bottom=0.22 / len(rows), wspace=0.42)
+    n = len(rows)
+    margins = {"left": 0.065, "right": 0.99, "top": 0.94 - 0.13 / n, "bottom": 0.22 / n, "wspace": 0.42}
+    grid: dict[str, Any] = {"squeeze": False, "sharex": True, "sharey": "col"}
+    figure, axes = subplots(n, len(PANELS), (12.5, 1.2 + 2.5 * n), margins=margins, **grid)
     names = list(dict.fromkeys(run["method"] for run in rows[0]["runs"]))
     conditionings = list(dict.fromkeys(run["conditioning"] for run in rows[0]["runs"]))
     for row, line_of_axes in zip(rows, axes, strict=True):
@@ -167,16 +160,15 @@ def draw(results: dict[str, Any]) -> Figure:
             axis.set_ylabel(label)
             axis.set_xlabel("step" if row is rows[-1] else "")
         line_of_axes[0].set_title(heading(row["problem"], row["source"], 120), loc="left")
-    handles = [plt().Line2D([], [], color=METHOD_COLOURS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
+    handles = [plt().Line2D([], [], color=METHOD_COLORS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
     styles = {LABELS[name]: DASHES[name] for name in conditionings} | {"best possible": ":"}
     handles += [plt().Line2D([], [], color="0.2", lw=1.6, ls=style, label=text) for text, style in styles.items()]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.05, 0.99), ncols=len(handles))
-    caption(figure, describe(results))
     return figure
 
 
 def _draw_run(axis: Any, run: dict[str, Any], name: str) -> None:
-    colour = METHOD_COLOURS[run["method"]]
+    color = METHOD_COLORS[run["method"]]
     steps, mean, se = np.array(run["steps"]), np.array(run[name]["mean"]), np.array(run[name]["se"])
-    axis.plot(steps, mean, color=colour, lw=1.8, ls=DASHES[run["conditioning"]])
-    axis.fill_between(steps, mean - se, mean + se, color=colour, alpha=0.18, lw=0)
+    axis.plot(steps, mean, color=color, lw=1.8, ls=DASHES[run["conditioning"]])
+    axis.fill_between(steps, mean - se, mean + se, color=color, alpha=0.18, lw=0)

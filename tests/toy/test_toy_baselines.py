@@ -1,11 +1,11 @@
-"""The toy's untrained policies and the minimisers of Eq. (9): against hand values and closed forms."""
+"""The toy's untrained policies and the minimizers of Eq. (9): against hand values and closed forms."""
 
 import numpy as np
 import pytest
 from scipy.special import logit
 
 from inspo.objectives import gibbs_policy, optimality_gap, scores, value
-from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors
+from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors, separability
 from toy.baselines import (
     at_kl,
     bradley_terry_reward,
@@ -16,7 +16,7 @@ from toy.baselines import (
     pi_star,
     rlhf,
 )
-from toy.minimisers import (
+from toy.minimizers import (
     best_value,
     conserved,
     one_sided_flow,
@@ -24,8 +24,8 @@ from toy.minimisers import (
     symmetric_flow,
     two_response_limit,
 )
+from toy.plots.realizability import column_sums, distance, smallest_beta, sums_without_self
 from toy.problems import witness
-from toy.realizability import column_sums, distance, smallest_beta, sums_without_self
 from toy.training import kl_to_reference
 
 W = witness().P
@@ -35,7 +35,7 @@ BT = bradley_terry(np.log([4, 2, 1]))
 
 def test_optima_of_the_witness():
     """S = (17, 18, 10)/30, so pi_bar is y2 with V = 3/5; the columns' maxima .7, .5 -> y2, y2 and .9 -> y1
-    give V(pi*) = (.7 + .5 + .9)/3 = 7/10 (audit, rows 1c and 3). Log-odds: the maxima are ln(7/3), 0 and ln 9,
+    give V(pi*) = (.7 + .5 + .9)/3 = 7/10. Log-odds: the maxima are ln(7/3), 0 and ln 9,
     S(y1) is (ln(3/7) + ln 9)/3, so the gap is 2/3 ln(7/3) = .564865."""
     assert pi_bar(W, UNIFORM).tolist() == [0, 1, 0]
     assert pi_bar(W, UNIFORM, "log_odds").tolist() == [1, 0, 0]
@@ -48,14 +48,22 @@ def test_optima_of_the_witness():
 def test_bradley_terry_reward_recovers_the_truth_and_fits_borda_otherwise():
     reward = bradley_terry_reward(BT, UNIFORM)
     assert reward == pytest.approx(np.log([4, 2, 1]) - np.log(8) / 3, abs=1e-10)
-    # W (audit, row 8): c1 - c2 = -.145672, c2 - c3 = 1.172775.
+    # W: c1 - c2 = -.145672, c2 - c3 = 1.172775.
     c = bradley_terry_reward(W, UNIFORM)
     assert (c[0] - c[1], c[1] - c[2]) == (pytest.approx(-0.145672, abs=1e-6), pytest.approx(1.172775, abs=1e-6))
     assert rlhf(W, UNIFORM, 1.0) == pytest.approx([0.397636, 0.459993, 0.142371], abs=1e-6)
 
 
-def test_dpos_favourite_follows_the_pair_sampling():
-    """nu = (.1, .1, .8): S_nu = (.05 + .03 + .72, .07 + .05 + .48, ...) = (.8, .6, ...), so y1 (audit, row 8)."""
+def test_both_bradley_terry_fits_agree_where_all_pairs_weigh_the_same():
+    """The toy's is a batch under any pair sampling, by Newton's method; the library's is one table, by L-BFGS."""
+    P = np.stack([W, BT, *(random_preferences(3, np.random.default_rng(seed)) for seed in range(10))])
+    fitted = bradley_terry_reward(P, np.full((12, 3), 1 / 3))
+    for table, reward in zip(P, fitted, strict=True):
+        assert reward == pytest.approx(separability(table).scores, abs=1e-6)
+
+
+def test_dpos_favorite_follows_the_pair_sampling():
+    """nu = (.1, .1, .8): S_nu = (.05 + .03 + .72, .07 + .05 + .48, ...) = (.8, .6, ...), so y1."""
     assert rlhf(W, UNIFORM, 1.0, np.array([0.1, 0.1, 0.8])).argmax() == 0
 
 
@@ -96,8 +104,8 @@ def test_at_kl_returns_the_tilted_policy_that_spends_it():
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(1.0, 0.652381), (0.5, 0.685437), (0.1, 0.699986)])
-def test_the_best_minimiser_of_the_witness(beta, expected):
-    """Audit, row 6d; and the policy has the Bayes loss: g_ij - g_ji = L_ij / beta wherever both are positive."""
+def test_the_best_minimizer_of_the_witness(beta, expected):
+    """By another linear program; and its policy has the Bayes loss: g_ij - g_ji = L_ij / beta, both positive."""
     best, policy = best_value(W, UNIFORM, beta)
     assert best == pytest.approx(expected, abs=1e-6)
     assert value(policy, W, UNIFORM) == pytest.approx(best)
@@ -107,7 +115,7 @@ def test_the_best_minimiser_of_the_witness(beta, expected):
 
 
 def test_gradient_flow_ends_where_the_closed_form_for_two_responses_says():
-    """Audit, row 6e: P12 = .75, mu = 1/2: beta = 1 -> (.683269, .227756), V = .556939; beta = .1 -> V = .614319."""
+    """P12 = .75, mu = 1/2: beta = 1 -> (.683269, .227756), V = .556939; beta = .1 -> V = .614319."""
     P, mu = np.array([[0.5, 0.75], [0.25, 0.5]]), np.array([0.5, 0.5])
     assert two_response_limit(0.75, mu, 1.0) == pytest.approx((0.683269, 0.227756), abs=1e-6)
     for beta, expected in ((1.0, 0.556939), (0.1, 0.614319)):
@@ -128,13 +136,13 @@ def test_gradient_flow_keeps_the_conserved_quantity_for_a_skewed_reference():
     ("P", "beta", "expected"), [(W, 1.0, 0.587912), (W, 0.1, 0.686130), (BT, 1.0, 0.560228)], ids=["W", "W.1", "BT"]
 )
 def test_gradient_flow_for_three_responses(P, beta, expected):
-    """Audit, row 6g; on Bradley-Terry preferences DPO, without a comparator, has .566667."""
+    """By an independent integration; on Bradley-Terry preferences DPO, without a comparator, has .566667."""
     assert value(symmetric_flow(P, UNIFORM, beta), P, UNIFORM) == pytest.approx(expected, abs=2e-6)
     assert value(rlhf(BT, UNIFORM, 1.0), BT, UNIFORM) == pytest.approx(0.566667, abs=1e-6)
 
 
 def test_the_one_sided_flow_approaches_its_closed_form():
-    """W, beta = 1: mu_i (mu_i P_ij) without i = j gives (7:1), (3:4), (9:6) (audit, row 10)."""
+    """W, beta = 1: mu_i (mu_i P_ij) without i = j gives (7:1), (3:4), (9:6)."""
     expected = np.array([[0, 3 / 7, 0.6], [0.875, 0, 0.4], [0.125, 4 / 7, 0]])
     assert one_sided_limit(W, UNIFORM, 1.0) == pytest.approx(expected)
     early, late = one_sided_flow(W, UNIFORM, 1.0, np.array([0.0, 1e3, 1e11]))[1:]
@@ -142,7 +150,7 @@ def test_the_one_sided_flow_approaches_its_closed_form():
 
 
 def test_eq_6_column_sums_and_distances_of_the_witness():
-    """Audit, rows 5b and 5c. TV: (2/9)(.2 + .4 + .1) = .155556."""
+    """TV: (2/9)(.2 + .4 + .1) = .155556."""
     assert column_sums(W, UNIFORM, 0.5) == pytest.approx([1.148148, 0.698413, 3.833333], abs=1e-6)
     for beta, cosh in ((0.5, 1.893298), (1.0, 1.172973), (0.1, 6569.878)):
         assert column_sums(W, UNIFORM, beta).mean() == pytest.approx(cosh, rel=1e-6)
@@ -188,8 +196,8 @@ def test_tied_optima_are_all_kept_although_rounding_parts_them():
     ]
 
 
-def test_marginalised_pi_star_is_worth_less_than_pi_bar():
-    """W: the mean of pi*'s columns is (1/3, 2/3, 0), worth (17 + 36)/90 = 53/90 < 3/5 (audit, row 9)."""
+def test_marginalized_pi_star_is_worth_less_than_pi_bar():
+    """W: the mean of pi*'s columns is (1/3, 2/3, 0), worth (17 + 36)/90 = 53/90 < 3/5."""
     marginal = pi_star(W) @ UNIFORM
     assert value(marginal, W, UNIFORM) == pytest.approx(53 / 90)
     P = np.full((4, 4), 0.5)

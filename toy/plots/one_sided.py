@@ -1,6 +1,6 @@
-"""Plot (i): where the one-sided loss goes, against its closed form.
+"""Where the one-sided loss goes, against its closed form.
 
-Contrasting pi(y_w | y_l) with pi(y_l | y_l) has no minimiser: whatever P is, the loss falls to 0 as
+Contrasting pi(y_w | y_l) with pi(y_l | y_l) has no minimizer: whatever P is, the loss falls to 0 as
 copying the comparator becomes impossible. Gradient flow from mu still has a limit, in which P only
 enters through a power of mu P.
 """
@@ -15,9 +15,9 @@ from inspo.objectives import value
 from inspo.preferences import PreferenceTable
 from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
-from toy.minimisers import one_sided_flow, one_sided_limit
+from toy.minimizers import one_sided_flow, one_sided_limit
 from toy.problems import NotApplicableError, reference, require_interior, witness
-from toy.style import BLACK, COLOURS, Caption, caption, plt
+from toy.style import BLACK, COLORS, Caption, plt, spaced, subplots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,8 +29,7 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "X")
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """The path of gradient flow, its loss, and the limit that the closed form predicts."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     table = witness() if user is None else user
     k = len(table.P)
     if k > len(MARKERS):
@@ -62,12 +61,12 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
 
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
-    V = results["value"]
+    V, problem = results["value"], spaced(results["problem"])
     return Caption(
-        "The one-sided loss has no minimiser: for any preferences it falls to 0 by making the copy of y' impossible",
-        f"Gradient flow from pi_ref on {results['problem']}, beta = {results['beta']:g}: a panel per comparator: "
-        "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalised "
-        "without the comparator itself (markers at the right). Last panel: the loss, and how likely copying still is.",
+        "The one-sided loss has no minimizer: for any preferences it falls to 0 as copying y' becomes impossible",
+        f"Gradient flow from pi_ref on {problem}, beta = {results['beta']:g}. A panel per comparator: "
+        "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalized "
+        "without the comparator itself (markers at the right). Last panel: the loss, and the probability of copying.",
         f"the flow ends within {results['largest_error']:.0e} of the closed form; V = {V['one-sided limit']:.3f} "
         f"(pi* {V['pi_star']:.3f}, pi_bar {V['pi_bar']:.3f}), while the loss "
         f"went from {results['loss'][0]:.3f} to {results['loss'][-1]:.0e}.",
@@ -78,19 +77,16 @@ def draw(results: dict[str, Any]) -> Figure:
     """One panel per comparator and one for loss and copying."""
     labels, times = results["labels"], np.array(results["times"])[1:]
     path, limit = np.array(results["path"])[1:], np.array(results["limit"])
-    figure: Figure
     panels = len(labels) + 1
     rows = 1 if panels <= 4 else 2
     columns = -(-panels // rows)
-    figure, axes = plt().subplots(rows, columns, figsize=(3.1 * columns, 1 + 3.1 * rows), squeeze=False)
-    figure.subplots_adjust(
-        left=0.055, right=0.985, top=0.955 - 0.12 / rows, bottom=0.17 / rows, wspace=0.25, hspace=0.4
-    )
+    margins = {"left": 0.055, "top": 0.955 - 0.12 / rows, "bottom": 0.17 / rows, "wspace": 0.25, "hspace": 0.4}
+    figure, axes = subplots(rows, columns, (3.1 * columns, 1 + 3.1 * rows), margins=margins, squeeze=False)
     flat = axes.ravel()
     for j, axis in enumerate(flat[: len(labels)]):
         for i, label in enumerate(labels):
-            axis.plot(times, path[:, i, j], color=COLOURS[i], lw=2, label=label)
-            axis.plot(times[-1] * 8, limit[i, j], MARKERS[i], color=COLOURS[i], ms=8, mec="white", clip_on=False)
+            axis.plot(times, path[:, i, j], color=COLORS[i], lw=2, label=label)
+            axis.plot(times[-1] * 8, limit[i, j], MARKERS[i], color=COLORS[i], ms=8, mec="white", clip_on=False)
         axis.set_title(f"given y' = {labels[j]}", loc="left")
         axis.set(xscale="log", ylim=(-0.02, 1), xlabel="training time")
     flat[0].set_ylabel("pi(y | y')")
@@ -104,9 +100,8 @@ def draw(results: dict[str, Any]) -> Figure:
     for axis in flat[panels:]:
         axis.set_visible(False)
     handles = [
-        plt().Line2D([], [], color=COLOURS[i], marker=MARKERS[i], mec="white", ms=8, lw=2, label=f"y = {label}")
+        plt().Line2D([], [], color=COLORS[i], marker=MARKERS[i], mec="white", ms=8, lw=2, label=f"y = {label}")
         for i, label in enumerate(labels)
     ]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=len(handles))
-    caption(figure, describe(results))
     return figure

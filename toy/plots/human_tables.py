@@ -1,4 +1,4 @@
-"""Plot (k): pi_bar, pi*, DPO and InSPO on tables of real human preferences (or the user's own).
+"""What pi_bar, pi*, DPO and InSPO are worth on tables of human preferences, or on the user's own.
 
 Four published paired-comparison experiments, in ``toy/data`` with their citations. Relative
 frequencies are taken for P and comparators are drawn uniformly.
@@ -6,42 +6,36 @@ frequencies are taken for P and comparators are drawn uniformly.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import apply_psi, best_responses, optimality_gap, value
-from inspo.preferences import PreferenceTable, bradley_terry, load_table, separability
-from toy.baselines import TIE, nash, pi_bar, pi_star
+from inspo.objectives import apply_psi, best_responses, optimality_gap
+from inspo.preferences import PreferenceTable, bradley_terry, separability
+from toy import problems
+from toy.baselines import TIE, nash, pi_bar, pi_star, value_and_kl
 from toy.config import ToyConfig
-from toy.problems import reference
-from toy.style import COLOURS, Caption, caption, plt
-from toy.training import Floats, kl_to_reference, pair_distribution, train
+from toy.estimates import Floats
+from toy.problems import is_interior, reference
+from toy.style import BLACK, DPO, GREEN, INS, Caption, plt, spaced, subplots
+from toy.training import pair_distribution, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DATA = Path(__file__).parent / "data"
 NULL_DRAWS = 400
-BUILT_IN = ("celebrities_1971", "school_subjects_1940_girls", "school_subjects_1940_boys", "weights_1975")
 # pi* and pi_bar: the best conditioned and the best prompt-only policy; InSPO with and without the
-# comparator it is judged against. (label, marker, colour, whether it sees that comparator)
+# comparator it is judged against. (label, marker, color, whether it sees that comparator)
 POLICIES = {
-    "pi_star": ("pi*", "D", COLOURS[6], True),
-    "inspo_conditioned": ("InSPO, y' in view", "o", COLOURS[1], True),
-    "pi_bar": ("pi_bar", "D", COLOURS[6], False),
-    "dpo": ("DPO", "s", COLOURS[0], False),
-    "inspo_deployed": ("InSPO, deployed", "o", COLOURS[1], False),
-    "nash": ("Nash", "^", COLOURS[2], False),
-    "reference": ("reference", "|", COLOURS[6], False),
+    "pi_star": ("pi*", "D", BLACK, True),
+    "inspo_conditioned": ("InSPO, y' in view", "o", INS, True),
+    "pi_bar": ("pi_bar", "D", BLACK, False),
+    "dpo": ("DPO", "s", DPO, False),
+    "inspo_deployed": ("InSPO, deployed", "o", INS, False),
+    "nash": ("Nash", "^", GREEN, False),
+    "reference": ("reference", "|", BLACK, False),
 }
-
-
-def built_in() -> list[PreferenceTable]:
-    """The four published tables."""
-    return [load_table(DATA / f"{name}.json") for name in BUILT_IN]
 
 
 def tables(config: ToyConfig, user: PreferenceTable | None) -> tuple[list[PreferenceTable], dict[str, str]]:
@@ -49,7 +43,7 @@ def tables(config: ToyConfig, user: PreferenceTable | None) -> tuple[list[Prefer
     if user is not None:
         return [user], {}
     kept, skipped = [], {}
-    for table in built_in():
+    for table in problems.human_tables():
         try:
             apply_psi(table.P, config.psi)
         except ValueError as error:
@@ -77,12 +71,11 @@ def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Gen
     P = np.stack([table.P, *resampled])
     n, k = P.shape[:2]
     mu = np.tile(reference(config.reference, k), (n, 1))
-    policies, conditioned = _policies(P, mu, config)
+    policies = _policies(P, mu, config)
     rows: dict[str, dict[str, float | None]] = {}
     for name, policy in policies.items():
-        measured = {"value": value(policy, P, mu, config.psi), "kl": kl_to_reference(policy, mu)}
         rows[name] = {}
-        for quantity, numbers in measured.items():
+        for quantity, numbers in value_and_kl(policy, P, mu, config.psi).items():
             rows[name][quantity] = float(numbers[0])
             rows[name][f"{quantity}_se"] = _standard_error(numbers[1:])
     gap = optimality_gap(P, mu, config.psi)
@@ -99,7 +92,7 @@ def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Gen
         "gap_se": _standard_error(gap[1:]),
         "gap_if_separable": _separable_gap(table, bradley_terry(misfit.scores), mu[0], float(gap[0]), config, rng),
         "pi_bar_picks": [table.labels[i] for i in np.flatnonzero(policies["pi_bar"][0])],
-        "inspo_policy": conditioned[0].tolist(),
+        "inspo_policy": policies["inspo_conditioned"][0].tolist(),
         "policies": rows,
     }
 
@@ -136,18 +129,18 @@ def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.
         drawn = np.full(table.P.shape, 0.5)
         drawn[i, j] = wins / compared
         drawn[j, i] = 1 - drawn[i, j]
-        if psi == "identity" or ((drawn > 0) & (drawn < 1)).all():
+        if psi == "identity" or is_interior(drawn):
             resampled.append(drawn)
     return resampled
 
 
-def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Floats], Floats]:
-    """Every policy of :data:`POLICIES` on every problem, and InSPO's conditioned one again."""
+def _policies(P: Floats, mu: Floats, config: ToyConfig) -> dict[str, Floats]:
+    """Every policy of :data:`POLICIES` on every problem."""
     dpo, inspo = (
-        train(config.objective("dpo", c), config.parametrisation, pair_distribution(P, mu), P, mu, config.schedule())
+        train(config.loss("dpo", c), config.parametrization, pair_distribution(P, mu), P, mu, config.schedule())
         for c in (Conditioning.NONE, Conditioning.SYMMETRIC)
     )
-    policies = {
+    return {
         "pi_star": pi_star(P),
         "inspo_conditioned": inspo.comparator_policy,
         "pi_bar": pi_bar(P, mu, config.psi),
@@ -156,7 +149,6 @@ def _policies(P: Floats, mu: Floats, config: ToyConfig) -> tuple[dict[str, Float
         "nash": nash(P),
         "reference": mu,
     }
-    return policies, inspo.comparator_policy
 
 
 def describe(results: dict[str, Any]) -> Caption:
@@ -164,15 +156,15 @@ def describe(results: dict[str, Any]) -> Caption:
     shown = results["tables"]
     leads = [table["gap"] / table["gap_se"] for table in shown if table["gap_se"]]
     with_fit = [table for table in shown if table["gap_if_separable"]]
-    beyond = [table["name"].replace("_", " ") for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
-    headline = f"On {shown[0]['name']} pi* leads pi_bar by {shown[0]['gap']:.3f}"
+    beyond = [spaced(table["name"]) for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
+    headline = f"On {spaced(shown[0]['name'])} pi* leads pi_bar by {shown[0]['gap']:.3f}"
     if len(shown) == 1 and leads:
         headline += f", {leads[0]:.1f} standard errors"
     elif leads:
-        where = f"on {', '.join(beyond)} alone" if beyond else "on no table"
+        where = f"only on {', '.join(beyond)}" if beyond else "on no table"
         headline = (
             f"Human preferences: pi* leads pi_bar by at most {max(leads):.1f} standard errors, "
-            f"and by more than a Bradley-Terry truth would show {where}"
+            f"and {where} by more than sampling from a Bradley-Terry fit shows"
         )
     largest = max(shown, key=lambda table: table["gap"])
     null = largest["gap_if_separable"]
@@ -183,7 +175,7 @@ def describe(results: dict[str, Any]) -> Caption:
         "column, frame: what pi_bar answers. Below: V against comparators from pi_ref with bootstrap standard errors, "
         "and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of the gaps in "
         "samples from a Bradley-Terry fit.",
-        f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({largest['name'].replace('_', ' ')}){chance}.",
+        f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({spaced(largest['name'])}){chance}.",
     )
 
 
@@ -191,15 +183,12 @@ def draw(results: dict[str, Any]) -> Figure:
     """Above each table's preferences with both optima marked, below the value of every policy."""
     shown = results["tables"]
     width = max(6.5, 3.9 * len(shown))
-    figure: Figure
-    figure, axes = plt().subplots(
-        2, len(shown), figsize=(width, 8.2), squeeze=False, gridspec_kw={"height_ratios": [4, 3]}
-    )
-    figure.subplots_adjust(left=1.45 / width, right=0.99, top=0.95, bottom=0.09, wspace=0.3, hspace=0.3)
+    margins = {"left": 1.45 / width, "right": 0.99, "top": 0.95, "bottom": 0.09, "wspace": 0.3, "hspace": 0.2}
+    ratios = {"height_ratios": [4, 3]}
+    figure, axes = subplots(2, len(shown), (width, 7.6), margins=margins, squeeze=False, gridspec_kw=ratios)
     for column, (table, (top, bottom)) in enumerate(zip(shown, axes.T, strict=True)):
         _draw_matrix(top, table)
         _draw_values(bottom, table, with_labels=column == 0)
-    caption(figure, describe(results))
     return figure
 
 
@@ -216,19 +205,19 @@ def _draw_matrix(axis: Any, table: dict[str, Any]) -> None:
     axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
     axis.grid(visible=False)
-    axis.set_title(table["name"].replace("_", " "))
+    axis.set_title(spaced(table["name"]))
 
 
 def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None:
-    for y, (name, (_, marker, colour, conditioned)) in enumerate(reversed(POLICIES.items())):
+    for y, (name, (_, marker, color, conditioned)) in enumerate(reversed(POLICIES.items())):
         row = table["policies"][name]
         axis.errorbar(
             row["value"],
             y,
             xerr=row["value_se"],
             marker=marker,
-            color=colour,
-            mfc=colour if conditioned else "white",
+            color=color,
+            mfc=color if conditioned else "white",
             ms=7,
             capsize=2.5,
             lw=1.3,
@@ -250,5 +239,5 @@ def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None
     axis.set_xlabel(
         f"V; pi* - pi_bar = {table['gap']:.4f}"
         + (f" +- {table['gap_se']:.4f}" if table["gap_se"] is not None else "")
-        + (f"\nwere it Bradley-Terry: {null['mean']:.4f} (95 %: {null['p95']:.4f})" if null else "")
+        + (f"\nif Bradley-Terry: {null['mean']:.4f} (95 %: {null['p95']:.4f})" if null else "")
     )

@@ -1,4 +1,4 @@
-"""Plot (e): what the minimisers of Eq. (9) are worth, against beta, and which one training finds.
+"""What the minimizers of Eq. (9) are worth, against beta, and which one training finds.
 
 The supremum over all of them is a linear program, the infimum is 1/2 (copying the comparator), and
 both gradient flow and Adam, started at the reference, stop somewhere between.
@@ -12,23 +12,25 @@ import numpy as np
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import optimality_gap, scores, value
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
-from toy.baselines import TIE, pi_bar, rlhf
+from toy.baselines import TIE, curve, rlhf
 from toy.config import ToyConfig
-from toy.minimisers import best_value, largest_u, one_number_family, symmetric_flow
+from toy.estimates import Floats
+from toy.minimizers import best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, reference, require_interior, separable, witness
-from toy.style import BLACK, DPO, GREEN, INS, Caption, caption, heading, plt
-from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
+from toy.style import BLACK, DPO, GREEN, INS, Caption, heading, spaced, subplots
+from toy.training import Schedule, pair_distribution, per_problem, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The last entries are those that the closed forms are checked at.
 BETAS = tuple(np.unique(np.append(np.logspace(-1.3, 1, 15).round(4), [0.1, 0.5, 1.0])).tolist())
-# One family of minimisers, of a single number, is shown at this beta and these shares of the largest number.
+# One family of minimizers, of a single number, is shown at this beta and these shares of the largest number.
 FAMILY_BETA = 0.5
 FAMILY_SHARES = (0.02, 0.25, 0.5, 0.75, 1.0)
-# Label of each curve, its colour and dash.
+# Label of each curve, its color and dash.
 CURVES = {
     "gradient_flow": ("gradient flow", INS, "-"),
     "adam": ("Adam", GREEN, (0, (5, 1.5))),
@@ -38,8 +40,7 @@ CURVES = {
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """For each problem and beta: the LP's supremum, and (V, KL) of gradient flow, Adam and DPO."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     tables = [user] if user is not None else [witness(), cyclic(2 / 3), separable()]
     problems = [_compute_problem(table, config) for table in tables]
     return {"betas": list(BETAS), "reference": config.reference, "problems": problems}
@@ -50,32 +51,26 @@ def _compute_problem(table: PreferenceTable, config: ToyConfig) -> dict[str, Any
     mu = reference(config.reference, k)
     best = [best_value(table.P, mu, beta) for beta in BETAS]
     policies = {
-        "supremum": np.stack([policy for _, policy in best]),
-        "gradient_flow": np.stack([symmetric_flow(table.P, mu, beta) for beta in BETAS]),
-        "adam": _adam(table.P, mu, config),
-        "dpo": np.stack([rlhf(table.P, mu, beta) for beta in BETAS]),
+        "supremum": [policy for _, policy in best],
+        "gradient_flow": [symmetric_flow(table.P, mu, beta) for beta in BETAS],
+        "adam": [*_adam(table.P, mu, config)],
+        "dpo": [rlhf(table.P, mu, beta) for beta in BETAS],
     }
-    star = float(scores(table.P, mu).max() + optimality_gap(table.P, mu))
-    measured = {
-        name: {
-            "value": [float(value(policy, table.P, mu)) for policy in stack],
-            "kl": [float(kl_to_reference(policy, mu)) for policy in stack],
-        }
-        for name, stack in policies.items()
-    }
-    measured["supremum"]["value"] = [v for v, _ in best]
+    curves = {name: curve(found, table.P, mu) for name, found in policies.items()}
+    curves["supremum"]["value"] = [v for v, _ in best]
+    value_pi_bar = float(scores(table.P, mu).max())
     return {
         "problem": table.name,
         "source": table.source,
-        "value_pi_star": star,
-        "value_pi_bar": float(value(pi_bar(table.P, mu), table.P, mu)),
-        "curves": measured,
+        "value_pi_star": value_pi_bar + float(optimality_gap(table.P, mu)),
+        "value_pi_bar": value_pi_bar,
+        "curves": curves,
         "family": _family(table.P, mu),
     }
 
 
 def _family(P: Floats, mu: Floats) -> dict[str, Any]:
-    """V along pi(i | j) = u mu_i odds_ij, i != j, which has one loss for every u (audit, row 6c)."""
+    """V along pi(i | j) = u mu_i odds_ij, i != j, which has one loss for every u."""
     numbers = [share * largest_u(P, mu, FAMILY_BETA) for share in FAMILY_SHARES]
     policies = [one_number_family(P, mu, FAMILY_BETA, u) for u in numbers]
     return {"beta": FAMILY_BETA, "u": numbers, "value": [float(value(policy, P, mu)) for policy in policies]}
@@ -85,10 +80,10 @@ def _adam(P: Floats, mu: Floats, config: ToyConfig) -> Floats:
     """(betas, K, K) free tables after the configured training, all betas in one batch."""
     n = len(BETAS)
     tables, references = np.broadcast_to(P, (n, *P.shape)), np.broadcast_to(mu, (n, len(mu)))
-    objective = Objective("dpo", Conditioning.SYMMETRIC, {"beta": np.array(BETAS)})
+    loss = PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": per_problem(BETAS)})
     schedule = Schedule(config.steps, config.learning_rate)
     data = pair_distribution(tables, references)
-    return train(objective, "free", data, tables, references, schedule).comparator_policy
+    return train(loss, "free", data, tables, references, schedule).comparator_policy
 
 
 def describe(results: dict[str, Any]) -> Caption:
@@ -98,19 +93,19 @@ def describe(results: dict[str, Any]) -> Caption:
     high = first["curves"]["supremum"]["value"][at]
     flow = first["curves"]["gradient_flow"]["value"][at]
     losing = [
-        problem["problem"]
+        spaced(problem["problem"])
         for problem in results["problems"]
         if problem["curves"]["gradient_flow"]["value"][at] < problem["curves"]["dpo"]["value"][at]
     ]
     worse = f" On {' and '.join(losing)} preferences it is then worth less than DPO." if losing else ""
     return Caption(
-        "Minimising Eq. (9) does not say what V will be: all of the band has the same, least loss"
+        "Minimizing Eq. (9) does not say what V will be: every policy in the band has the smallest loss"
         if high > 0.5 + TIE
-        else f"On {first['problem']} no response is preferred to another, so every policy is worth 1/2",
-        "Band: V over all minimisers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
+        else f"On {spaced(first['problem'])} no response is preferred to another, so every policy is worth 1/2",
+        "Band: V over all minimizers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
         f"Curves: what gradient flow and Adam find from pi_ref ({results['reference']}), and DPO's optimum, which "
-        "sees no comparator. Circles: one family of minimisers. Only as beta -> 0 does the best minimiser reach pi*.",
-        f"on {first['problem']} at beta = 1 the minimisers' V spans 1/2 to {high:.4f}; gradient flow gives "
+        "sees no comparator. Circles: one family of minimizers. Only as beta -> 0 does the best minimizer reach pi*.",
+        f"on {spaced(first['problem'])} at beta = 1 the minimizers' V spans 1/2 to {high:.4f}; gradient flow gives "
         f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
     )
 
@@ -119,22 +114,17 @@ def draw(results: dict[str, Any]) -> Figure:
     """One panel per problem: the band of values against beta, and where training ends in it."""
     shown = results["problems"]
     betas = np.array(results["betas"])
-    figure: Figure
-    figure, axes = plt().subplots(1, len(shown), figsize=(max(6.5, 4.1 * len(shown)), 4.4), squeeze=False, sharex=True)
-    figure.subplots_adjust(
-        left=0.06 if len(shown) > 1 else 0.11,
-        right=0.985,
-        top=0.84 if len(shown) > 1 else 0.75,
-        bottom=0.12,
-        wspace=0.2,
-    )
+    several = len(shown) > 1
+    margins = {"left": 0.06 if several else 0.11, "top": 0.84 if several else 0.75, "bottom": 0.12, "wspace": 0.2}
+    size = max(6.5, 4.1 * len(shown)), 4.4
+    figure, axes = subplots(1, len(shown), size, margins=margins, squeeze=False, sharex=True)
     for axis, problem in zip(axes[0], shown, strict=True):
         curves = problem["curves"]
         supremum = np.array(curves["supremum"]["value"])
-        axis.fill_between(betas, 0.5, supremum, color="0.88", lw=0, label="all minimisers of Eq. (9)")
+        axis.fill_between(betas, 0.5, supremum, color="0.88", lw=0, label="all minimizers of Eq. (9)")
         axis.plot(betas, supremum, color="0.45", lw=1.2)
-        for name, (label, colour, dash) in CURVES.items():
-            axis.plot(betas, curves[name]["value"], color=colour, ls=dash, lw=2, label=label)
+        for name, (label, color, dash) in CURVES.items():
+            axis.plot(betas, curves[name]["value"], color=color, ls=dash, lw=2, label=label)
         family = problem["family"]
         seen = {"ls": "none", "mec": "0.35", "mfc": "white", "ms": 5.5, "label": "pi(i|j) = u mu_i odds_ij, some u"}
         axis.plot([family["beta"]] * len(family["u"]), family["value"], "o", **seen)
@@ -146,9 +136,8 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
         axis.set_title(heading(problem["problem"], problem["source"]), loc="left")
     axes[0, 0].set_ylabel("V against comparators from pi_ref")
-    columns = 7 if len(shown) > 1 else 3
+    columns = 7 if several else 3
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=columns
     )
-    caption(figure, describe(results))
     return figure

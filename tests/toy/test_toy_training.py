@@ -7,35 +7,38 @@ from conftest import EXAMPLES
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import value
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors
-from toy.policies import PARAMETRISATIONS
-from toy.training import Objective, Schedule, kl_to_reference, pair_distribution, sample_pairs, train
+from toy.policies import PARAMETRIZATIONS
+from toy.training import Schedule, kl_to_reference, pair_distribution, per_problem, sample_pairs, train
 
 
 def uniform(n, k):
     return np.full((n, k), 1 / k)
 
 
-def train_on_population(P, objective, parametrisation="additive", mu=None, **schedule):
+def train_on_population(P, loss, parametrization="additive", mu=None, **schedule):
     P = np.asarray(P, dtype=float)
     P = P if P.ndim == 3 else P[None]
     mu = uniform(*P.shape[:2]) if mu is None else np.asarray(mu, dtype=float)[None]
-    return train(objective, parametrisation, pair_distribution(P, mu), P, mu, Schedule(**schedule))
+    return train(loss, parametrization, pair_distribution(P, mu), P, mu, Schedule(**schedule))
 
 
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_policies_start_at_the_reference(name):
     mu = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64)
-    policy = PARAMETRISATIONS[name](mu.log())
+    policy = PARAMETRIZATIONS[name](mu.log())
     assert torch.allclose(policy.prompt_logps().exp(), mu)
     assert torch.allclose(policy.comparator_logps().exp(), mu[..., None].expand(2, 3, 3))
 
 
 def test_dpo_reaches_its_population_optimum_on_the_master_witness():
     """With W (P12 = .3, P13 = .9, P23 = .6), mu uniform and beta = 1, DPO's scores solve
-    sum_j sigma(c_i - c_j) = sum_j P_ij: the policy is (.397636, .459993, .142371) (audit, row 8)."""
+    sum_j sigma(c_i - c_j) = sum_j P_ij: the policy is (.397636, .459993, .142371)."""
     W = [[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]]
-    trained = train_on_population(W, Objective("dpo", Conditioning.NONE, {"beta": 1.0}), steps=3000, learning_rate=0.01)
+    trained = train_on_population(
+        W, PreferenceLoss("dpo", Conditioning.NONE, {"beta": 1.0}), steps=3000, learning_rate=0.01
+    )
     assert trained.prompt_policy[0] == pytest.approx([0.397636, 0.459993, 0.142371], abs=2e-6)
 
 
@@ -43,7 +46,7 @@ def test_ipo_reaches_its_closed_form():
     """IPO's population optimum is pi proportional to mu exp(S / tau), S_i = sum_j mu_j P_ij (Azar et al.)."""
     P, mu, tau = random_preferences(4, np.random.default_rng(1)), np.array([0.4, 0.3, 0.2, 0.1]), 0.5
     trained = train_on_population(
-        P, Objective("ipo", Conditioning.NONE, {"tau": tau}), mu=mu, steps=4000, learning_rate=0.01
+        P, PreferenceLoss("ipo", Conditioning.NONE, {"tau": tau}), mu=mu, steps=4000, learning_rate=0.01
     )
     expected = mu * np.exp(P @ mu / tau)
     assert trained.prompt_policy[0] == pytest.approx(expected / expected.sum(), abs=1e-6)
@@ -51,14 +54,14 @@ def test_ipo_reaches_its_closed_form():
 
 def test_gradient_flow_of_ins_dpo_for_two_responses():
     """K = 2, P12 = 3/4, mu = 1/2, beta = 1: gradient flow from mu ends at pi(1 | 2) = .683269 and
-    pi(2 | 1) = .227756, V = .556939 (audit, row 6e); small SGD steps follow it."""
+    pi(2 | 1) = .227756, V = .556939; small SGD steps follow it."""
     trained = train_on_population(
         [[0.5, 0.75], [0.25, 0.5]],
-        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
+        PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
         "free",
         steps=4000,
         learning_rate=0.05,
-        optimiser="sgd",
+        optimizer="sgd",
     )
     policy = trained.comparator_policy[0]
     assert (policy[0, 1], policy[1, 0]) == (pytest.approx(0.683269, abs=1e-3), pytest.approx(0.227756, abs=1e-3))
@@ -66,11 +69,11 @@ def test_gradient_flow_of_ins_dpo_for_two_responses():
 
 
 def test_unshared_tables_deploy_the_reference_untouched():
-    """Eq. (10) trains pi(. | x, y') only; without shared parameters pi(. | x) stays pi_ref (audit, row 9)."""
+    """Eq. (10) trains pi(. | x, y') only; without shared parameters pi(. | x) stays pi_ref."""
     mu = np.array([0.2, 0.3, 0.5])
     trained = train_on_population(
         rock_paper_scissors(0.9),
-        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 0.1}),
+        PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 0.1}),
         "free",
         mu=mu,
         steps=50,
@@ -83,7 +86,7 @@ def test_unshared_tables_deploy_the_reference_untouched():
 def test_cyclic_preferences_teach_plain_dpo_nothing_and_ins_dpo_everything():
     P = rock_paper_scissors(0.75)
     plain, ins = (
-        train_on_population(P, Objective("dpo", conditioning, {"beta": 1.0}), steps=1500, learning_rate=0.02)
+        train_on_population(P, PreferenceLoss("dpo", conditioning, {"beta": 1.0}), steps=1500, learning_rate=0.02)
         for conditioning in (Conditioning.NONE, Conditioning.SYMMETRIC)
     )
     assert plain.history["margin"][-1, 0] == pytest.approx(0, abs=1e-12)
@@ -92,12 +95,12 @@ def test_cyclic_preferences_teach_plain_dpo_nothing_and_ins_dpo_everything():
     assert ins.history["accuracy"][-1, 0] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("parametrisation", ["low-rank", "attention"])
-def test_shared_parameters_carry_what_is_learned_to_the_prompt(parametrisation):
+@pytest.mark.parametrize("parametrization", ["low-rank", "attention"])
+def test_shared_parameters_carry_what_is_learned_to_the_prompt(parametrization):
     trained = train_on_population(
         bradley_terry([2.0, 0.0, -2.0]),
-        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
-        parametrisation,
+        PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
+        parametrization,
         steps=300,
         learning_rate=0.05,
     )
@@ -111,7 +114,9 @@ def test_every_method_learns_under_every_conditioning(method, conditioning):
     P = np.stack([bradley_terry(8 * rng.normal(size=4)) for _ in range(20)])
     mu = uniform(20, 4)
     data = sample_pairs(pair_distribution(P, mu), 500, rng)
-    trained = train(Objective(method, conditioning, EXAMPLES[method]), "additive", data, P, mu, Schedule(150, 0.02))
+    hyperparameters = {name: number for name, number in EXAMPLES[method].items() if name != "kl"}
+    loss = PreferenceLoss(method, conditioning, hyperparameters)
+    trained = train(loss, "additive", data, P, mu, Schedule(150, 0.02))
     assert all(np.isfinite(rows).all() for rows in trained.history.values())
     start, end = ({name: rows[i] for name, rows in trained.history.items()} for i in (0, -1))
     for gain in (start["training_loss"] - end["training_loss"], end["margin"] - start["margin"]):
@@ -124,34 +129,33 @@ def test_rrhf_on_contested_pairs_is_best_off_with_a_tie():
     P = bradley_terry([2.0, 0.0])
     start = [[0.2, 0.8]]  # a reference that has the pair the wrong way round
     trained = train_on_population(
-        P, Objective("rrhf", Conditioning.NONE, {"lam": 0.0}), mu=start[0], steps=800, learning_rate=0.005
+        P, PreferenceLoss("rrhf", Conditioning.NONE, {"lam": 0.0}), mu=start[0], steps=800, learning_rate=0.005
     )
     assert trained.prompt_policy[0] == pytest.approx([0.5, 0.5], abs=5e-3)
 
 
 def test_hyperparameters_may_differ_between_the_problems_of_a_batch():
     P = np.stack([random_preferences(3, np.random.default_rng(7))] * 2)
-    mixed = train_on_population(
-        P, Objective("dpo", Conditioning.SYMMETRIC, {"beta": np.array([0.2, 0.9])}), steps=30, learning_rate=0.05
-    )
+    both = PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": per_problem([0.2, 0.9])})
+    mixed = train_on_population(P, both, steps=30, learning_rate=0.05)
     for i, beta in enumerate((0.2, 0.9)):
         alone = train_on_population(
-            P[i], Objective("dpo", Conditioning.SYMMETRIC, {"beta": beta}), steps=30, learning_rate=0.05
+            P[i], PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": beta}), steps=30, learning_rate=0.05
         )
         assert mixed.comparator_policy[i] == pytest.approx(alone.comparator_policy[0], abs=1e-13)
     with pytest.raises(ValueError, match="beta"):
         train_on_population(
-            P, Objective("dpo", Conditioning.NONE, {"beta": np.array([0.2, -1.0])}), steps=1, learning_rate=0.1
+            P, PreferenceLoss("dpo", Conditioning.NONE, {"beta": per_problem([0.2, -1.0])}), steps=1, learning_rate=0.1
         )
 
 
-@pytest.mark.parametrize("name", PARAMETRISATIONS)
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
 def test_deployments_are_what_they_are_called(name):
     """The marginal is the mean of the columns over the reference; the null policy is the prompt's."""
     mu = np.array([0.5, 0.3, 0.2])
     trained = train_on_population(
         random_preferences(3, np.random.default_rng(9)),
-        Objective("dpo", Conditioning.AVERAGED, {"beta": 0.2}),
+        PreferenceLoss("dpo", Conditioning.AVERAGED, {"beta": 0.2}),
         name,
         mu=mu,
         steps=40,
@@ -166,7 +170,7 @@ def test_deployments_are_what_they_are_called(name):
 def test_the_additive_mean_embedding_averages_the_interactions():
     """With one-hot names the mean embedding is mu itself: logits log mu + u + M mu."""
     mu = torch.tensor([[0.5, 0.3, 0.2]], dtype=torch.float64)
-    policy = PARAMETRISATIONS["additive"](mu.log())
+    policy = PARAMETRIZATIONS["additive"](mu.log())
     u, interaction = policy.parameters
     with torch.no_grad():
         u += torch.tensor([0.1, 0.2, -0.3])
@@ -178,7 +182,7 @@ def test_the_additive_mean_embedding_averages_the_interactions():
 def test_problems_in_a_batch_do_not_interact():
     rng = np.random.default_rng(5)
     P = np.stack([random_preferences(4, rng) for _ in range(3)])
-    objective = Objective("simpo", Conditioning.AVERAGED, {"beta": 2.0, "gamma": 0.3})
+    objective = PreferenceLoss("simpo", Conditioning.AVERAGED, {"beta": 2.0, "gamma": 0.3})
     together = train_on_population(P, objective, steps=40, learning_rate=0.05)
     for i in range(3):
         alone = train_on_population(P[i], objective, steps=40, learning_rate=0.05)
@@ -202,7 +206,7 @@ def test_recorded_history_is_that_of_the_policies():
     P = random_preferences(3, np.random.default_rng(2))[None]
     mu = uniform(1, 3)
     trained = train(
-        Objective("dpo", Conditioning.AVERAGED, {"beta": 0.3}),
+        PreferenceLoss("dpo", Conditioning.AVERAGED, {"beta": 0.3}),
         "additive",
         pair_distribution(P, mu),
         P,
@@ -230,7 +234,7 @@ def test_a_reference_without_full_support_is_refused():
     P = rock_paper_scissors(0.6)[None]
     with pytest.raises(ValueError, match="positive everywhere"):
         train(
-            Objective("dpo", Conditioning.NONE, {"beta": 1.0}),
+            PreferenceLoss("dpo", Conditioning.NONE, {"beta": 1.0}),
             "free",
             pair_distribution(P, uniform(1, 3)),
             P,

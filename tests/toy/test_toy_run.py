@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from inspo.preferences import load_table
-from toy import flips, report, tables
-from toy.config import ToyConfig, parse
-from toy.plots import PLOTS
+from toy import report
+from toy.config import ToyConfig, flag, parse
+from toy.plots import PLOTS, human_tables, prop_3_1
+from toy.problems import DATA, HUMAN_TABLES
 from toy.report import run
 from toy.style import plt
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--steps", "20", "--replicates", "3", "--problems", "4", "--draws", "50", "--workers", "1"]
 
 
@@ -54,7 +55,7 @@ def test_a_run_writes_all_plots_and_every_plotted_number(finished):
     results = json.loads((finished / "results.json").read_text())
     assert results["config"]["steps"] == 20
     assert list(results["plots"]) == list(PLOTS)
-    assert [table["name"] for table in results["plots"]["human_tables"]["tables"]] == list(tables.BUILT_IN)
+    assert [table["name"] for table in results["plots"]["human_tables"]["tables"]] == list(HUMAN_TABLES)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -86,7 +87,7 @@ def test_results_of_another_layout_have_another_number(finished):
     """If this fails, results.json has changed: raise report.FORMAT, so that --redraw refuses older files."""
     paths = layout(json.loads((finished / "results.json").read_text()))
     digest = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:8]
-    assert (report.FORMAT, digest) == (2, "d70bf2d1")
+    assert (report.FORMAT, digest) == (3, "1e971e89")
 
 
 @pytest.mark.parametrize("older", [{}, {"format": report.FORMAT - 1}], ids=["none", "older"])
@@ -124,14 +125,14 @@ def test_log_odds_skip_the_table_with_a_unanimous_pair_and_say_so(tmp_path, caps
 
 
 def test_the_shipped_tables_are_the_published_counts(shared_data):
-    for name in tables.BUILT_IN:
-        ours = load_table(tables.DATA / f"{name}.json")
+    for name in HUMAN_TABLES:
+        ours = load_table(DATA / f"{name}.json")
         published = load_table(shared_data / "human_preferences" / f"{name}.json")
         assert (ours.counts == published.counts).all()
         assert (ours.labels, ours.source) == (published.labels, published.source)
 
 
-def test_the_human_tables_have_the_audited_values(finished):
+def test_the_human_tables_have_the_known_values(finished):
     """Paired-comparison tables with uniform mu: pi_bar's pick, V(pi_bar), V(pi*), cyclic triads."""
     expected = {
         "celebrities_1971": ("LBJ", 0.6890, 0.6952, 0),
@@ -159,10 +160,10 @@ def test_a_table_that_fits_no_plot_about_log_odds_is_noted_as_skipped(tmp_path, 
     assert "## Left out" in (tmp_path / "out" / "report.md").read_text()
 
 
-def test_prop_3_1_holds_exactly_where_the_audit_says():
+def test_prop_3_1_holds_exactly_between_the_derived_bounds():
     """S_id = (.55, .56, .25 + p/2, .25 + (1-p)/2): y2 leads for 19/50 < p < 31/50; under log-odds
     logit(p)/2 must stay below ln 1.5, so 4/13 < p < 9/13; with (.9, .1), .05 + .9 (1-p) < .83."""
-    intervals = [setting["claim_holds_for_p_between"] for setting in flips.settings()]
+    intervals = [setting["claim_holds_for_p_between"] for setting in prop_3_1.settings()]
     assert intervals == pytest.approx(np.array([[19 / 50, 31 / 50], [4 / 13, 9 / 13], [2 / 15, 1]]), abs=1e-12)
 
 
@@ -218,9 +219,12 @@ def test_other_bad_input_is_one_line_and_exit_code_2(tmp_path):
         (["--preferences", tmp_path / "missing.json"], "no such file"),
         (["--preferences", binary], "not a text file"),
         (["--out", file / "below"], "cannot be written"),
-        (["--beta", "0"], "--beta 0.0"),
-        (["--steps", "many"], "--steps"),
-        (["--colour", "red"], "--colour"),
+        (["--beta", "0"], "--beta 0 must be greater than 0"),
+        (["--methods", "dpo", "ppo"], "--methods 'ppo' must be one of dpo, ipo"),
+        (["--conditionings", "both"], "--conditionings 'both' must be one of none, one_sided"),
+        (["--steps", "many"], "--steps 'many' must be a whole number"),
+        (["--learning-rate", "-1"], "--learning-rate -1 must be greater than 0"),
+        (["--color", "red"], "--color"),
         (["--redraw", "--seed", "3"], "--redraw"),
         (["--redraw", "--out", tmp_path / "nothing"], "without --redraw"),
     ]
@@ -246,7 +250,7 @@ def test_a_stopped_run_leaves_earlier_results_alone_and_goes_on_where_it_was(fin
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(tables, "compute", stop)
+        stopped.setattr(human_tables, "compute", stop)
         with pytest.raises(KeyboardInterrupt):
             toy(*TINY, out=tmp_path)
     (parts,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -293,4 +297,4 @@ def test_every_option_has_a_help_text_and_quick_only_cuts():
     assert quick.replicates < ToyConfig().replicates
     assert ToyConfig(steps=5000).effective().steps == 5000
     help_text = command("--help").stdout
-    assert all(f"--{name.replace('_', '-')}" in help_text for name in ToyConfig.__dataclass_fields__)
+    assert all(flag(name) in help_text for name in ToyConfig.model_fields)

@@ -1,8 +1,9 @@
-"""The toy's twelve plots: every one computes, describes and draws itself, and shows the audited figures."""
+"""The toy's twelve plots: every one computes, describes and draws itself, and shows the numbers that hold."""
 
 import json
-from dataclasses import fields
+import re
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,23 +12,25 @@ from scipy.special import logit
 from inspo.losses import dpo
 from inspo.objectives import best_responses, gibbs_policy, population_loss, value
 from inspo.preferences import PreferenceTable, bradley_terry, rock_paper_scissors
-from toy import (
-    borda,
-    dynamics,
-    flip_rates,
-    flips,
-    frontier,
-    minimiser_range,
-    pairs_needed,
-    real_comparator,
-    realizability,
-    tables,
-    valley,
-)
+from toy import plots
 from toy.baselines import pi_bar
 from toy.config import ToyConfig
-from toy.minimisers import largest_u, one_number_family
-from toy.plots import LONGEST_FIRST, PLOTS
+from toy.minimizers import largest_u, one_number_family
+from toy.plots import (
+    LONGEST_FIRST,
+    PLOTS,
+    borda,
+    flip_rates,
+    frontier,
+    human_tables,
+    minimizer_range,
+    pairs_needed,
+    prop_3_1,
+    real_comparator,
+    realizability,
+    training_dynamics,
+    valley,
+)
 from toy.problems import NotApplicableError, cyclic, separable, witness
 from toy.simplex import largest_beta
 from toy.style import plt
@@ -61,7 +64,7 @@ class Watched(ToyConfig):
         return super().__getattribute__(name)
 
 
-WATCHED = {option.name: 0 for option in fields(ToyConfig)}
+WATCHED = dict.fromkeys(ToyConfig.model_fields, 0)
 
 
 def as_kept(results):
@@ -71,7 +74,7 @@ def as_kept(results):
 @cache
 def computed(name):
     """A built-in plot's results, and the options that it read."""
-    config = Watched(**{option.name: getattr(QUICK, option.name) for option in fields(QUICK)})
+    config = Watched(**dict(QUICK))
     WATCHED.update(dict.fromkeys(WATCHED, 0))
     results = as_kept(PLOTS[name].compute(config, None))
     return results, {option for option, times in WATCHED.items() if times}
@@ -81,8 +84,9 @@ def described(plot, results):
     return plot.describe(as_kept(results))
 
 
-def test_there_are_twelve_and_the_order_of_work_has_them_all():
-    assert len(PLOTS) == 12
+def test_every_plot_is_the_file_of_its_name_and_the_order_of_work_has_them_all():
+    assert set(PLOTS) == {file.stem for file in Path(plots.__file__).parent.glob("*.py")} - {"__init__"}
+    assert all(plot.__name__ == f"toy.plots.{name}" for name, plot in PLOTS.items())
     assert sorted(LONGEST_FIRST) == sorted(PLOTS)
 
 
@@ -99,21 +103,20 @@ def test_every_plot_computes_describes_and_draws_itself(name, user):
     plt().close(figure)
 
 
-def test_an_options_help_names_the_plots_that_heed_it():
-    for option in fields(ToyConfig):
-        named = option.metadata["plots"]
-        if not named:
-            assert option.name in {"preferences", "out", "quick", "redraw", "seed", "workers"}
-            continue
-        assert set(named) == {name for name in PLOTS if option.name in computed(name)[1]}, option.name
-        assert all(name in option.metadata["help"] for name in named)
+def test_an_options_help_names_the_plots_that_read_it():
+    for name, option in ToyConfig.model_fields.items():
+        named = re.search(r" \[in (.*)\]$", option.description)
+        if named is None:
+            assert name in {"preferences", "out", "quick", "redraw", "seed", "workers"}
+        else:
+            assert set(named[1].split(", ")) == {plot for plot in PLOTS if name in computed(plot)[1]}, name
 
 
 CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", "")
 
 
 @pytest.mark.parametrize(
-    "name", ["realizability", "valley", "minimiser_range", "real_comparator", "borda", "frontier", "one_sided"]
+    "name", ["realizability", "valley", "minimizer_range", "real_comparator", "borda", "frontier", "one_sided"]
 )
 def test_certain_preferences_have_no_log_odds_so_the_plot_says_why_it_is_skipped(name):
     with pytest.raises(NotApplicableError, match=r"certain|below \.99"):
@@ -169,7 +172,7 @@ def test_headlines_say_what_the_numbers_say():
     assert "up to" in described(flip_rates, flip_rates.compute(QUICK, seven_cycle(0.7))).headline
     assert "The more responses" in described(flip_rates, flip_rates.compute(ToyConfig(draws=1000), None)).headline
     assert "nothing else" in described(realizability, realizability.compute(QUICK, EVEN)).headline
-    assert "worth 1/2" in described(minimiser_range, minimiser_range.compute(QUICK, EVEN)).headline
+    assert "worth 1/2" in described(minimizer_range, minimizer_range.compute(QUICK, EVEN)).headline
 
 
 @pytest.mark.parametrize(
@@ -193,92 +196,103 @@ def test_the_dynamics_headline_counts_by_the_runs_ends():
             ins = run["conditioning"] == "symmetric"
             run["accuracy"] = {"mean": [0.5, 0.8 if ins else 0.7], "se": [0, 0.01]}
             run["value_deployed"] = {"mean": [0.5, 0.6], "se": [0, 0.1]}
-    assert "accuracy in 8 of 8 pairs of runs, with a better deployed policy in 0" in dynamics.describe(results).headline
+    assert (
+        "accuracy in 8 of 8 pairs of runs, with a better deployed policy in 0"
+        in training_dynamics.describe(results).headline
+    )
+
+
+def test_a_method_needs_more_pairs_where_the_intervals_are_apart():
+    results = json.loads(json.dumps(computed("pairs_needed")[0]))
+    for curve in results["curves"]:
+        clear = curve["method"] == "dpo" and curve["setting"] == "deployed"
+        curve["needed_between"] = [300, 400] if clear else [100, 200]
+    assert "with 1 of 4 methods" in pairs_needed.describe(results).headline
 
 
 def test_two_responses_skip_what_needs_three():
     two = PreferenceTable(np.array([[0.5, 0.7], [0.3, 0.5]]), ("a", "b"), "two", "")
-    for plot in (flips, flip_rates):
+    for plot in (prop_3_1, flip_rates):
         with pytest.raises(NotApplicableError, match="two responses"):
             plot.compute(QUICK, two)
 
 
-def test_the_reference_turns_pi_bar_where_the_audit_says():
-    """W (audit, row 1c): identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
+def test_the_reference_turns_pi_bar_where_the_scores_cross():
+    """W: identity flips at mu3 = 2/5 and log-odds at .32105, so y1 has .6^2 and
     .67895^2 of the simplex."""
-    first, second = flips.compute(QUICK, None)["simplex"]["panels"]
+    first, second = prop_3_1.compute(QUICK, None)["simplex"]["panels"]
     assert first["shares"]["y1"] == pytest.approx(0.36, abs=0.006)
     assert second["shares"]["y1"] == pytest.approx(0.67895**2, abs=0.006)
 
 
-def test_flip_rates_are_the_audited_ones():
-    """Audit's table over K (20000 draws); here 6000, so within four standard errors of both together."""
-    audited = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}
-    audited |= {8: (0.211, 0.577, 0.230), 16: (0.289, 0.706, 0.312), 32: (0.325, 0.789, 0.364)}
+def test_flip_rates_are_those_of_an_independent_run():
+    """Measured apart from this code with 20000 draws; here 6000, so within five of their standard errors."""
+    independent = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}
+    independent |= {8: (0.211, 0.577, 0.230), 16: (0.289, 0.706, 0.312), 32: (0.325, 0.789, 0.364)}
     rows = flip_rates.compute(ToyConfig(draws=6000), None)["sizes"]
     for row in rows:
-        psi, mu, gap = audited[row["k"]]
+        psi, mu, gap = independent[row["k"]]
         for name, expected in (("psi_flip", psi), ("mu_flip", mu), ("gap", gap)):
             assert row[name]["mean"] == pytest.approx(expected, abs=5 * row[name]["se"] + 1e-3), (row["k"], name)
-    # Row 4c: one response is best against all with probability 3/8 at K = 3, 1195/110592 = .0108 at K = 5.
+    # One response is best against all with probability 3/8 at K = 3, 1195/110592 = .0108 at K = 5.
     common = {row["k"]: row["common_best"] for row in rows}
     assert common[3]["mean"] == pytest.approx(3 / 8, abs=5 * common[3]["se"])
     assert common[5]["mean"] == pytest.approx(1195 / 110592, abs=5 * common[5]["se"])
 
 
-def test_valley_optimisers_pick_different_policies_at_equal_loss():
-    """Audit, rows 6b and 6f: loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
-    loss averaged over pairs: a quarter of the audit's, of the sum over mu x mu, whose weights add up to 1/4, and an
+def test_valley_optimizers_pick_different_policies_at_equal_loss():
+    """loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
+    loss averaged over pairs: a quarter of those of the sum over mu x mu, whose weights add up to 1/4, and an
     eighth of those with one logit for each comparator instead of two. --quick leaves every path its steps."""
     results = valley.compute(ToyConfig(quick=True).effective(), None)
     assert all(path["arrived"] for path in results["paths"])
-    assert results["least_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
+    assert results["minimum_population_loss"] == pytest.approx(0.140583786, abs=1e-9)
     assert results["value_range"] == pytest.approx([0.5, 7 / 12])
     ends = {}
     for path in results["paths"]:
         assert path["excess_loss"] < 1e-6
         assert path["b2"][-1] == pytest.approx(path["b1"][-1] / 3, abs=1e-3)
         assert path["value"] == pytest.approx(0.5 + path["b1"][-1] / 12, abs=1e-4)
-        ends[path["optimiser"]] = path["b1"][-1]
-    audited = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
-    audited |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
-    assert ends == pytest.approx(audited, abs=6e-4)
+        ends[path["optimizer"]] = path["b1"][-1]
+    expected = {"SGD, lr 0.25": 0.685, "SGD, lr 1.25": 0.694, "SGD, lr 0.05, momentum 0.9": 0.746}
+    expected |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
+    assert ends == pytest.approx(expected, abs=6e-4)
     assert results["flow_limit"][0] < min(ends.values())
 
 
 def test_a_path_that_stops_above_the_valley_is_not_counted_as_one_in_it():
     results = as_kept(valley.compute(ToyConfig(steps=40), None))
-    arrived = {path["optimiser"]: path["arrived"] for path in results["paths"]}
+    arrived = {path["optimizer"]: path["arrived"] for path in results["paths"]}
     assert not arrived["Adam, lr 0.001"]
     assert arrived["Adam, lr 0.1"]
     ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
     words = valley.describe(results)
     assert f"from {min(ends):.2f} to {max(ends):.2f}" in words.headline
-    assert "not counted: stopped above the least loss, " in words.text
+    assert "not counted: stopped above the minimum, " in words.text
     assert "Adam, lr 0.001" in words.text
     none = valley.describe(results | {"paths": [path | {"arrived": False} for path in results["paths"]]})
-    assert "no optimiser" in none.headline
+    assert "no optimizer" in none.headline
 
 
 def test_three_responses_have_one_loss_along_a_family_and_many_values():
-    """Audit, row 6c: beta = 1/2, uniform mu; rock-paper-scissors at 2/3 and BT(4:2:1)."""
+    """At beta = 1/2 and uniform mu, of rock-paper-scissors at 2/3 and BT(4:2:1)."""
     mu = np.full(3, 1 / 3)
-    audited = [
+    cases = [
         (cyclic(2 / 3), 0.212171389, {1 / 10: 61 / 120, 6 / 7: 4 / 7, 1: 7 / 12}),
         (separable(), 0.197047862, {0.01: 3613 / 7200, 0.1: 373 / 720, 0.25: 157 / 288}),
     ]
-    for table, least, values in audited:
+    for table, smallest, values in cases:
         for u, expected in values.items():
             policy = one_number_family(table.P, mu, 0.5, u)
             assert value(policy, table.P, mu) == pytest.approx(expected, abs=1e-12)
             loss = population_loss(table.P, mu, partial(dpo, beta=0.5), comparator_policy=policy)
-            assert float(loss) == pytest.approx(least, abs=1e-9)
+            assert float(loss) == pytest.approx(smallest, abs=1e-9)
         with pytest.raises(ValueError, match="must be in"):
             one_number_family(table.P, mu, 0.5, 1.01 * largest_u(table.P, mu, 0.5))
 
 
 def test_the_reference_outweighs_preferences_beyond_a_beta():
-    """Audit, row 7: K = 2, P = .6, mu = (.1, .9): wrong exactly when beta > ln 1.5 / (2 ln 9); and by brute force."""
+    """K = 2, P = .6, mu = (.1, .9): wrong exactly when beta > ln 1.5 / (2 ln 9); and by brute force."""
     P = np.array([[0.5, 0.6], [0.4, 0.5]])
     assert largest_beta(P, np.array([[0.1, 0.9], [0.9, 0.1], [0.5, 0.5]])) == pytest.approx([0.0922676, np.inf, np.inf])
     W, references = witness().P, np.random.default_rng(0).dirichlet(np.ones(3), 50)
@@ -289,8 +303,8 @@ def test_the_reference_outweighs_preferences_beyond_a_beta():
             assert kept == (beta < limit)
 
 
-def test_minimiser_range_holds_every_curve():
-    results = minimiser_range.compute(ToyConfig(steps=200), None)
+def test_minimizer_range_holds_every_curve():
+    results = minimizer_range.compute(ToyConfig(steps=200), None)
     for problem in results["problems"]:
         supremum = np.array(problem["curves"]["supremum"]["value"])
         flow = np.array(problem["curves"]["gradient_flow"]["value"])
@@ -300,7 +314,7 @@ def test_minimiser_range_holds_every_curve():
 
 
 def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
-    """Audit, row 6g: BT(4:2:1), beta = 1: .560228 < .566667; cyclic: DPO stays at 1/2."""
+    """BT(4:2:1), beta = 1: .560228 < .566667; cyclic: DPO stays at 1/2."""
     separable, cycle = real_comparator.compute(QUICK, None)["problems"]
     at = real_comparator.BETAS.index(1.0)
     assert separable["inspo_real"]["value"][at] == pytest.approx(0.560228, abs=2e-6)
@@ -310,7 +324,7 @@ def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
 
 
 def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
-    """Audit, deployment: noise .5 on every log-odds, beta = 1, model A without a comparator: -.0178, won 0 of 300."""
+    """Noise .5 on every log-odds, beta = 1, additive without a comparator, measured apart: -.0178, won 0 of 300."""
     noise = real_comparator.compute(ToyConfig(problems=40, steps=800), None)["noise"]
     (level,) = (level["deployed_over_dpo"] for level in noise if level["noise"] == 0.5)
     assert level["mean"] == pytest.approx(-0.0178, abs=4 * level["se"])
@@ -319,7 +333,7 @@ def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
 
 
 def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
-    """Audit, row 8; on W Borda's scores of y1 and y2 meet at nu_3 = 2/5 (row 1c)."""
+    """On W Borda's scores of y1 and y2 meet at nu_3 = 2/5."""
     results = borda.compute(ToyConfig(problems=60), None)
     assert results["out_of_order"]["identity"]["count"] == 0
     assert results["out_of_order"]["log_odds"]["count"] > 0
@@ -328,11 +342,11 @@ def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
     assert crossing == pytest.approx(0.4, abs=1e-3)
 
 
-def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
-    """Audit's table of deployed policies (claim 9), with its model A by gradient descent: the same numbers."""
+def test_deployment_has_the_known_signs_and_nothing_beats_the_frontier():
+    """Measured apart from this code, additive by gradient descent: the same numbers."""
     results = frontier.compute(ToyConfig(problems=40, steps=1000), None)
     rows = {(row["model"], row["deployment"], row["beta"]): row for row in results["policies"]}
-    audited = {
+    known = {
         ("null", 1.0): -0.0027,
         ("null", 0.1): -0.0102,
         ("marginal", 1.0): 0.0012,
@@ -340,9 +354,9 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
         ("real", 1.0): 0.0469,
         ("real", 0.1): 0.0950,
     }
-    for (deployment, beta), expected in audited.items():
+    for (deployment, beta), lead in known.items():
         row = rows["additive, GD", deployment, beta]["over_dpo"]
-        assert row["mean"] == pytest.approx(expected, abs=4 * row["se"] + 0.002), (deployment, beta)
+        assert row["mean"] == pytest.approx(lead, abs=4 * row["se"] + 0.002), (deployment, beta)
     for beta, expected in ((1.0, 0.0001), (0.1, 0.0016)):  # model C on the averaged loss: DPO's policy, nearly
         row = rows["attention, averaged", "null", beta]["over_dpo"]
         assert row["mean"] == pytest.approx(expected, abs=4 * row["se"])
@@ -355,15 +369,15 @@ def test_deployment_has_the_audited_signs_and_nothing_beats_the_frontier():
             assert row["over_frontier"]["mean"] < 1e-6
 
 
-def test_a_skewed_reference_moves_the_minimisers_and_the_planes():
+def test_a_skewed_reference_moves_the_minimizers_and_the_planes():
     """mu = (2/3, 1/3), P12 = 3/4, beta = 1: in the valley pi(1|2) / (2/3) = 3 pi(2|1) / (1/3), so pi(1|2) = 6 pi(2|1),
     and V = 1/2 + (mu_2 pi(1|2) - mu_1 pi(2|1)) / 4 is largest at pi(1|2) = 1: 1/2 + (1/3 - 1/9) / 4 = 5/9."""
     two = PreferenceTable(np.array([[0.5, 0.75], [0.25, 0.5]]), ("a", "b"), "two", "")
     config = ToyConfig(steps=20, reference="skewed")
-    results = minimiser_range.compute(config, two)
+    results = minimizer_range.compute(config, two)
     (problem,) = results["problems"]
     assert problem["curves"]["supremum"]["value"][results["betas"].index(1.0)] == pytest.approx(5 / 9)
-    assert "(skewed)" in described(minimiser_range, results).text
+    assert "(skewed)" in described(minimizer_range, results).text
     (plane,) = real_comparator.compute(config, two)["problems"]
     # pi_ref's own value is 1/2, and the best prompt-only policy plays a alone: 2/3 1/2 + 1/3 3/4 = 7/12.
     assert max(plane["best_prompt"]["value"]) == pytest.approx(7 / 12, abs=1e-6)
@@ -378,8 +392,8 @@ def test_pairs_needed_interpolates_in_log_n():
 
 
 def test_sampling_from_a_bradley_terry_truth_shows_gaps_too():
-    """Weights 1975 has no gap at all (audit's last table), yet counts drawn from its Bradley-Terry fit do."""
-    found = {table["name"]: table for table in tables.compute(QUICK, None)["tables"]}
+    """Weights 1975 has no gap at all, yet counts drawn from its Bradley-Terry fit do."""
+    found = {table["name"]: table for table in human_tables.compute(QUICK, None)["tables"]}
     weights = found["weights_1975"]
     assert weights["gap"] == pytest.approx(0)
     assert weights["gap_if_separable"]["mean"] > 0

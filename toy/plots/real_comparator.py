@@ -1,4 +1,4 @@
-"""Plot (f): InSPO shown a real comparator against DPO, on Bradley-Terry and on cyclic preferences.
+"""InSPO shown a real comparator against DPO, on Bradley-Terry and on cyclic preferences.
 
 Where a reward explains the preferences a comparator carries no information and InSPO only wastes KL
 on it; where they are cyclic no reward helps, and the comparator is everything.
@@ -13,13 +13,15 @@ from scipy.special import expit, logit
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import gibbs_policy, value
+from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable, bradley_terry
-from toy.baselines import frontier_value, ipo, rlhf
+from toy.baselines import curve, frontier_value, ipo, rlhf
 from toy.config import ToyConfig
-from toy.minimisers import symmetric_flow
+from toy.estimates import Floats, estimate
+from toy.minimizers import symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_interior, separable
-from toy.style import BLACK, DPO, GREEN, GREY, INS, Caption, caption, heading, plt
-from toy.training import Floats, Objective, Schedule, kl_to_reference, pair_distribution, train
+from toy.style import BLACK, DPO, GRAY, GREEN, INS, Caption, heading, spaced, subplots
+from toy.training import Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,14 +33,13 @@ K = 5
 LINES = {
     "real_over_dpo": ("V with a real y' - DPO's, equal beta", INS, "o", "-"),
     "real_over_ipo": ("V with a real y' - best prompt-only V at equal KL", GREEN, "D", (0, (5, 1.5))),
-    "deployed_over_dpo": ("V without a comparator - DPO's, equal beta", GREY, "s", "-."),
+    "deployed_over_dpo": ("V without a comparator - DPO's, equal beta", GRAY, "s", "-."),
 }
 
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """(KL, V) over beta on each problem, and the lead over DPO as preferences leave Bradley-Terry."""
-    if user is not None:
-        require_interior(user)
+    require_interior(user)
     tables = [user] if user is not None else [separable(), cyclic(2 / 3)]
     mixed = [] if user is not None else _mixtures(config)
     return {"betas": list(BETAS), "problems": [_planes(table, config) for table in tables], "noise": mixed}
@@ -46,7 +47,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
 
 def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
     mu = reference(config.reference, len(table.P))
-    curves = {
+    policies = {
         "inspo_real": [symmetric_flow(table.P, mu, beta) for beta in BETAS],
         "dpo": [rlhf(table.P, mu, beta) for beta in BETAS],
         "best_prompt": [ipo(table.P, mu, tau) for tau in TAUS],
@@ -55,13 +56,7 @@ def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
     return {
         "problem": table.name,
         "source": table.source,
-        **{
-            name: {
-                "value": [float(value(policy, table.P, mu)) for policy in policies],
-                "kl": [float(kl_to_reference(policy, mu)) for policy in policies],
-            }
-            for name, policies in curves.items()
-        },
+        **{name: curve(found, table.P, mu) for name, found in policies.items()},
     }
 
 
@@ -74,7 +69,7 @@ def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
     P = np.concatenate([expit(rewards + size * noise) for size in NOISE])
     mu = np.tile(reference(config.reference, K), (len(P), 1))
     trained = train(
-        Objective("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
+        PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
         "additive",
         pair_distribution(P, mu),
         P,
@@ -92,21 +87,14 @@ def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
 
 
 def _level(leads: dict[str, Floats], level: slice) -> dict[str, Any]:
-    return {
-        name: {
-            "mean": float(lead[level].mean()),
-            "se": float(lead[level].std(ddof=1) / np.sqrt(len(lead[level]))),
-            "won": float((lead[level] > 1e-9).mean()),
-        }
-        for name, lead in leads.items()
-    }
+    return {name: estimate(lead[level]) | {"won": float((lead[level] > 1e-9).mean())} for name, lead in leads.items()}
 
 
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     at = results["betas"].index(1.0)
     numbers = [
-        f"{p['problem']}: InSPO {p['inspo_real']['value'][at]:.4f}, DPO {p['dpo']['value'][at]:.4f}"
+        f"{spaced(p['problem'])}: InSPO {p['inspo_real']['value'][at]:.4f}, DPO {p['dpo']['value'][at]:.4f}"
         for p in results["problems"]
     ]
     ahead = [p["inspo_real"]["value"][at] > p["dpo"]["value"][at] for p in results["problems"]]
@@ -124,8 +112,7 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         finding,
         "Dots: beta from 3 to 0.05, ringed at 1; InSPO where gradient flow from pi_ref ends, judged against the very "
-        "y' it saw. Black: the most that can be had at each KL without (solid, IPO) and with (dashed) a comparator."
-        + right,
+        "y' it saw. Lines: the largest V at each KL without (gray, IPO) and with (dashed) a comparator." + right,
         f"V at beta = 1 on {'; on '.join(numbers)}.",
     )
 
@@ -134,36 +121,37 @@ def draw(results: dict[str, Any]) -> Figure:
     """(KL, V) over beta for each problem, then the lead over DPO against noise."""
     shown = results["problems"]
     panels = len(shown) + bool(results["noise"])
-    figure: Figure
-    figure, axes = plt().subplots(1, panels, figsize=(max(6.5, 4.3 * panels), 4.5), squeeze=False)
-    figure.subplots_adjust(left=0.06 if panels > 1 else 0.11, right=0.985, top=0.92, bottom=0.12, wspace=0.24)
+    margins = {"left": 0.06 if panels > 1 else 0.11, "top": 0.92, "bottom": 0.12, "wspace": 0.24}
+    figure, axes = subplots(1, panels, (max(6.5, 4.3 * panels), 4.5), margins=margins, squeeze=False)
     for axis, problem in zip(axes[0], shown, strict=False):
-        for name, dash in (("best_prompt", "-"), ("best_conditioned", "--")):
-            axis.plot(problem[name]["kl"], problem[name]["value"], color=BLACK, lw=1.3, ls=dash)
-        for name, label, colour, marker in (
+        for name, label, dash, color in (
+            ("best_prompt", "largest V without y' (IPO)", "-", GRAY),
+            ("best_conditioned", "largest V with y'", "--", BLACK),
+        ):
+            axis.plot(problem[name]["kl"], problem[name]["value"], color=color, lw=1.5, ls=dash, label=label)
+        for name, label, color, marker in (
             ("inspo_real", "InSPO, a real y'", INS, "o"),
             ("dpo", "DPO", DPO, "s"),
         ):
             kl, V = problem[name]["kl"], problem[name]["value"]
-            axis.plot(kl, V, marker=marker, color=colour, ms=6, ls="none", label=label)
+            axis.plot(kl, V, marker=marker, color=color, ms=6, ls="none", label=label)
             at = results["betas"].index(1.0)
-            axis.plot(kl[at], V[at], marker=marker, color=colour, ms=12, mfc="none", ls="none")
+            axis.plot(kl[at], V[at], marker=marker, color=color, ms=12, mfc="none", ls="none")
         axis.set(xlabel="KL from the reference, nats", ylabel="V against comparators from pi_ref")
         axis.set_title(heading(problem["problem"], problem["source"], 50), loc="left")
     axes[0, 0].legend(loc="lower right")
     if results["noise"]:
         _draw_noise(axes[0, -1], results["noise"])
-    caption(figure, describe(results))
     return figure
 
 
 def _draw_noise(axis: Any, levels: list[dict[str, Any]]) -> None:
-    for name, (label, colour, marker, dash) in LINES.items():
+    for name, (label, color, marker, dash) in LINES.items():
         axis.errorbar(
             [level["noise"] for level in levels],
             [level[name]["mean"] for level in levels],
             yerr=[level[name]["se"] for level in levels],
-            color=colour,
+            color=color,
             marker=marker,
             ls=dash,
             label=label,
