@@ -99,7 +99,7 @@ def _steps(filters: Filters, tokenizer: PreTrainedTokenizerBase | None) -> list[
     if filters.max_tokens is not None or filters.min_tokens:
         if tokenizer is None:
             raise ValueError("to filter by length, give the policy's tokenizer")
-            maximum = math.inf if filters.max_tokens is None else filters.max_tokens
+        maximum = math.inf if filters.max_tokens is None else filters.max_tokens
         steps.append(("length", _of_length(tokenizer, filters.min_tokens, maximum)))
     if filters.is_safe is not None:
         steps.append(("unsafe", _safe(filters.is_safe)))

@@ -1,4 +1,4 @@
-"""Every launcher starts the same training: plain python, torchrun, accelerate launch; deepspeed has tests of its own."""
+"""Every launcher starts the same training: plain python, torchrun, accelerate launch; deepspeed has its own tests."""
 
 import json
 import os
@@ -14,15 +14,11 @@ from scaled.training.journal import read
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launchers")]
 
 BIN = Path(sys.executable).parent
+ALONE = ("--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
 LAUNCHERS = {
     "python": ([sys.executable], 1, 0),
     "torchrun": ([str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"], 2, 2),
-    "accelerate": (
-        [str(BIN / "accelerate"), "launch", *("--num_processes", "1", "--num_machines", "1")]
-        + ["--mixed_precision", "no", "--dynamo_backend", "no"],
-        1,
-        3,
-    ),
+    "accelerate": ([str(BIN / "accelerate"), "launch", *ALONE], 1, 3),
 }
 
 
