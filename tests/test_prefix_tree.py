@@ -216,7 +216,7 @@ def test_equal_pairs_share_every_row():
 @pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS)
 @pytest.mark.parametrize("requests", REQUESTS.values(), ids=REQUESTS)
 def test_headers_and_separators_are_never_scored(separator, requests):
-    """Complaint 2 (SimPO#17): labels are the response's tokens, all of them and no others."""
+    """As in SimPO#17: labels are the response's tokens, all of them and no others."""
     row = build_row([PAIR], requests, separator=separator)
     for target in row.targets:
         assert target.labels.tolist() == list(PAIR.chosen if target.request.target is W else PAIR.rejected)
@@ -225,7 +225,7 @@ def test_headers_and_separators_are_never_scored(separator, requests):
 
 @pytest.mark.parametrize("separator", SEPARATORS.values(), ids=SEPARATORS)
 def test_the_context_keeps_exactly_one_end_of_turn(separator):
-    """Complaint 2 (axolotl#1616): in x y_l y_w one end-of-turn token, y_l's own, precedes the target."""
+    """As in axolotl#1616: in x y_l y_w one end-of-turn token, y_l's own, precedes the target."""
     row = build_row([PAIR], Conditioning.SYMMETRIC, separator=separator)
     for target in row.targets:
         context = row.tokens[visible(row, target.rows[0])].tolist()
@@ -322,7 +322,7 @@ def test_responses_are_cut_to_the_greatest_common_length():
 
 @pytest.mark.parametrize("max_length", [2, 3, 4])
 def test_truncation_never_leaves_an_empty_response(max_length):
-    """Complaint 7 (trl#6548): a prompt as long as the limit is an error or a counted drop, no NaN."""
+    """As in trl#6548: a prompt as long as the limit is an error or a counted drop, no NaN."""
     with pytest.raises(ValueError, match="record 17: a prompt of 3 and responses of 4 and 3 tokens need 10"):
         fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=max_length, over_length=("cut_prompt", "cut_responses")))
     limits = Limits(max_length=max_length, over_length=("cut_prompt", "cut_responses", "drop"))
