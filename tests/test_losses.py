@@ -601,8 +601,37 @@ def test_score_is_what_the_loss_compares(method, contrast, pairs):
 
 
 def test_ipo_has_no_beta(pairs):
-    with pytest.raises(TypeError, match="beta"):
+    with pytest.raises(TypeError, match=r"^ipo\(\) got an unexpected keyword argument 'beta'"):
         ipo(pairs, tau=0.1, beta=0.1)
+
+
+@pytest.mark.parametrize("method", ["orpo", "rrhf", "slic", "cpo"])
+def test_a_likelihood_term_of_its_own_leaves_no_room_for_another(loss, pairs):
+    with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'sft_weight'"):
+        loss(pairs, sft_weight=0.3)
+
+
+SHARED = {
+    "label_smoothing": (0.0, "epsilon in"),
+    "preference": (1.0, "p in [0, 1]"),
+    "sft_weight": (0.0, "of the likelihood term"),
+    "sft_length_mean": (True, "likelihood per token"),
+}
+
+
+def test_signature_and_help_spell_every_keyword_out(method):
+    """Those that all losses share too, though they are written down once."""
+    loss = METHODS[method].loss
+    parameters = inspect.signature(loss).parameters
+    assert {"label_smoothing", "preference"} <= set(parameters)
+    assert "options" not in parameters
+    for name in parameters:
+        assert f"    {name}: " in loss.__doc__
+    for name, (default, words) in SHARED.items():
+        if name in parameters:
+            assert words in loss.__doc__.partition(f"    {name}: ")[2].splitlines()[0]
+            own_likelihood = "lam" in parameters and name == "sft_length_mean"
+            assert parameters[name].default == (False if own_likelihood else default)
 
 
 POSITIVE = [(name, key) for name in METHODS for key in ("beta", "tau") if key in EXAMPLES[name]]

@@ -27,7 +27,7 @@ from inspo.command_line import OneLineParser, UserError
 from theory.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
-FILES = ("inspo/objectives.py", "inspo/losses.py")
+FILES = ("inspo/objectives.py", "inspo/losses.py", "inspo/loss_options.py")
 REASONS = Path(__file__).with_name("survivors.json")
 REPORT = Path(__file__).with_name("MUTATION.md")
 # One pytest run after the other. A file's own tests come first: most mutants end there within seconds.
@@ -83,7 +83,7 @@ class MutatedFinder(importlib.abc.MetaPathFinder):
 
 
 def all_mutants() -> list[Mutant]:
-    """Every mutant of the two files."""
+    """Every mutant of these files."""
     return [mutant for file in FILES for mutant in mutants(file, (ROOT / file).read_text(encoding="utf-8"))]
 
 
