@@ -469,7 +469,7 @@ def test_building_a_tree_of_a_thousand_tokens_takes_a_fraction_of_a_millisecond(
 
 
 def test_the_picture_in_the_docs_is_what_the_code_there_prints(capsys):
-    page = (Path(__file__).parents[1] / "docs" / "prefix_trees.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "prefix_trees.md").read_text(encoding="utf-8")
     (code,), (picture,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("python", "text"))
     exec(code, {})  # noqa: S102  # our own page
     assert capsys.readouterr().out == picture
