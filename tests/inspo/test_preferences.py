@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import WITNESS, preference_matrices
 
 from inspo.preferences import (
+    PreferenceMatrix,
     bradley_terry,
     cyclic_triads,
     from_counts,
@@ -99,6 +100,24 @@ def test_refusals_use_the_callers_name():
     assert refusal(validate, [[0.5, 2], [0, 0.5]], "judge").startswith("judge[0, 1] = 2.0")
 
 
+@pytest.mark.parametrize("P", [WITNESS, WITNESS.astype(float)], ids=["exact", "float"])
+def test_a_checked_matrix_stands_for_its_array_and_cannot_change(P):
+    given_array = P.copy()
+    matrix = PreferenceMatrix(given_array)
+    given_array[0, 1] = 2
+    assert matrix.values.dtype == np.asarray(matrix).dtype == P.dtype
+    assert (np.asarray(matrix) == P).all()
+    assert np.stack([matrix, matrix]).shape == (2, 3, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        matrix.values[0, 1] = 2
+    with pytest.raises(AttributeError):
+        matrix.values = given_array
+
+
+def test_a_bad_matrix_has_no_checked_form():
+    assert refusal(PreferenceMatrix, [[0.5, 2], [0, 0.5]], "judge").startswith("judge[0, 1] = 2.0")
+
+
 # ---------------------------------------------------------------- making matrices
 
 
@@ -127,8 +146,9 @@ def test_bradley_terry_refuses_scores_that_are_not_finite(scores, offence):
     assert offence in refusal(bradley_terry, scores)
 
 
-def test_bradley_terry_refuses_a_single_number():
-    assert "(..., K)" in refusal(bradley_terry, 1.0)
+@pytest.mark.parametrize("scores", [1.0, [1.0], np.zeros((3, 1))])
+def test_bradley_terry_refuses_fewer_than_two_scores(scores):
+    assert "(..., K) with K >= 2" in refusal(bradley_terry, scores)
 
 
 def test_rock_paper_scissors_is_a_circle():
