@@ -36,6 +36,7 @@ __all__ = [
     "Separability",
     "bradley_terry",
     "cyclic_triads",
+    "fit_bradley_terry",
     "from_counts",
     "load_preferences",
     "load_table",
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
+
+# Newton's steps of a Bradley-Terry fit, at most 2 nats each: enough for scores hundreds of nats apart.
+MAX_STEPS = 500
 
 
 def bradley_terry(scores: npt.ArrayLike) -> Array:
@@ -116,6 +120,70 @@ def random_preferences(k: int, rng: np.random.Generator, scale: float = 1.0) -> 
     return np.asarray(expit(log_odds - log_odds.T))
 
 
+def fit_bradley_terry(wins: npt.ArrayLike, *, bounded: bool = True) -> Floats:
+    """Bradley-Terry scores of maximum likelihood, Eq. (1), by Newton's method.
+
+    They solve ``sum_j n[i, j] sigmoid(scores[i] - scores[j]) = sum_j wins[i, j]``, n = wins + wins^T.
+
+    Args:
+        wins: (..., K, K), how often or with what weight i was preferred to j: counts, or a preference matrix,
+            whose pairs weigh all alike. The diagonal does not count.
+        bounded: refuse wins whose likelihood has no maximum, as where a response always loses. Otherwise their
+            scores are large and finite, and their fitted probabilities at their limits to 1e-11 or so.
+
+    Returns:
+        (..., K) nats, mean zero.
+
+    Raises:
+        ValueError: not square, an entry that is negative or not finite, responses that no chain of comparisons
+            links, or no maximum although `bounded`.
+
+    Source: Ford 1957 for when there is a maximum.
+
+    >>> fit_bradley_terry([[0, 3], [1, 0]]).round(4)  # log 3 apart
+    array([ 0.5493, -0.5493])
+    """
+    from scipy.special import expit
+
+    table = as_numeric(wins, "wins").astype(np.float64)
+    if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
+        raise ValueError(f"wins must be square, (..., K, K), got shape {table.shape}")
+    refuse_entries(not_finite(table) | (table < 0), table, "wins", " must be a finite number >= 0")
+    k = table.shape[-1]
+    table = table * (1 - np.eye(k))
+    compared = table + np.swapaxes(table, -1, -2)
+    if not _linked(compared > 0):
+        raise ValueError("no chain of comparisons links all responses, so their scores have no common scale")
+    if bounded and not _linked(table > 0):
+        raise ValueError("no finite Bradley-Terry fit: some responses always lose to the others")
+    weights = compared.max(axis=(-2, -1), keepdims=True)
+    table, compared = table / weights, compared / weights
+
+    scores = np.zeros(table.shape[:-1])
+    for _ in range(MAX_STEPS):
+        fitted = expit(scores[..., :, None] - scores[..., None, :])
+        gradient = (table - compared * fitted).sum(axis=-1)
+        curvature = compared * fitted * (1 - fitted)
+        hessian = np.eye(k) * curvature.sum(axis=-1, keepdims=True) - curvature
+        # The likelihood depends on differences alone; pinning the mean makes the system regular.
+        pinned = hessian + np.trace(hessian, axis1=-2, axis2=-1)[..., None, None] / k**2
+        step = np.linalg.solve(pinned, gradient[..., None])
+        # Damped where the fit is far off: a full step may overshoot into saturation.
+        step = step[..., 0] / np.maximum(1.0, abs(step).max(axis=-2) / 2)
+        scores = scores + step
+        if abs(step).max() < 1e-12 or abs(gradient).max() < (1e-15 if bounded else 1e-12):
+            break
+    return np.asarray(scores - scores.mean(axis=-1, keepdims=True))
+
+
+def _linked(beats: npt.NDArray[np.bool_]) -> bool:
+    """Whether in every problem a chain leads from each response to each other one."""
+    reached = beats | np.eye(beats.shape[-1], dtype=bool)
+    for _ in range(beats.shape[-1].bit_length()):
+        reached = reached @ reached
+    return bool(reached.all())
+
+
 @dataclass(frozen=True)
 class Separability:
     """How far preferences are from Bradley-Terry, Eq. (1). All zero where they are separable.
@@ -152,38 +220,19 @@ def cyclic_triads(P: npt.ArrayLike) -> int:
 def separability(P: npt.ArrayLike) -> Separability:
     """Fit Bradley-Terry by maximum likelihood, all pairs weighted alike, and measure the misfit.
 
-    Where the likelihood has no maximum (some response always loses) the scores are large and
-    finite and the fitted probabilities are at their limits to the optimiser's tolerance.
+    Where the likelihood has no maximum the scores are as :func:`fit_bradley_terry` says, not bounded.
 
     Args:
         P: (K, K) preference matrix.
     """
-    from scipy.optimize import minimize
     from scipy.special import expit, xlogy
 
     checked = PreferenceMatrix(P)
     triads = cyclic_triads(checked)
     matrix = checked.values.astype(np.float64)
-    k = len(matrix)
-    i, j = np.triu_indices(k, 1)
-    p = matrix[i, j]
-
-    def negative_log_likelihood(scores: Array) -> float:
-        difference = scores[i] - scores[j]
-        return float((p * np.logaddexp(0, -difference) + (1 - p) * np.logaddexp(0, difference)).sum())
-
-    def gradient(scores: Array) -> Array:
-        residual = expit(scores[i] - scores[j]) - p
-        return np.bincount(i, residual, k) - np.bincount(j, residual, k)
-
-    fit = minimize(
-        negative_log_likelihood,
-        np.zeros(k),
-        jac=gradient,
-        method="L-BFGS-B",
-        options={"gtol": 1e-12, "ftol": 1e-16, "maxiter": 10_000},
-    )
-    fitted = expit(fit.x[i] - fit.x[j])
+    scores = fit_bradley_terry(matrix, bounded=False)
+    i, j = np.triu_indices(len(matrix), 1)
+    p, fitted = matrix[i, j], expit(scores[i] - scores[j])
     tiny = np.finfo(np.float64).tiny
     kl = xlogy(p, p / np.maximum(fitted, tiny)) + xlogy(1 - p, (1 - p) / np.maximum(1 - fitted, tiny))
-    return Separability(fit.x - fit.x.mean(), float(kl.mean()), float(np.abs(p - fitted).max()), triads)
+    return Separability(scores, float(kl.mean()), float(abs(p - fitted).max()), triads)
