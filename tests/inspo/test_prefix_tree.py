@@ -2,97 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import re
-import time
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from token_cases import EOT, HEADER, PAIR, REQUESTS, SEP, SEPARATORS, L, W, cases, separate_sequence
 
-from inspo.conditioning import Conditioning, LogpRequest, Role
+from inspo.conditioning import Conditioning, LogpRequest
+from inspo.hf.trees import TreeAttention
 from inspo.pairs import PreferencePair
-from inspo.prefix_tree import PackedRow, build_row, concatenate, draw, pack, plan_packs
-from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
-
-W, L = Role.CHOSEN, Role.REJECTED
-PLAIN = (LogpRequest(W), LogpRequest(L))
-EOT, HEADER, SEP = 2, (3, 4), 5
-SEPARATORS = {
-    "none": NO_SEPARATOR,
-    "turn": Separator.parse("turn", header_tokens=HEADER),
-    "token": Separator.parse(f"token:{SEP}"),
-}
-REQUESTS = {
-    "none": Conditioning.NONE.requests(),
-    "one_sided": Conditioning.ONE_SIDED.requests(),
-    "symmetric": Conditioning.SYMMETRIC.requests(),
-    "averaged": Conditioning.AVERAGED.requests(),
-    "one_sided and metrics": (*Conditioning.ONE_SIDED.requests(), *PLAIN),
-    "everything": tuple(LogpRequest(target, context) for context in (None, W, L) for target in (W, L)),
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One random row: trees (groups of pairs) to be packed together, and how they are built."""
-
-    groups: list[list[PreferencePair]]
-    requests: tuple[LogpRequest, ...]
-    separator: Separator
-    draft_cap: int | None
-
-    def trees(self) -> list[PackedRow]:
-        return [
-            build_row(group, self.requests, separator=self.separator, draft_cap=self.draft_cap) for group in self.groups
-        ]
-
-
-def random_case(seed: int, share_of_long: float = 0.05) -> Case:
-    """Small vocabularies make accidental sharing common; a few cases are as long as real data."""
-    rng = random.Random(seed)  # noqa: S311  # not for secrets
-    long = rng.random() < share_of_long
-    vocabulary = range(10, rng.choice((11, 12, 14, 500)))
-
-    def tokens(most: int) -> list[int]:
-        return rng.choices(vocabulary, k=rng.randint(1, 1024 if long else most))
-
-    def pair(prompt: list[int], record: int) -> PreferencePair:
-        opening = tokens(6) if rng.random() < 0.5 else []  # responses that start alike
-        while True:
-            chosen, rejected = ([*opening, *tokens(8), EOT] for _ in range(2))
-            if rng.random() < 0.3:
-                rejected = chosen[: rng.randint(1, len(chosen))]  # one response a prefix of the other
-            if chosen != rejected:
-                return PreferencePair(prompt, chosen, rejected, record)
-
-    groups = []
-    for group in range(rng.randint(1, 3)):
-        prompt = tokens(9)
-        turns = [prompt, prompt, [*prompt, *tokens(5)]]  # the same prompt twice, and a later turn of it
-        pairs = [pair(rng.choice(turns), 10 * group + i) for i in range(rng.randint(1, 3))]
-        groups.append([*pairs, pairs[0]] if rng.random() < 0.2 else pairs)  # an equal sibling
-    requests = list(REQUESTS.values())[seed % len(REQUESTS)]
-    separator = list(SEPARATORS.values())[seed // len(REQUESTS) % len(SEPARATORS)]
-    return Case(groups, requests, separator, rng.choice((None, None, 1, 3, 6)))
-
-
-def separate_sequence(pair, request, separator, draft_cap):
-    """Context and target as two lists, written down independently of the library."""
-    responses = {W: list(pair.chosen), L: list(pair.rejected)}
-    context = list(pair.prompt)
-    if request.context is not None:
-        draft = responses[request.context]
-        draft = draft if draft_cap is None else draft[:draft_cap]
-        context += {"none": [], "turn": [], "token": [SEP]}[separator] + draft
-        context += {"none": [], "turn": list(HEADER), "token": [SEP]}[separator]
-    return context, responses[request.target]
-
-
-def separator_name(separator):
-    return next(name for name, value in SEPARATORS.items() if value == separator)
+from inspo.prefix_tree import PackedRow, build_row, concatenate, draw, pack, plan_packs, restrict
 
 
 def visible(row: PackedRow, query: int) -> np.ndarray:
@@ -101,10 +26,15 @@ def visible(row: PackedRow, query: int) -> np.ndarray:
     return keys[(keys <= query) & (query < row.subtree_ends)]
 
 
-def assert_scores_the_separate_sequences(row: PackedRow, pairs, requests, separator, draft_cap) -> None:
-    assert [(t.pair, t.request) for t in row.targets] == [(i, r) for i in range(len(pairs)) for r in requests]
+def sequence_of(row: PackedRow, target) -> list[int]:
+    """Tokens from the root to a target's last row: the sequence that it is scored on, without its last token."""
+    return row.tokens[visible(row, target.rows[-1])].tolist()
+
+
+def assert_scores_the_separate_sequences(row: PackedRow, case, pairs) -> None:
+    assert [(t.pair, t.request) for t in row.targets] == [(i, r) for i in range(len(pairs)) for r in case.requests]
     for target in row.targets:
-        context, labels = separate_sequence(pairs[target.pair], target.request, separator_name(separator), draft_cap)
+        context, labels = separate_sequence(pairs[target.pair], target.request, case.separator, case.draft_cap)
         assert target.labels.tolist() == labels
         seen = visible(row, target.rows[-1])
         assert row.tokens[seen].tolist() == context + labels[:-1]
@@ -115,12 +45,12 @@ def assert_scores_the_separate_sequences(row: PackedRow, pairs, requests, separa
             assert visible(row, query).tolist() == seen[: len(context) + i].tolist()
 
 
-def distinct_prefixes(case: Case, group) -> int:
+def distinct_prefixes(case, group) -> int:
     """Rows of a tree: its sequences' different prefixes, the last token of each left out."""
     prefixes = set()
     for pair in group:
         for request in case.requests:
-            context, target = separate_sequence(pair, request, separator_name(case.separator), case.draft_cap)
+            context, target = separate_sequence(pair, request, case.separator, case.draft_cap)
             sequence = (*context, *target)
             prefixes |= {hash(sequence[:n]) for n in range(1, len(sequence))}
     return len(prefixes)
@@ -138,38 +68,79 @@ def assert_paths_cover_the_row(row: PackedRow) -> None:
         assert row.subtree_ends[rows[-1]] == rows[-1] + 1  # a leaf
 
 
-@pytest.mark.parametrize("seed", range(240))
-def test_random_trees_score_what_separate_sequences_score(seed):
-    case = random_case(seed)
-    trees = case.trees()
-    for tree, group in zip(trees, case.groups, strict=True):
-        assert_scores_the_separate_sequences(tree, group, case.requests, case.separator, case.draft_cap)
+def assert_same_row(row: PackedRow, other: PackedRow) -> None:
+    for name in ("tokens", "positions", "subtree_ends"):
+        assert getattr(row, name).dtype == np.int64
+        assert getattr(row, name).tolist() == getattr(other, name).tolist()
+    assert row.paths == other.paths
+    assert [t.rows.tolist() for t in row.targets] == [t.rows.tolist() for t in other.targets]
+
+
+@given(cases())
+def test_trees_score_what_separate_sequences_score(case):
+    for tree, group in zip(case.trees(), case.groups, strict=True):
+        assert_scores_the_separate_sequences(tree, case, group)
         assert_paths_cover_the_row(tree)
         if len(tree) < 1000:
             assert len(tree) == distinct_prefixes(case, group)
-        for array in (tree.tokens, tree.positions, tree.subtree_ends, *(t.rows for t in tree.targets)):
-            assert array.dtype == np.int64
 
 
-@pytest.mark.parametrize("seed", range(240))
-def test_packed_trees_score_the_same_and_never_see_each_other(seed):
-    case = random_case(seed)
+@given(cases())
+def test_packed_trees_score_the_same_and_never_see_each_other(case):
     trees = case.trees()
     row = concatenate(trees)
-    pairs = [pair for group in case.groups for pair in group]
-    assert row.records == tuple(pair.record for pair in pairs)
-    assert_scores_the_separate_sequences(row, pairs, case.requests, case.separator, case.draft_cap)
+    assert row.records == tuple(pair.record for pair in case.pairs)
+    assert_scores_the_separate_sequences(row, case, case.pairs)
     assert_paths_cover_the_row(row)
-    starts = np.cumsum([0, *map(len, trees)])
-    for start, end in pairwise(starts):
+    for start, end in pairwise(np.cumsum([0, *map(len, trees)])):
         assert visible(row, end - 1).min() >= start
         assert row.subtree_ends[start:end].max() == end
-    again = concatenate(case.trees())
-    assert (row.tokens == again.tokens).all()
-    assert row.paths == again.paths
+    assert_same_row(row, concatenate(case.trees()))
 
 
-PAIR = PreferencePair([10, 11, 12], [20, 21, 22, EOT], [30, 31, EOT], record=17)
+@given(cases(), st.data())
+def test_a_restricted_row_is_as_if_built_for_the_fewer_requests(case, data):
+    """Up to the order of siblings, which is that of the row it was cut from."""
+    fewer = tuple(data.draw(st.lists(st.sampled_from(case.requests), min_size=1, unique=True), label="fewer requests"))
+    row = concatenate(case.trees())
+    restricted, built = restrict(row, fewer), concatenate(case.trees(fewer))
+    assert len(restricted) == len(built)
+    assert restricted.records == built.records
+    targets = {(target.pair, target.request): target for target in built.targets}
+    assert len(restricted.targets) == len(built.targets)
+    for target in restricted.targets:
+        other = targets[target.pair, target.request]
+        assert target.labels.tolist() == other.labels.tolist()
+        assert sequence_of(restricted, target) == sequence_of(built, other)
+        seen = visible(restricted, target.rows[-1])
+        assert restricted.positions[seen].tolist() == list(range(len(seen)))
+        assert target.rows.tolist() == seen[-len(target.labels) :].tolist()
+    assert_paths_cover_the_row(restricted)
+    assert paths_in_tokens(restricted) == paths_in_tokens(built)
+    assert len(TreeAttention.of(restricted).positions) == len(built)
+    assert_same_row(restrict(row, case.requests), row)
+
+
+def paths_in_tokens(row: PackedRow) -> Counter:
+    return Counter(tuple(int(row.tokens[r]) for start, end in path for r in range(start, end)) for path in row.paths)
+
+
+def test_a_row_cannot_be_restricted_to_what_it_does_not_score():
+    row = build_row([PAIR], Conditioning.SYMMETRIC)
+    for requests in (Conditioning.NONE, Conditioning.AVERAGED, [LogpRequest(W, W)], []):
+        with pytest.raises(ValueError, match="the row scores other requests than"):
+            restrict(row, requests)
+
+
+def test_a_restricted_row_keeps_its_pairs_apart():
+    other = replace(PAIR, chosen=(40, EOT), record=18)
+    row = restrict(concatenate([build_row([pair], Conditioning.AVERAGED) for pair in (PAIR, other)]), Conditioning.NONE)
+    assert [(target.pair, target.labels.tolist()) for target in row.targets] == [
+        (0, [20, 21, 22, EOT]),
+        (0, [30, 31, EOT]),
+        (1, [40, EOT]),
+        (1, [30, 31, EOT]),
+    ]
 
 
 def test_symmetric_costs_prompt_and_both_responses_twice_without_the_two_leaf_ends():
@@ -182,16 +153,13 @@ def test_plain_costs_what_the_two_responses_cost():
     assert len(build_row([PAIR], Conditioning.NONE)) == 8
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_averaged_costs_no_more_than_symmetric(seed):
+@given(cases(most_groups=1))
+def test_averaged_costs_no_more_than_symmetric(case):
     """The plain log-probs are scored at the context copies, unless a separator or a cap parts the two."""
-    pairs = random_case(seed).groups[0]
-    symmetric, averaged = (
-        build_row(pairs, conditioning) for conditioning in (Conditioning.SYMMETRIC, Conditioning.AVERAGED)
-    )
-    assert len(averaged) == len(symmetric)
-    everything = build_row(pairs, [*Conditioning.AVERAGED.requests(), *Conditioning.AVERAGED.reference_requests()])
-    assert len(everything) == len(symmetric)
+    averaged = Conditioning.AVERAGED
+    symmetric = build_row(case.pairs, Conditioning.SYMMETRIC)
+    assert len(build_row(case.pairs, averaged)) == len(symmetric)
+    assert len(build_row(case.pairs, [*averaged.requests(), *averaged.reference_requests()])) == len(symmetric)
 
 
 def test_a_capped_draft_is_a_prefix_of_the_full_response_and_the_tree_parts_at_the_cap():
@@ -244,45 +212,6 @@ def test_the_separator_of_equations_14_and_15():
     ]
 
 
-def test_separators_are_read_from_a_configuration():
-    vocabulary = {"<sep>": 5, "7x": 8}
-    assert Separator.parse("none") == Separator()
-    assert Separator.parse("turn", header_tokens=[3, 4]) == Separator((), (3, 4))
-    assert Separator.parse("token:<sep>", vocabulary.get) == Separator((5,), (5,))
-    assert Separator.parse("token:7", vocabulary.get) == Separator((7,), (7,))
-    assert Separator.parse("token:7x", vocabulary.get) == Separator((8,), (8,))
-
-
-@pytest.mark.parametrize("text", ["", "newline", "token", "token:", "token:<pad>", "turn"])
-def test_unreadable_separators_are_errors(text):
-    with pytest.raises(ValueError, match="separator"):
-        Separator.parse(text, {"<sep>": 5}.get)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rejected": ()}, "record 17: the rejected response is empty"),
-        ({"prompt": ()}, "record 17: the prompt is empty"),
-        ({"rejected": PAIR.chosen}, "record 17: chosen and rejected are the same"),
-        ({"chosen": (3, -100)}, "record 17: the chosen response holds the negative token id -100"),
-        ({"chosen": (0.5,)}, "record 17: the chosen response must be a flat sequence of token ids"),
-        ({"chosen": ((1, 2), (3, 4))}, "record 17: the chosen response must be a flat sequence"),
-        ({"preference": 1.5}, "record 17: preference = 1.5"),
-        ({"preference": float("nan")}, "record 17: preference = nan"),
-    ],
-)
-def test_malformed_pairs_are_errors_that_name_the_record(change, message):
-    with pytest.raises(ValueError, match=message):
-        replace(PAIR, **change)
-
-
-def test_tokens_outside_the_vocabulary_are_errors_that_name_the_record():
-    PAIR.check_vocabulary(32)
-    with pytest.raises(ValueError, match="record 17: token id 31 is outside the vocabulary of 31"):
-        PAIR.check_vocabulary(31)
-
-
 def test_a_row_needs_pairs_and_requests():
     with pytest.raises(ValueError, match="at least one pair"):
         build_row([], Conditioning.NONE)
@@ -292,119 +221,8 @@ def test_a_row_needs_pairs_and_requests():
         concatenate([])
 
 
-def sequence_lengths(pair, requests, separator="none", draft_cap=None):
-    return [sum(map(len, separate_sequence(pair, request, separator, draft_cap))) for request in requests]
-
-
-def test_pairs_within_the_limits_are_left_alone():
-    """The longest sequence, x y_l y_w, has 3 + 3 + 4 = 10 tokens."""
-    fitted = fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=10, draft_cap=0.4))
-    assert fitted.pairs == (PAIR,)
-    assert not any(fitted.counts.values())
-    assert fitted.dropped == ()
-
-
-def test_the_prompt_is_cut_from_the_left_and_keeps_its_head():
-    fitted = fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=9))
-    assert fitted.pairs[0].prompt == (11, 12)
-    with_head = fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=9, prompt_head=1))
-    assert with_head.pairs[0].prompt == (10, 12)
-    assert with_head.counts["prompt_cut"] == 1
-
-
-def test_responses_are_cut_to_the_greatest_common_length():
-    """Room for 9 - 3 = 6 tokens: both responses to 3. With 3 - 3 = 0 they would be empty: an error."""
-    limits = Limits(max_length=9, over_length=("cut_responses",))
-    fitted = fit([PAIR], Conditioning.SYMMETRIC, limits)
-    assert fitted.pairs[0] == replace(PAIR, chosen=(20, 21, 22))
-    assert fitted.counts["responses_cut"] == 1
-
-
-@pytest.mark.parametrize("max_length", [2, 3, 4])
-def test_truncation_never_leaves_an_empty_response(max_length):
-    """As in trl#6548: a prompt as long as the limit is an error or a counted drop, no NaN."""
-    with pytest.raises(ValueError, match="record 17: a prompt of 3 and responses of 4 and 3 tokens need 10"):
-        fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=max_length, over_length=("cut_prompt", "cut_responses")))
-    limits = Limits(max_length=max_length, over_length=("cut_prompt", "cut_responses", "drop"))
-    fitted = fit([PAIR, replace(PAIR, prompt=(1,), chosen=(2,), rejected=(3,))], Conditioning.NONE, limits)
-    assert all(pair.prompt and pair.chosen and pair.rejected for pair in fitted.pairs)
-    assert len(fitted.pairs) + len(fitted.dropped) == 2
-    assert fitted.counts["dropped_over_length"] == len(fitted.dropped)
-
-
-def test_responses_are_not_cut_to_equal_ones():
-    """Cut to one token, 20 21 and 20 31 would carry no preference."""
-    pair = PreferencePair([10, 11], [20, 21], [20, 31], record="a")
-    limits = Limits(max_length=3, over_length=("cut_responses", "drop"))
-    fitted = fit([pair], Conditioning.NONE, limits)
-    assert fitted.pairs == ()
-    assert fitted.dropped == ("a",)
-
-
-@pytest.mark.parametrize("over_cap", ["cut", "drop"])
-def test_the_cap_holds_for_contexts_only(over_cap):
-    """alpha = 0.3 of 10 tokens is 3: y_w (4 tokens) exceeds it, but only `symmetric` has it as context."""
-    limits = Limits(max_length=10, draft_cap=0.3, over_cap=over_cap)
-    assert limits.draft_tokens == 3
-    for conditioning, exceeds in [(Conditioning.NONE, 0), (Conditioning.ONE_SIDED, 0), (Conditioning.SYMMETRIC, 1)]:
-        fitted = fit([PAIR], conditioning, limits)
-        assert fitted.counts["draft_cut" if over_cap == "cut" else "dropped_over_cap"] == exceeds
-        assert fitted.pairs == (() if exceeds and over_cap == "drop" else (PAIR,))
-
-
-@pytest.mark.parametrize("seed", range(200))
-def test_whatever_fits_is_within_the_limits_and_as_long_as_they_allow(seed):
-    rng = random.Random(seed)  # noqa: S311  # not for secrets
-    case = random_case(seed, share_of_long=0)
-    pairs = [pair for group in case.groups for pair in group]
-    limits = Limits(
-        max_length=rng.randint(8, 40),
-        over_length=(*rng.sample(("cut_prompt", "cut_responses"), rng.randint(0, 2)), "drop"),
-        draft_cap=rng.choice((None, 0.25, 0.5)),
-        over_cap=rng.choice(("cut", "drop")),
-    )
-    fitted = fit(pairs, case.requests, limits, separator=case.separator)
-    name, cap = separator_name(case.separator), limits.draft_tokens
-    kept = {pair.record: pair for pair in fitted.pairs}
-    assert len(fitted.pairs) + len(fitted.dropped) == len(pairs)
-    drops = fitted.counts["dropped_over_length"] + fitted.counts["dropped_over_cap"]
-    assert drops == len(fitted.dropped)
-    for pair in pairs:
-        if pair.record not in kept:
-            continue
-        longest = max(sequence_lengths(kept[pair.record], case.requests, name, cap))
-        assert longest <= limits.max_length
-        row = build_row([kept[pair.record]], case.requests, separator=case.separator, draft_cap=cap)
-        assert row.positions.max() + 2 == longest  # one less for counting from zero, one for the leaf's end
-        if kept[pair.record].prompt != pair.prompt:
-            assert longest == limits.max_length
-            assert pair.prompt[-len(kept[pair.record].prompt) :] == kept[pair.record].prompt
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"max_length": 1},
-        {"max_length": 10, "over_length": ("shorten",)},
-        {"max_length": 10, "over_length": "drop"},
-        {"over_cap": "warn"},
-        {"prompt_head": -1},
-        {"draft_cap": 0.4},
-        {"max_length": 10, "draft_cap": 1.1},
-        {"max_length": 10, "draft_cap": 0.0},
-        {"max_length": 10, "draft_cap": 0.05},
-    ],
-)
-def test_limits_out_of_range_are_errors(options):
-    with pytest.raises(ValueError, match=r"max_length|over_length|over_cap|prompt_head|draft_cap"):
-        Limits(**options)
-
-
-@pytest.mark.parametrize("in_order", [False, True])
-@pytest.mark.parametrize("seed", range(30))
-def test_packs_hold_every_tree_once_within_the_budget(seed, in_order):
-    rng = random.Random(seed)  # noqa: S311  # not for secrets
-    lengths = [rng.randint(1, 50) for _ in range(rng.randint(0, 40))]
+@given(st.lists(st.integers(1, 50), max_size=40), st.booleans())
+def test_packs_hold_every_tree_once_within_the_budget(lengths, in_order):
     packs = plan_packs(lengths, 50, in_order=in_order)
     loads = [sum(lengths[index] for index in members) for members in packs]
     assert sorted(index for members in packs for index in members) == list(range(len(lengths)))
@@ -453,19 +271,6 @@ def test_the_picture_names_pairs_and_elides_what_is_long():
         "   └─ [25:27] depth 3: t30 t31",
         "        pair 1: log pi(rejected | x) at rows [21:22] [25:27]: t30 t31 t2",
     ]
-
-
-def test_building_a_tree_of_a_thousand_tokens_takes_a_fraction_of_a_millisecond():
-    """About 0.2 ms; the bound of 2 ms is under 3 % of a CPU training step of a tiny model."""
-    rng = random.Random(0)  # noqa: S311  # not for secrets
-    tokens = [rng.choices(range(10, 30_000), k=k) for k in (300, 400, 300)]
-    pair = PreferencePair(*tokens)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        build_row([pair], Conditioning.SYMMETRIC)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 2e-3
 
 
 def test_the_picture_in_the_docs_is_what_the_code_there_prints(capsys):

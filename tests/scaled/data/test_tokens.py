@@ -3,7 +3,7 @@
 - the prompt's tokens change when the response is appended: here;
 - two BOS, two end-of-turn tokens, the header scored as response: here, and in test_prefix_tree;
 - a stale cache, a policy that differs from its reference: test_reference;
-- an empty response after truncation: here, and in test_prefix_tree;
+- an empty response after truncation: here, and in test_sequences;
 - sums where means are meant, or the reverse: test_reference, test_logprobs and test_losses.
 """
 
