@@ -161,7 +161,7 @@ def validate_counts(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
         raise ValueError(f"counts must be square, (K, K) with K >= 2, got shape {table.shape}")
     a_count = "a count is 0, 1, 2, ..."
     refuse_entries(not_finite(table), table, "counts", " is not a count")
-    refuse_entries(table > LARGEST_COUNT, table, "counts", " is no count of people: at most 2^53")
+    refuse_entries(table > LARGEST_COUNT, table, "counts", " is too large for a count: at most 2^53")
     refuse_entries(table < 0, table, "counts", f" is negative; {a_count}")
     refuse_entries(table % 1 != 0, table, "counts", f" is fractional; {a_count}")
     itself = np.eye(len(table), dtype=bool)

@@ -1,8 +1,8 @@
 """Preference matrices: make them, load them, check them, measure how separable they are.
 
 A preference matrix holds, for one prompt with K responses, the probabilities
-``P[i, j] = P(y_i is preferred to y_j)``; :mod:`inspo.matrices` says which are valid. A
-:class:`PreferenceMatrix` has been checked and is not checked again; a plain array is, by every function.
+``P[i, j] = P(y_i is preferred to y_j)``; :mod:`inspo.matrices` says which are valid. Every
+function checks a plain array; a :class:`PreferenceMatrix` has been checked.
 
 Shapes: K responses; ``...`` any leading batch of problems. Arrays are float64, or object arrays
 of :class:`fractions.Fraction` for exact work.
@@ -127,7 +127,7 @@ def fit_bradley_terry(wins: npt.ArrayLike, *, bounded: bool = True) -> Floats:
 
     Args:
         wins: (..., K, K), how often or with what weight i was preferred to j: counts, or a preference matrix,
-            whose pairs weigh all alike. The diagonal does not count.
+            whose pairs all have the same weight. The diagonal does not count.
         bounded: refuse wins whose likelihood has no maximum, as where a response always loses. Otherwise their
             scores are large and finite, and their fitted probabilities at their limits to 1e-11 or so.
 
@@ -218,7 +218,7 @@ def cyclic_triads(P: npt.ArrayLike) -> int:
 
 
 def separability(P: npt.ArrayLike) -> Separability:
-    """Fit Bradley-Terry by maximum likelihood, all pairs weighted alike, and measure the misfit.
+    """Fit Bradley-Terry by maximum likelihood, all pairs with the same weight, and measure the misfit.
 
     Where the likelihood has no maximum the scores are as :func:`fit_bradley_terry` says, not bounded.
 

@@ -113,7 +113,7 @@ def _parse_csv(text: str, stem: str) -> PreferenceTable:
 def _split_labels(rows: list[list[str]]) -> tuple[list[str] | None, list[list[str]]]:
     """Take a header row and a first column of names off a table, if it has them.
 
-    They are told by the table's shape and by holding no number; the corner above the names may be
+    They are recognized by the table's shape and by holding no number; the corner above the names may be
     blank, titled or missing.
     """
 

@@ -80,7 +80,7 @@ def test_ipo_by_hand():
 def test_length_regularized_dpo_by_hand():
     """beta = 1, rho(w) - rho(l) = ln 3, three tokens against one with alpha = ln 2: m = ln 3 + 2 ln 2 = ln 12.
 
-    sigma(ln 12) = 12/13, loss ln(13/12). The longer response is favoured by the logit, hence less
+    sigma(ln 12) = 12/13, loss ln(13/12). The longer response is favored by the logit, hence less
     is asked of its log-prob.
     """
     pairs = one_pair(ln(3 / 8), ln(1 / 8), ln(1 / 4), ln(1 / 4), 3, 1)

@@ -190,7 +190,7 @@ def test_two_responses_have_no_gap():
 @pytest.mark.parametrize(
     ("u", "expected"), [("1/10", "61/120"), ("6/7", "4/7"), ("1", "7/12")], ids=["1/10", "6/7", "1"]
 )
-def test_rock_paper_scissors_family_of_minimisers(u, expected):
+def test_rock_paper_scissors_family_of_minimizers(u, expected):
     """p = 2/3, beta = 1/2: pi(i given j) = u/3 odds_ij off the diagonal; odds 2 and 1/2.
 
     V = 1/2 + u/3 (2 (2/3 - 1/2) + 1/2 (1/3 - 1/2)) = 1/2 + u/12.
@@ -537,7 +537,7 @@ def test_policy_equal_to_reference_costs_ln_2_for_every_conditioning():
         assert found == pytest.approx(float(1 - (mu**2).sum()) / 2 * ln(2), rel=1e-12)
 
 
-def test_gibbs_policy_of_bradley_terry_rewards_minimises_population_dpo():
+def test_gibbs_policy_of_bradley_terry_rewards_minimizes_population_dpo():
     """DPO's population loss over prompt-only policies is least at mu exp(r / beta) when P is Bradley-Terry in r."""
     rng = np.random.default_rng(5)
     rewards, mu = rng.normal(size=4), random_policies(rng, 4, 1)[:, 0]
