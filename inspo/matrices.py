@@ -191,7 +191,12 @@ def from_counts(counts: npt.ArrayLike) -> Array:
     >>> from_counts([[0, 3], [1, 0]])[0, 1].item()
     0.75
     """
-    table = validate_counts(counts).astype(np.float64)
+    return frequencies(validate_counts(counts))
+
+
+def frequencies(counts: npt.NDArray[np.int64]) -> Array:
+    """:func:`from_counts` of counts that have been checked."""
+    table = counts.astype(np.float64)
     total = table + table.T
     np.fill_diagonal(total, 1.0)
     P = table / total

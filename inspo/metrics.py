@@ -38,17 +38,12 @@ def weighted_scores(terms: Sequence[tuple[float, PairLogps]], score: Score) -> t
     """Scores of chosen and of rejected, averaged over an objective's terms with the terms' weights.
 
     Args:
-        terms: the objective's terms, as ``Conditioning.terms`` returns them.
+        terms: the objective's terms, at least one, as ``Conditioning.terms`` returns them.
         score: what is averaged, such as ``METHODS[name].score`` or ``PairLogps.logratios``.
 
     Returns:
         Two of (B,), in the unit of the score; their difference is the margin.
-
-    Raises:
-        ValueError: no terms.
     """
-    if not terms:
-        raise ValueError("an objective needs at least one term")
     scores = [(weight, *score(pairs)) for weight, pairs in terms]
     chosen = torch.stack([weight * of_chosen for weight, of_chosen, _ in scores])
     rejected = torch.stack([weight * of_rejected for weight, _, of_rejected in scores])

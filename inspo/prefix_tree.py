@@ -269,7 +269,7 @@ def pack(trees: Sequence[PackedRow], token_budget: int, *, in_order: bool = Fals
 
     Args:
         trees: rows of :func:`build_row`, kept whole.
-        token_budget: most tokens of a row.
+        token_budget: maximum number of tokens in a row.
         in_order: see :func:`plan_packs`.
 
     Raises:
@@ -288,7 +288,7 @@ def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = Fa
 
     Args:
         lengths: tokens of each tree.
-        token_budget: most tokens of a row.
+        token_budget: maximum number of tokens in a row.
         in_order: instead, fill one row after the other in the given order.
 
     Returns:

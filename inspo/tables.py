@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inspo.matrices import Array, entry_name, from_counts, validate, validate_counts
+from inspo.matrices import Array, entry_name, frequencies, validate, validate_counts
 
 
 @dataclass(frozen=True)
@@ -156,5 +156,5 @@ def _table(
     if len(labels) != len(rows):
         raise ValueError(f"{len(labels)} labels for {len(rows)} responses; give one label each")
     counts = validate_counts(rows) if is_counts else None
-    P = validate(rows) if counts is None else from_counts(counts)
+    P = validate(rows) if counts is None else frequencies(counts)
     return PreferenceTable(P, tuple(str(label) for label in labels), str(name), str(source), counts)
