@@ -33,8 +33,7 @@ REPORT = Path(__file__).with_name("MUTATION.md")
 # One pytest run after the other. A file's own tests come first: most mutants end there within seconds.
 STAGES = (
     ("{own_tests}",),
-    tuple(f"tests/inspo/test_{name}.py" for name in ("losses", "objectives", "conditioning", "metrics")),
-    ("tests/test_tabular.py",),
+    tuple(f"tests/inspo/test_{name}.py" for name in ("losses", "objectives", "conditioning", "tabular", "metrics")),
     ("theory",),
     # The other tests start a process of their own, which sees no mutant, or use neither file.
     ("tests/toy/test_toy_training.py", "tests/inspo/test_trl_conformance.py"),
