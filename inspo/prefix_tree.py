@@ -1,4 +1,4 @@
-"""Preference pairs and the log-probs wanted of them -> one packed row of tokens. Integers only.
+"""Preference pairs and the log-probs requested of them -> one packed row of tokens. Integers only.
 
 Cross-conditioning, Eq. (10), scores each response after the other one. As separate sequences that
 is x y_l y_w and x y_w y_l, Eq. (14)-(15); laid out as a tree, what sequences share is there once:
@@ -86,11 +86,11 @@ def build_row(
     separator: Separator = NO_SEPARATOR,
     draft_cap: int | None = None,
 ) -> PackedRow:
-    """Lay pairs out as one prefix tree (a forest where they share not even their first token).
+    """Lay pairs out as one prefix tree (a forest where not even the first token is shared).
 
     Args:
         pairs: one or more pairs; several on one prompt, or with equal first turns, share them.
-        requests: the log-probs wanted of every pair, each of which gets its own target.
+        requests: the log-probs requested of every pair, each of which gets its own target.
         separator: what stands around a context response, see :class:`~inspo.sequences.Separator`.
         draft_cap: longest context response in tokens; a longer one is cut. Targets never are.
 
@@ -186,7 +186,7 @@ def concatenate(rows: Sequence[PackedRow]) -> PackedRow:
     """Put rows one after another into one; no tree sees another.
 
     Args:
-        rows: at least one row; pairs are numbered through in their order.
+        rows: at least one row; pairs are renumbered in their order.
 
     Raises:
         ValueError: no rows.
@@ -269,7 +269,7 @@ def pack(trees: Sequence[PackedRow], token_budget: int, *, in_order: bool = Fals
 
     Args:
         trees: rows of :func:`build_row`, kept whole.
-        token_budget: most tokens of a row.
+        token_budget: maximum number of tokens in a row.
         in_order: see :func:`plan_packs`.
 
     Raises:
@@ -288,7 +288,7 @@ def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = Fa
 
     Args:
         lengths: tokens of each tree.
-        token_budget: most tokens of a row.
+        token_budget: maximum number of tokens in a row.
         in_order: instead, fill one row after the other in the given order.
 
     Returns:
@@ -322,7 +322,7 @@ def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = Fa
 
 
 def draw(row: PackedRow, decode: Callable[[int], str] = str, *, max_tokens: int = 12) -> str:
-    """Picture of a row for people: each node's rows, depth and tokens, and the targets that end there.
+    """A row as text: each node's rows, depth and tokens, and the targets that end there.
 
     Args:
         row: any row.

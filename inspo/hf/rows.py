@@ -1,6 +1,6 @@
 """Log-probs of packed tree rows under transformers models.
 
-The way of a row through a model: decoder with trees -> hidden states (T, D) -> the rows that predict
+A row's way through a model: decoder with trees -> hidden states (T, D) -> the rows that predict
 a target -> output projection, a chunk of rows at a time -> token log-probs.
 
 **Wrapped models.** DDP, DeepSpeed and FSDP do their work when *their* forward is called, and ZeRO-3
@@ -69,7 +69,7 @@ def causal_lm(model: nn.Module) -> PreTrainedModel:
     """The transformers model, out of PEFT where it is in it. Adapters stay: they are inside its layers.
 
     Raises:
-        ValueError: another wrapper, whose forward must not be passed by, or PEFT that adds virtual tokens.
+        ValueError: another wrapper, whose forward must not be bypassed, or PEFT that adds virtual tokens.
     """
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         raise ValueError(
@@ -252,21 +252,21 @@ def request_logps(model: nn.Module, row: PackedRow, **options: Any) -> dict[Logp
 def verify_tree_attention(model: nn.Module, *, attention: str = "auto", tolerance: float | None = None) -> float:
     """Compare two small trees in one row with their separate sequences through the model's own forward.
 
-    Cheap enough to run at every start-up, and the way to find out about an architecture that
-    :data:`inspo.hf.architectures.VERIFIED` does not list, a new attention or a new device. A window shows only
+    Cheap enough to run at every start, and the way to check an architecture that
+    :data:`inspo.hf.architectures.VERIFIED` does not list, a new attention or a new device. A window matters only
     where it is shorter than the 40 tokens of these sequences.
 
     Args:
         model: a model on tree attention.
         attention: how to attend, see :mod:`inspo.hf.tree_attention`.
         tolerance: largest difference of a token's log-prob, in nats; None for 1e-3 in float32 and
-            better, 0.25 below.
+            float64, 0.25 in half precision.
 
     Returns:
         The largest difference, in nats.
 
     Raises:
-        ValueError: they disagree.
+        ValueError: a difference above the tolerance.
     """
     policy = causal_lm(model)
     was_training = policy.training
