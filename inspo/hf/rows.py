@@ -151,7 +151,7 @@ def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") 
     device = policy.device
     tree = TreeAttention.of(row, device, attention)
     output = decoder(
-        input_ids=torch.as_tensor(row.tokens, device=device)[None],
+        input_ids=torch.as_tensor(row.tokens, device=device).long()[None],
         position_ids=tree.positions[None],
         use_cache=False,
         tree=tree,
@@ -191,8 +191,10 @@ def row_logps(
         ValueError: as :func:`hidden_states` and :func:`output_projection`.
     """
     hidden = hidden_states(model, row, attention=attention)
-    rows = torch.as_tensor(np.concatenate([target.rows for target in row.targets]), device=hidden.device)
-    labels = torch.as_tensor(np.concatenate([target.labels for target in row.targets]), device=hidden.device)
+    rows, labels = (
+        torch.as_tensor(np.concatenate([getattr(target, name) for target in row.targets]), device=hidden.device).long()
+        for name in ("rows", "labels")
+    )
     no_grad = np.repeat(
         [target.request in no_grad_requests for target in row.targets], [len(target.labels) for target in row.targets]
     )
@@ -303,7 +305,7 @@ def _separate_logps(policy: PreTrainedModel, row: PackedRow, index: int) -> Tens
     target = row.targets[index]
     last = int(target.rows[-1])
     ancestors = np.flatnonzero((np.arange(last + 1) <= last) & (row.subtree_ends[: last + 1] > last))
-    tokens = torch.as_tensor(row.tokens[ancestors], device=policy.device)[None]
+    tokens = torch.as_tensor(row.tokens[ancestors], device=policy.device).long()[None]
     logits = policy(input_ids=tokens, use_cache=False).logits[0, -len(target.labels) :]
     logps = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
-    return logps.gather(-1, torch.as_tensor(target.labels, device=logps.device)[:, None])[:, 0]
+    return logps.gather(-1, torch.as_tensor(target.labels, device=logps.device).long()[:, None])[:, 0]

@@ -78,8 +78,8 @@ class TreeAttention:
             raise ValueError(f"attention is {attention!r}, must be one of auto, {', '.join(ATTENTIONS)}")
         node_sizes, paths = _split_paths(row)
         return cls(
-            torch.as_tensor(row.positions, device=device),
-            torch.as_tensor(row.subtree_ends, device=device),
+            torch.as_tensor(row.positions, device=device).long(),
+            torch.as_tensor(row.subtree_ends, device=device).long(),
             node_sizes,
             paths,
             AUTO if attention == "auto" else attention,

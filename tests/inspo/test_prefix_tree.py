@@ -70,7 +70,7 @@ def assert_paths_cover_the_row(row: PackedRow) -> None:
 
 def assert_same_row(row: PackedRow, other: PackedRow) -> None:
     for name in ("tokens", "positions", "subtree_ends"):
-        assert getattr(row, name).dtype == np.int64
+        assert getattr(row, name).dtype == np.int32
         assert getattr(row, name).tolist() == getattr(other, name).tolist()
     assert row.paths == other.paths
     assert [t.rows.tolist() for t in row.targets] == [t.rows.tolist() for t in other.targets]
