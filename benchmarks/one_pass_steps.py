@@ -12,19 +12,19 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from scaled.base import architecture
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from inspo.conditioning import Conditioning, LogpRequest, conditioned_loss
+from inspo.hf.rows import enable_tree_rows, row_logps
 from inspo.logprobs import by_request, sequence_logps
 from inspo.losses import METHODS, dpo
 from inspo.metrics import pair_metrics
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, pack
 from inspo.sequences import response, scored_sequence
-from scaled.base import architecture
-from inspo.hf.rows import row_logps, enable_tree_rows
 
 BETA = 0.1
 Reference = dict[LogpRequest, Tensor]

@@ -63,8 +63,9 @@ CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
 
 def prepare(folder: Path, count: int) -> None:
     """Write the base model and the first `count` pairs whose responses are at most 1600 characters."""
-    from scaled import base
     from scaled.records import load_records
+
+    from scaled import base
 
     rows = []
     with gzip.open(DATA, "rt") as lines:
@@ -108,10 +109,9 @@ def train_trl(folder: Path, options: dict[str, Any]) -> None:
     """The same with TRL: read, train, save."""
     import torch
     from datasets import Dataset
+    from scaled.records import load_records
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]  # it loads them lazily
-
-    from scaled.records import load_records
 
     torch.set_num_threads(2)
     rows = [

@@ -1,4 +1,4 @@
-"""Per-pair tensors to named numbers. The only place that reduces over pairs.
+"""Per-pair tensors -> named metrics. The only place that reduces over pairs.
 
 Shapes: B pairs, or any common shape of pairs whose last `dims` dimensions are reduced.
 """
@@ -20,7 +20,7 @@ def weighted_mean(values: Tensor, weights: Tensor | None = None, dims: int = 1) 
 
     Args:
         values: (..., B), or (..., B1, B2) with dims = 2.
-        weights: the same shape, >= 0; None weighs all alike. Pairs of weight zero never count,
+        weights: the same shape, >= 0; None gives all the same weight. Pairs of weight zero never count,
             whatever their value.
         dims: how many trailing dimensions to reduce.
 
@@ -38,17 +38,12 @@ def weighted_scores(terms: Sequence[tuple[float, PairLogps]], score: Score) -> t
     """Scores of chosen and of rejected, averaged over an objective's terms with the terms' weights.
 
     Args:
-        terms: the objective's terms, as ``Conditioning.terms`` returns them.
+        terms: the objective's terms, at least one, as ``Conditioning.terms`` returns them.
         score: what is averaged, such as ``METHODS[name].score`` or ``PairLogps.logratios``.
 
     Returns:
         Two of (B,), in the unit of the score; their difference is the margin.
-
-    Raises:
-        ValueError: no terms.
     """
-    if not terms:
-        raise ValueError("an objective needs at least one term")
     scores = [(weight, *score(pairs)) for weight, pairs in terms]
     chosen = torch.stack([weight * of_chosen for weight, of_chosen, _ in scores])
     rejected = torch.stack([weight * of_rejected for weight, _, of_rejected in scores])
@@ -63,7 +58,7 @@ def pair_metrics(
     weights: Tensor | None = None,
     dims: int = 1,
 ) -> dict[str, Tensor]:
-    """The numbers that describe a batch of pairs under one objective.
+    """The metrics of a batch of pairs under one objective.
 
     Args:
         terms: the objective's terms, as ``Conditioning.terms`` returns them; the

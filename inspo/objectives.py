@@ -6,8 +6,11 @@ Everything here is about one prompt with K responses, in leading batches ``...``
 - ``mu[j]`` the reference policy pi_ref(y_j | x), from which comparators are drawn;
 - a policy is prompt-only, ``policy[i] = pi(y_i | x)``, or conditioned on a comparator,
   ``policy[i, j] = pi(y_i | x, y_j)``: its columns sum to one;
-- ``psi`` scalarizes a preference: "identity", "log_odds" = log(q / (1 - q)), or a callable on arrays
-  (one on single numbers also works, entry by entry).
+- ``psi`` scalarizes a preference: "identity", "log_odds" = log(q / (1 - q)), or a callable on arrays,
+  float64 or, where P is exact, object arrays of rationals (``np.frompyfunc(f, 1, 1)`` makes one of a
+  function of single numbers).
+
+A plain P is checked by each function; a :class:`~inspo.preferences.PreferenceMatrix` has been.
 
 Arrays of :class:`fractions.Fraction` are computed with exactly, except through "log_odds".
 
@@ -25,14 +28,16 @@ import numpy.typing as npt
 import torch
 
 from inspo.conditioning import Conditioning, ReferenceContext, conditioned_loss
+from inspo.matrices import Array, as_numeric, entry_name, not_finite, refuse, refuse_entries, validate
 from inspo.pairs import PairLogps
-from inspo.preferences import Array, as_numeric, entry_name, first_offender, not_finite, validate
 from inspo.tabular import population_weights, tabular_terms
 
-Psi = str | Callable[[Any], Any]
+Psi = str | Callable[[Array], npt.ArrayLike]
 
 # How far the entries of a distribution may sum from one in floating point.
 SUM_TOLERANCE = 1e-6
+
+_KEEP_INSIDE = "psi must be finite, so keep P inside (0, 1) or use psi = identity"
 
 
 def validate_distribution(values: npt.ArrayLike, name: str, axis: int = -1) -> Array:
@@ -50,14 +55,13 @@ def validate_distribution(values: npt.ArrayLike, name: str, axis: int = -1) -> A
         ValueError: a negative, NaN or non-numeric entry, or a sum that is not one, naming it.
     """
     array = as_numeric(values, name)
-    bad = not_finite(array) | ~np.asarray(array >= 0, dtype=bool)
-    if (index := first_offender(bad)) is not None:
-        raise ValueError(f"{entry_name(name, index)} = {array[index]} is not a probability")
-    off = _sums_off(array, axis)
-    if (index := first_offender(off)) is not None:
-        where = name if not index else f"{name} at {list(index)}"
-        total = np.asarray(array.sum(axis=axis))[index]
-        raise ValueError(f"{where} sums to {total}, a distribution must sum to 1")
+    refuse_entries(~(array >= 0), array, name, " is not a probability")
+
+    def wrong_sum(index: tuple[int, ...]) -> str:
+        where = f"{name} at {list(index)}" if index else name
+        return f"{where} sums to {np.asarray(array.sum(axis=axis))[index]}, a distribution must sum to 1"
+
+    refuse(_sums_off(array, axis), wrong_sum)
     return array
 
 
@@ -202,8 +206,7 @@ def gibbs_policy(reward: npt.ArrayLike, mu: npt.ArrayLike, beta: float) -> Array
     if not beta > 0:
         raise ValueError(f"beta = {beta} must be > 0")
     rewards = as_numeric(reward, "reward").astype(np.float64)
-    if (index := first_offender(not_finite(rewards))) is not None:
-        raise ValueError(f"{entry_name('reward', index)} = {rewards[index]} must be finite")
+    refuse_entries(not_finite(rewards), rewards, "reward", " must be finite")
     reference = validate_distribution(mu, "mu").astype(np.float64)
     squeeze = rewards.ndim == reference.ndim
     if squeeze:
@@ -285,7 +288,7 @@ def apply_psi(P: npt.ArrayLike, psi: Psi) -> Array:
 
     Args:
         P: (..., K, K) preference matrix.
-        psi: "identity", "log_odds", or a callable.
+        psi: "identity", "log_odds", or a callable on arrays; see the module.
 
     Returns:
         (..., K, K), float64 or exact where P is exact and psi keeps it so.
@@ -293,7 +296,10 @@ def apply_psi(P: npt.ArrayLike, psi: Psi) -> Array:
     Raises:
         ValueError: an unknown name, or psi not finite at an entry, naming it.
     """
-    P = validate(P)
+    return _scalarized(validate(P), psi)
+
+
+def _scalarized(P: Array, psi: Psi) -> Array:
     if psi == "identity":
         return P
     if psi == "log_odds":
@@ -301,37 +307,18 @@ def apply_psi(P: npt.ArrayLike, psi: Psi) -> Array:
         with np.errstate(divide="ignore"):
             A = np.log(q) - np.log1p(-q)
     elif callable(psi):
-        A = _apply_callable(psi, P)
-    else:
-        raise ValueError(f'psi = {psi!r} must be "identity", "log_odds" or a function of a preference')
-    if (index := first_offender(not_finite(A))) is not None:
-        name = psi if isinstance(psi, str) else "psi"
-        raise ValueError(
-            f"{name} is {A[index]} at {entry_name('P', index)} = {P[index]}: "
-            "psi must be finite, so keep P inside (0, 1) or use psi = identity"
-        )
-    return A
-
-
-def _apply_callable(psi: Callable[[Any], Any], P: Array) -> Array:
-    """Apply psi to the whole array or, if it takes single numbers, entry by entry; exactly if it can."""
-    exact_then_float = [P] if P.dtype == np.float64 else [P, P.astype(np.float64)]
-    with np.errstate(all="ignore"):
-        for values in exact_then_float:
-            for call in (psi, np.frompyfunc(psi, 1, 1)):
-                try:
-                    return np.broadcast_to(as_numeric(call(values), "psi(P)"), P.shape)
-                except (ArithmeticError, AttributeError, TypeError, ValueError):
-                    continue
-    for index, q in np.ndenumerate(P):
         try:
-            psi(float(q))
-        except (ArithmeticError, ValueError) as error:
-            raise ValueError(
-                f"psi is undefined at {entry_name('P', index)} = {P[index]} ({error}): "
-                "psi must be finite, so keep P inside (0, 1)"
-            ) from error
-    return np.broadcast_to(as_numeric(psi(P), "psi(P)"), P.shape)  # fails as before, with psi's own traceback
+            with np.errstate(all="ignore"):
+                A = np.broadcast_to(as_numeric(psi(P), "psi(P)"), P.shape)
+        except ArithmeticError as error:  # of rationals, which have no infinity
+            raise ValueError(f"psi is undefined on P ({error}): {_KEEP_INSIDE}") from error
+    else:
+        raise ValueError(f'psi = {psi!r} must be "identity", "log_odds" or a function of arrays of preferences')
+    name = psi if isinstance(psi, str) else "psi"
+    refuse(
+        not_finite(A), lambda index: f"{name} is {A[index]} at {entry_name('P', index)} = {P[index]}: {_KEEP_INSIDE}"
+    )
+    return A
 
 
 def _problem(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi) -> tuple[Array, Array, Array]:
@@ -340,7 +327,7 @@ def _problem(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi) -> tuple[Array, Arra
     mu = validate_distribution(mu, "mu")
     if mu.shape[-1:] != P.shape[-1:] or mu.ndim not in (1, P.ndim - 1):
         raise ValueError(f"mu of shape {mu.shape} does not fit P of shape {P.shape}")
-    return P, mu, apply_psi(P, psi)
+    return P, mu, _scalarized(P, psi)
 
 
 def _weighted(table: Array, mu: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Preference pairs and the log-probs wanted of them -> one packed row of tokens. Integers only.
+"""Preference pairs and the log-probs requested of them -> one packed row of tokens. Integers only.
 
 Cross-conditioning, Eq. (10), scores each response after the other one. As separate sequences that
 is x y_l y_w and x y_w y_l, Eq. (14)-(15); laid out as a tree, what sequences share is there once:
@@ -30,7 +30,7 @@ from inspo.conditioning import Conditioning, LogpRequest
 from inspo.pairs import PreferencePair
 from inspo.sequences import NO_SEPARATOR, Separator, requests_of, response, scored_sequence
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int32]
 Span = tuple[int, int]
 
 
@@ -41,9 +41,9 @@ class ScoredTarget:
     Attributes:
         pair: index of the pair within the row.
         request: which response given which.
-        rows: (n,) int64, the rows of hidden states that predict the labels. The first one is the
+        rows: (n,) int32, the rows of hidden states that predict the labels. The first one is the
             last row of the context; targets may share rows.
-        labels: (n,) int64, the target's token ids.
+        labels: (n,) int32, the target's token ids.
     """
 
     pair: int
@@ -59,9 +59,9 @@ class PackedRow:
     A sequence's last token predicts nothing that is scored, so it has no row of its own.
 
     Attributes:
-        tokens: (T,) int64 token ids.
-        positions: (T,) int64, the depth in the tree: the position id in the separate sequence.
-        subtree_ends: (T,) int64, exclusive end of the rows that see this one.
+        tokens: (T,) int32 token ids.
+        positions: (T,) int32, the depth in the tree: the position id in the separate sequence.
+        subtree_ends: (T,) int32, exclusive end of the rows that see this one.
         paths: root-to-leaf paths in depth-first order, each the (start, end) row ranges of its nodes
             from root to leaf. A node ends only where the tree branches.
         targets: the requested log-probs, by pair and within a pair in the order of the requests.
@@ -86,11 +86,11 @@ def build_row(
     separator: Separator = NO_SEPARATOR,
     draft_cap: int | None = None,
 ) -> PackedRow:
-    """Lay pairs out as one prefix tree (a forest where they share not even their first token).
+    """Lay pairs out as one prefix tree (a forest where not even the first token is shared).
 
     Args:
         pairs: one or more pairs; several on one prompt, or with equal first turns, share them.
-        requests: the log-probs wanted of every pair, each of which gets its own target.
+        requests: the log-probs requested of every pair, each of which gets its own target.
         separator: what stands around a context response, see :class:`~inspo.sequences.Separator`.
         draft_cap: longest context response in tokens; a longer one is cut. Targets never are.
 
@@ -105,14 +105,14 @@ def build_row(
         raise ValueError("a row needs at least one pair and at least one request")
     keys = [(index, request) for index in range(len(pairs)) for request in wanted]
     sequences = [
-        np.array(scored_sequence(pairs[index], request, separator=separator, draft_cap=draft_cap), dtype=np.int64)
+        np.array(scored_sequence(pairs[index], request, separator=separator, draft_cap=draft_cap), dtype=np.int32)
         for index, request in keys
     ]
     tree = _Tree([sequence[:-1] for sequence in sequences])
     targets = []
     for (index, request), sequence, spans in zip(keys, sequences, tree.spans, strict=True):
         length = len(response(pairs[index], request.target))
-        rows = np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in spans])
+        rows = np.concatenate([np.arange(start, end, dtype=np.int32) for start, end in spans])
         targets.append(ScoredTarget(index, request, rows[-length:], sequence[-length:]))
     return PackedRow(
         tree.tokens,
@@ -133,7 +133,7 @@ class _Tree:
 
     def __init__(self, sequences: list[Integers]) -> None:
         upper_bound = sum(map(len, sequences))
-        self.tokens, self.positions, self.subtree_ends = (np.empty(upper_bound, dtype=np.int64) for _ in range(3))
+        self.tokens, self.positions, self.subtree_ends = (np.empty(upper_bound, dtype=np.int32) for _ in range(3))
         self.spans: list[list[Span]] = [[] for _ in sequences]
         self.paths: list[tuple[Span, ...]] = []
         self._sequences = sequences
@@ -186,7 +186,7 @@ def concatenate(rows: Sequence[PackedRow]) -> PackedRow:
     """Put rows one after another into one; no tree sees another.
 
     Args:
-        rows: at least one row; pairs are numbered through in their order.
+        rows: at least one row; pairs are renumbered in their order.
 
     Raises:
         ValueError: no rows.
@@ -237,7 +237,7 @@ def restrict(row: PackedRow, requests: Conditioning | Iterable[LogpRequest]) -> 
     keep = np.zeros(len(row), dtype=bool)
     for last in {int(target.rows[-1]) for target in targets}:
         keep |= (index <= last) & (last < row.subtree_ends)
-    count = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
+    count = np.concatenate([np.zeros(1, dtype=np.int32), np.cumsum(keep, dtype=np.int32)])
     positions, subtree_ends = row.positions[keep], count[row.subtree_ends[keep]]
     return PackedRow(
         row.tokens[keep],
@@ -269,7 +269,7 @@ def pack(trees: Sequence[PackedRow], token_budget: int, *, in_order: bool = Fals
 
     Args:
         trees: rows of :func:`build_row`, kept whole.
-        token_budget: most tokens of a row.
+        token_budget: maximum number of tokens in a row.
         in_order: see :func:`plan_packs`.
 
     Raises:
@@ -288,7 +288,7 @@ def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = Fa
 
     Args:
         lengths: tokens of each tree.
-        token_budget: most tokens of a row.
+        token_budget: maximum number of tokens in a row.
         in_order: instead, fill one row after the other in the given order.
 
     Returns:
@@ -304,7 +304,7 @@ def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = Fa
     """
     order = range(len(lengths)) if in_order else sorted(range(len(lengths)), key=lambda index: -lengths[index])
     packs: list[list[int]] = []
-    free = np.zeros(len(lengths), dtype=np.int64)  # tokens that each row still has room for
+    free = np.zeros(len(lengths), dtype=np.int32)  # tokens that each row still has room for
     for index in order:
         if lengths[index] > token_budget:
             raise ValueError(f"tree {index} of {lengths[index]} tokens exceeds the row of {token_budget}")
@@ -322,7 +322,7 @@ def plan_packs(lengths: Sequence[int], token_budget: int, *, in_order: bool = Fa
 
 
 def draw(row: PackedRow, decode: Callable[[int], str] = str, *, max_tokens: int = 12) -> str:
-    """Picture of a row for people: each node's rows, depth and tokens, and the targets that end there.
+    """A row as text: each node's rows, depth and tokens, and the targets that end there.
 
     Args:
         row: any row.

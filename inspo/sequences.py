@@ -1,4 +1,4 @@
-"""One pair and one request -> the token sequence of Appendix C.2, and how long it may be.
+"""One pair and one request -> the token sequence of Appendix C.2, within a maximum length.
 
 A request log pi(y | x, y') is scored on the sequence prompt, context y', target y, with a
 :class:`Separator` around the context. Only the target's tokens are ever scored.
@@ -65,10 +65,10 @@ class Separator:
             return cls(before_target=tuple(header_tokens))
         if kind != "token" or not token:
             raise ValueError(f'separator "{text}" must be "none", "turn" or "token:" and a token or its id')
-        identity = int(token) if token.isdecimal() else token_to_id(token) if token_to_id else None
-        if identity is None:
+        token_id = int(token) if token.isdecimal() else token_to_id(token) if token_to_id else None
+        if token_id is None:
             raise ValueError(f'separator "{text}": "{token}" is not a token of the vocabulary')
-        return cls((identity,), (identity,))
+        return cls((token_id,), (token_id,))
 
 
 NO_SEPARATOR = Separator()
@@ -123,10 +123,10 @@ class Limits:
     """How long sequences may be, and what happens to pairs that are longer.
 
     Section 5.3 limits the whole tuple of prompt, context and target to MaxLen tokens and the context
-    to alpha MaxLen; it does not say what happens to what is longer, hence the options.
+    to alpha MaxLen; it does not say what happens to longer ones, hence the options.
 
     Attributes:
-        max_length: most tokens of a pair's longest sequence, over the requests; None for no limit.
+        max_length: maximum length in tokens of a pair's longest sequence, over the requests; None for no limit.
         over_length: what to do with a longer pair, tried in this order; where nothing makes the pair
             fit, that is an error.
 
@@ -168,7 +168,7 @@ class Limits:
 
     @property
     def draft_tokens(self) -> int | None:
-        """Most tokens of a context response, alpha max_length rounded down; None for no cap.
+        """Maximum length of a context response in tokens, alpha max_length rounded down; None for no cap.
 
         >>> Limits(max_length=100, draft_cap=0.29).draft_tokens
         29
@@ -180,7 +180,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class FittedPairs:
-    """Pairs within their limits, and what that took.
+    """Pairs within their limits, and what was cut or left out.
 
     Attributes:
         pairs: those kept, in the given order.
@@ -201,7 +201,7 @@ def fit(
     *,
     separator: Separator = NO_SEPARATOR,
 ) -> FittedPairs:
-    """Cut or leave out what is longer than the limits, before any tree is built. Nothing is silent.
+    """Cut or leave out pairs that are longer than the limits, before any tree is built; everything is counted.
 
     Args:
         pairs: the data set.

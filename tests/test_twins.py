@@ -11,8 +11,8 @@ from inspo.preferences import bradley_terry, cyclic_triads, load_table, random_p
 from theory import comparisons, exact, flow
 from theory.claims import eq_10, humans, ipo, one_sided, thm_4_1_eq_9
 from toy import baselines, minimizers
-from toy.problems import witness
 from toy.plots.human_tables import _bootstrap
+from toy.problems import witness
 
 W = np.array(exact.W, dtype=float)
 SEEDS = range(5)

@@ -27,16 +27,16 @@ from inspo.command_line import OneLineParser, UserError
 from theory.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
-FILES = ("inspo/objectives.py", "inspo/losses.py")
+FILES = ("inspo/objectives.py", "inspo/losses.py", "inspo/loss_options.py")
 REASONS = Path(__file__).with_name("survivors.json")
 REPORT = Path(__file__).with_name("MUTATION.md")
 # One pytest run after the other. A file's own tests come first: most mutants end there within seconds.
 STAGES = (
     ("{own_tests}",),
-    tuple(f"tests/test_{name}.py" for name in ("losses", "objectives", "conditioning", "tabular", "metrics")),
+    tuple(f"tests/inspo/test_{name}.py" for name in ("losses", "objectives", "conditioning", "tabular", "metrics")),
     ("theory",),
     # The other tests start a process of their own, which sees no mutant, or use neither file.
-    ("tests/toy/test_toy_training.py", "tests/test_trl_conformance.py"),
+    ("tests/toy/test_toy_training.py", "tests/inspo/test_trl_conformance.py"),
 )
 # Of processor time, so that a busy machine does not pass for an endless loop.
 SECONDS = 600
@@ -83,7 +83,7 @@ class MutatedFinder(importlib.abc.MetaPathFinder):
 
 
 def all_mutants() -> list[Mutant]:
-    """Every mutant of the two files."""
+    """Every mutant of these files."""
     return [mutant for file in FILES for mutant in mutants(file, (ROOT / file).read_text(encoding="utf-8"))]
 
 
@@ -109,7 +109,7 @@ def start(mutant: Mutant, stages: Sequence[Sequence[str]]) -> int:
         import pytest
 
         for stage in stages:
-            own_tests = f"tests/test_{Path(mutant.file).name}"
+            own_tests = f"tests/inspo/test_{Path(mutant.file).name}"
             present = [
                 name
                 for name in (test.format(own_tests=own_tests) for test in stage)

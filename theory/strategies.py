@@ -186,7 +186,7 @@ def _random_increasing() -> st.SearchStrategy[Scalarization]:
 
 def _step() -> st.SearchStrategy[Scalarization]:
     def build(at: Fraction) -> Scalarization:
-        return Scalarization(f"1[q >= {at}]", lambda q: Fraction(int(q >= at)), strict=False)
+        return Scalarization(f"1[q >= {at}]", np.frompyfunc(lambda q: Fraction(int(q >= at)), 1, 1), strict=False)
 
     return st.fractions(0, 1, max_denominator=20).map(build)
 

@@ -215,7 +215,7 @@ def calls_of(evidence):
 
 CHECKOUT = Path(__file__).parents[1]
 # Text, strengths and files to tables, and the machinery around a check: they carry no mathematics of a claim.
-MACHINERY = {"strategies.py", "solver.py", "preferences.py", "pairs.py", "evidence.py"}
+MACHINERY = {"strategies.py", "solver.py", "preferences.py", "matrices.py", "tables.py", "pairs.py", "evidence.py"}
 READING = {f"theory/exact.py:{name}" for name in ("fractions", "preferences", "uniform", "bradley_terry")} | {
     "theory/comparisons.py:load_wins"
 }

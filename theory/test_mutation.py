@@ -59,7 +59,9 @@ def test_names_are_unique_and_sources_differ():
 def test_a_run_tells_killed_from_survived(monkeypatch):
     monkeypatch.setattr("theory.mutation.warm_up", lambda: None)  # done already: this process runs tests
     wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")
-    results = run([unchanged(), wrong], stages=[["tests/test_objectives.py::test_witness_best_responses_and_gaps"]])
+    results = run(
+        [unchanged(), wrong], stages=[["tests/inspo/test_objectives.py::test_witness_best_responses_and_gaps"]]
+    )
     assert {result.mutant.before: result.status for result in results} == {
         "as it is": "survived",
         "policy * A": "killed",

@@ -1,11 +1,11 @@
 """Which transformers architectures a packed tree row is right for, and a clear error for the others.
 
-A tree row gives every token its position in its own sequence and lets it see that sequence alone.
-That is all that a decoder with rotary (or, within their table, learned) positions, attention through
-transformers' attention interface and no other mixing of tokens ever asks about other tokens. It is
-silently wrong where anything else depends on the order of the rows: recurrent and convolutional
-layers, ALiBi biases, chunked attention, an encoder. :func:`check_supported` says so before weights
-are loaded; :func:`inspo.hf.rows.verify_tree_attention` finds out by trying.
+A tree row gives every token its position in its own sequence and lets it see that sequence alone. That
+is right for a decoder with rotary (or, within their table, learned) positions that mixes tokens in
+attention alone, through transformers' attention interface. It is silently wrong where anything else
+depends on the order of the rows: recurrent and convolutional layers, ALiBi biases, chunked attention, an
+encoder. :func:`check_supported` says so before weights are loaded;
+:func:`inspo.hf.rows.verify_tree_attention` compares log-probs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check_supported(model: PreTrainedConfig | PreTrainedModel) -> None:
     """Raise where packed tree rows would be wrong for an architecture, or cannot be attended over.
 
     Args:
-        model: a configuration, to know before loading weights, or a model.
+        model: a configuration, before weights are loaded, or a model.
 
     Raises:
         ValueError: one line that says what is wrong, why, and what to do.
@@ -64,7 +64,7 @@ def _reason_against(config: PreTrainedConfig, model: Any) -> str | None:
         (model is None, "transformers has no causal language model of this type"),
         (
             not getattr(model, "_supports_attention_backend", False),
-            "its layers do not call transformers' attention interface, the only place where trees are known",
+            "its layers do not call transformers' attention interface, through which trees are passed",
         ),
     ]
     return next((reason for holds, reason in reasons if holds), None)
@@ -76,7 +76,7 @@ def _causal_lm_class(config: PreTrainedConfig) -> Any:
 
 
 def check_depth(config: PreTrainedConfig, depth: int) -> None:
-    """Raise where a tree is deeper than the model's positions reach, or than they stay what they are.
+    """Raise where a tree is deeper than the model's positions reach, or deep enough to change them.
 
     Args:
         config: the model's configuration.
@@ -85,7 +85,7 @@ def check_depth(config: PreTrainedConfig, depth: int) -> None:
     Raises:
         ValueError: learned positions run out; or rotary frequencies that change with the longest
             sequence of the row (dynamic scaling, LongRoPE) would change, and pairs would depend on
-            their neighbours in the row.
+            their neighbors in the row.
     """
     text = config.get_text_config(decoder=True)
     limit = getattr(text, "max_position_embeddings", None)

@@ -1,6 +1,6 @@
 """Log-probs of packed tree rows under transformers models.
 
-The way of a row through a model: decoder with trees -> hidden states (T, D) -> the rows that predict
+A row's way through a model: decoder with trees -> hidden states (T, D) -> the rows that predict
 a target -> output projection, a chunk of rows at a time -> token log-probs.
 
 **Wrapped models.** DDP, DeepSpeed and FSDP do their work when *their* forward is called, and ZeRO-3
@@ -69,7 +69,7 @@ def causal_lm(model: nn.Module) -> PreTrainedModel:
     """The transformers model, out of PEFT where it is in it. Adapters stay: they are inside its layers.
 
     Raises:
-        ValueError: another wrapper, whose forward must not be passed by, or PEFT that adds virtual tokens.
+        ValueError: another wrapper, whose forward must not be bypassed, or PEFT that adds virtual tokens.
     """
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
         raise ValueError(
@@ -151,7 +151,7 @@ def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") 
     device = policy.device
     tree = TreeAttention.of(row, device, attention)
     output = decoder(
-        input_ids=torch.as_tensor(row.tokens, device=device)[None],
+        input_ids=torch.as_tensor(row.tokens, device=device).long()[None],
         position_ids=tree.positions[None],
         use_cache=False,
         tree=tree,
@@ -191,8 +191,10 @@ def row_logps(
         ValueError: as :func:`hidden_states` and :func:`output_projection`.
     """
     hidden = hidden_states(model, row, attention=attention)
-    rows = torch.as_tensor(np.concatenate([target.rows for target in row.targets]), device=hidden.device)
-    labels = torch.as_tensor(np.concatenate([target.labels for target in row.targets]), device=hidden.device)
+    rows, labels = (
+        torch.as_tensor(np.concatenate([getattr(target, name) for target in row.targets]), device=hidden.device).long()
+        for name in ("rows", "labels")
+    )
     no_grad = np.repeat(
         [target.request in no_grad_requests for target in row.targets], [len(target.labels) for target in row.targets]
     )
@@ -252,21 +254,21 @@ def request_logps(model: nn.Module, row: PackedRow, **options: Any) -> dict[Logp
 def verify_tree_attention(model: nn.Module, *, attention: str = "auto", tolerance: float | None = None) -> float:
     """Compare two small trees in one row with their separate sequences through the model's own forward.
 
-    Cheap enough to run at every start-up, and the way to find out about an architecture that
-    :data:`inspo.hf.architectures.VERIFIED` does not list, a new attention or a new device. A window shows only
+    Cheap enough to run at every start, and the way to check an architecture that
+    :data:`inspo.hf.architectures.VERIFIED` does not list, a new attention or a new device. A window matters only
     where it is shorter than the 40 tokens of these sequences.
 
     Args:
         model: a model on tree attention.
         attention: how to attend, see :mod:`inspo.hf.tree_attention`.
         tolerance: largest difference of a token's log-prob, in nats; None for 1e-3 in float32 and
-            better, 0.25 below.
+            float64, 0.25 in half precision.
 
     Returns:
         The largest difference, in nats.
 
     Raises:
-        ValueError: they disagree.
+        ValueError: a difference above the tolerance.
     """
     policy = causal_lm(model)
     was_training = policy.training
@@ -303,7 +305,7 @@ def _separate_logps(policy: PreTrainedModel, row: PackedRow, index: int) -> Tens
     target = row.targets[index]
     last = int(target.rows[-1])
     ancestors = np.flatnonzero((np.arange(last + 1) <= last) & (row.subtree_ends[: last + 1] > last))
-    tokens = torch.as_tensor(row.tokens[ancestors], device=policy.device)[None]
+    tokens = torch.as_tensor(row.tokens[ancestors], device=policy.device).long()[None]
     logits = policy(input_ids=tokens, use_cache=False).logits[0, -len(target.labels) :]
     logps = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
-    return logps.gather(-1, torch.as_tensor(target.labels, device=logps.device)[:, None])[:, 0]
+    return logps.gather(-1, torch.as_tensor(target.labels, device=logps.device).long()[:, None])[:, 0]

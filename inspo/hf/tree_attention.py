@@ -24,11 +24,11 @@ checkpointing does as it did the first time:
     Variable-length flash attention, one entry per path: queries its new rows, keys the path. CUDA,
     half precision, no soft cap.
 
-Run so far, on CPU: ``pathwise`` and ``dense`` forward and backward; ``flex`` forward, compiled too; of
-``varlen`` everything but the kernel. Nothing here has run on a GPU yet. ``auto`` is
-therefore ``pathwise`` on every device: on CUDA it is two flash calls per pair and layer. Where there
+Tested on CPU only: ``pathwise`` and ``dense`` forward and backward; ``flex`` forward, compiled too; of
+``varlen`` everything but the kernel. ``auto`` is ``pathwise`` on every device, until another one has been
+measured to be faster there: on CUDA it is two flash calls per pair and layer. Where there
 is a soft cap (Gemma-2), ``pathwise`` and ``dense`` keep each path's scores; ``flex`` does not. Before
-trusting another one, run :func:`inspo.hf.rows.verify_tree_attention` with it.
+using another one, run :func:`inspo.hf.rows.verify_tree_attention` with it.
 
 Shapes: T rows, H query heads, G key/value heads, D head dimension, L rows of one path, N paths.
 """
@@ -224,7 +224,7 @@ def tree_attention(
         sliding_window: the layer's window in tokens, or None.
         softcap: the layer's soft cap of attention scores, or None.
         tree: the trees of the row.
-        others: what else the model passes on to its layers.
+        others: other arguments that the model passes on to its layers.
 
     Returns:
         (1, T, H, D), and None for the weights.

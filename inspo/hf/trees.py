@@ -22,7 +22,7 @@ ATTENTIONS = ("pathwise", "dense", "flex", "varlen")
 AUTO = "pathwise"
 """What ``auto`` stands for, on every device until another one has been measured to be faster there."""
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ class TreeAttention:
             raise ValueError(f"attention is {attention!r}, must be one of auto, {', '.join(ATTENTIONS)}")
         node_sizes, paths = _split_paths(row)
         return cls(
-            torch.as_tensor(row.positions, device=device),
-            torch.as_tensor(row.subtree_ends, device=device),
+            torch.as_tensor(row.positions, device=device).long(),
+            torch.as_tensor(row.subtree_ends, device=device).long(),
             node_sizes,
             paths,
             AUTO if attention == "auto" else attention,
         )
 
-    def keep(self, key: Any, make: Callable[[], Made]) -> Made:
+    def keep(self, key: Any, make: Callable[[], Value]) -> Value:
         """Make something once for this row and keep it for the other layers."""
         if key not in self._kept:
             self._kept[key] = make()
-        return cast("Made", self._kept[key])
+        return cast("Value", self._kept[key])
 
     def visible(self, q: Tensor, k: Tensor, window: int | None) -> Tensor:
         """The rule: may row `q` see row `k`?

@@ -54,7 +54,7 @@ def filtered(
     if options.filters == "none":
         return records
     filters = PRESETS[options.filters]
-    if filters.least_margin is not None and not all("score_chosen" in r and "score_rejected" in r for r in records):
+    if filters.min_margin is not None and not all("score_chosen" in r and "score_rejected" in r for r in records):
         raise ValueError(
             f"filters = {options.filters} needs the columns score_chosen and score_rejected in "
             f"{getattr(options, source)}: give them, or set filters=unusable"

@@ -8,13 +8,11 @@ argument. What the training could not take anyway, empty and equal replies, goes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
@@ -35,10 +33,10 @@ class Filters:
 
     Attributes:
         duplicates: drop later records with the same prompt, chosen and rejected.
-        most_tokens: drop a record where either reply has more tokens; None for no limit.
-        least_tokens: drop a record where both replies have fewer tokens; 0 for no limit.
+        max_tokens: drop a record where either reply has more tokens; None for no limit.
+        min_tokens: drop a record where both replies have fewer tokens; 0 for no limit.
         is_safe: drop a record where it is false of either reply; None for no classifier.
-        least_margin: drop a record where sigma(score_chosen - score_rejected) is below; None for
+        min_margin: drop a record where sigma(score_chosen - score_rejected) is below; None for
             data without scores.
 
     Raises:
@@ -46,20 +44,20 @@ class Filters:
     """
 
     duplicates: bool = True
-    most_tokens: int | None = 2048
-    least_tokens: int = 32
+    max_tokens: int | None = 2048
+    min_tokens: int = 32
     is_safe: Judge | None = None
-    least_margin: float | None = 0.6
+    min_margin: float | None = 0.6
 
     def __post_init__(self) -> None:
-        if self.most_tokens is not None and not 0 <= self.least_tokens <= self.most_tokens:
-            raise ValueError(f"least_tokens = {self.least_tokens} must be in [0, most_tokens = {self.most_tokens}]")
-        if self.least_margin is not None and not 0 <= self.least_margin <= 1:
-            raise ValueError(f"least_margin = {self.least_margin} is a probability in [0, 1]")
+        if self.max_tokens is not None and not 0 <= self.min_tokens <= self.max_tokens:
+            raise ValueError(f"min_tokens = {self.min_tokens} must be in [0, max_tokens = {self.max_tokens}]")
+        if self.min_margin is not None and not 0 <= self.min_margin <= 1:
+            raise ValueError(f"min_margin = {self.min_margin} is a probability in [0, 1]")
 
 
 PRESETS = {
-    "unusable": Filters(duplicates=False, most_tokens=None, least_tokens=0, least_margin=None),
+    "unusable": Filters(duplicates=False, max_tokens=None, min_tokens=0, min_margin=None),
     "paper": Filters(),
 }
 """What a configuration's `filters` names: what no training could take, and all of D.2 but the classifier."""
@@ -98,15 +96,15 @@ def _steps(filters: Filters, tokenizer: PreTrainedTokenizerBase | None) -> list[
     steps: list[tuple[str, Rule]] = [("empty", _not_empty), ("equal", _not_equal)]
     if filters.duplicates:
         steps.append(("duplicate", _first_of_its_kind))
-    if filters.most_tokens is not None or filters.least_tokens:
+    if filters.max_tokens is not None or filters.min_tokens:
         if tokenizer is None:
             raise ValueError("to filter by length, give the policy's tokenizer")
-        most = math.inf if filters.most_tokens is None else filters.most_tokens
-        steps.append(("length", _of_length(tokenizer, filters.least_tokens, most)))
+        maximum = math.inf if filters.max_tokens is None else filters.max_tokens
+        steps.append(("length", _of_length(tokenizer, filters.min_tokens, maximum)))
     if filters.is_safe is not None:
         steps.append(("unsafe", _safe(filters.is_safe)))
-    if filters.least_margin is not None:
-        steps.append(("margin", _of_margin(filters.least_margin)))
+    if filters.min_margin is not None:
+        steps.append(("margin", _of_margin(filters.min_margin)))
     return steps
 
 
@@ -128,7 +126,7 @@ def _first_of_its_kind(records: list[Record]) -> list[bool]:
     return verdicts
 
 
-def _of_length(tokenizer: PreTrainedTokenizerBase, least: int, most: float) -> Rule:
+def _of_length(tokenizer: PreTrainedTokenizerBase, minimum: int, maximum: float) -> Rule:
     def rule(records: list[Record]) -> list[bool]:
         if not records:
             return []
@@ -139,7 +137,7 @@ def _of_length(tokenizer: PreTrainedTokenizerBase, least: int, most: float) -> R
             ]
             for reply in ("chosen", "rejected")
         )
-        return [max(two) <= most and max(two) >= least for two in zip(chosen, rejected, strict=True)]
+        return [minimum <= max(two) <= maximum for two in zip(chosen, rejected, strict=True)]
 
     return rule
 
@@ -154,57 +152,18 @@ def _safe(is_safe: Judge) -> Rule:
     return rule
 
 
-def _of_margin(least: float) -> Rule:
+def _of_margin(minimum: float) -> Rule:
     def rule(records: list[Record]) -> list[bool]:
         verdicts = []
         for record in records:
             if "score_chosen" not in record or "score_rejected" not in record:
                 raise ValueError(
                     f"record {record['record']}: the margin filter needs score_chosen and score_rejected; "
-                    "set least_margin to None for data without scores"
+                    "set min_margin to None for data without scores"
                 )
-            # sigma(d) >= least, without overflow
+            # sigma(d) >= minimum, without overflow
             difference = record["score_chosen"] - record["score_rejected"]
-            verdicts.append((1 + math.tanh(difference / 2)) / 2 >= least)
+            verdicts.append((1 + math.tanh(difference / 2)) / 2 >= minimum)
         return verdicts
 
     return rule
-
-
-class CachedVerdicts:
-    """A safety classifier that is asked once about each reply; its verdicts outlive the process.
-
-    Verdicts are lines of a file, added as they come, so that an interrupted pass continues.
-
-    Args:
-        is_safe: the classifier.
-        path: JSONL file of verdicts, made where it is not there.
-        name: of the classifier and its version; verdicts of another one are not taken.
-
-    Raises:
-        ValueError: a file that is not one of verdicts. A last line cut short is left out.
-    """
-
-    def __init__(self, is_safe: Judge, path: str | Path, name: str) -> None:
-        self._is_safe, self._path, self._name = is_safe, Path(path), name
-        self._verdicts: dict[str, bool] = {}
-        lines = self._path.read_text(encoding="utf-8").split("\n") if self._path.exists() else [""]
-        for number, line in enumerate(lines[:-1], 1):
-            try:
-                verdict = json.loads(line)
-                self._verdicts[verdict["reply"]] = verdict["safe"]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise ValueError(f"{self._path.name}: line {number} is not a verdict") from error
-        if lines[-1]:
-            self._path.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
-
-    def __call__(self, turns: Sequence[Message], reply: str) -> bool:
-        """The verdict on a reply."""
-        text = json.dumps([self._name, list(turns), reply])
-        key = hashlib.sha256(text.encode()).hexdigest()
-        if key not in self._verdicts:
-            self._verdicts[key] = bool(self._is_safe(turns, reply))
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"reply": key, "safe": self._verdicts[key], "classifier": self._name}) + "\n")
-        return self._verdicts[key]

@@ -6,7 +6,7 @@ run, less than one batch, is left out; the plan says how many.
 
 **An update.** Its pairs are dealt into ``world_size x accumulation`` rows, the same number in every
 update, so that every rank takes part in every collective. With a row of `row_tokens` the number is
-the least that fits the fullest update, and rows are filled evenly; without, each row has
+the smallest that fits the fullest update, and rows are filled evenly; without, each row has
 `micro_batch` pairs. What is summed is the same either way: a rank's loss is
 ``world_size / batch_size`` times the sum over its pairs, gradients are summed over accumulation and
 averaged over ranks, so an update is the mean over its `batch_size` pairs.
@@ -110,7 +110,7 @@ def make_plan(
         world_size: processes.
         batch_size: pairs per update.
         micro_batch: pairs per row, where `row_tokens` is None.
-        row_tokens: most tokens of a row.
+        row_tokens: maximum tokens of a row.
         max_updates: no more updates than these.
 
     Raises:

@@ -1,6 +1,6 @@
 """Files of preference data -> records: conversations in text, checked one by one.
 
-Three layouts are read, recognised by their columns:
+Three layouts are read, recognized by their columns:
 
 - ``prompt, chosen, rejected`` as strings;
 - conversations, as TRL has them: `chosen` and `rejected` are lists of ``{"role", "content"}`` messages
@@ -242,7 +242,7 @@ def _record(name: str, row: Any, *, soft_labels: bool) -> Record:
         if "response_a" in row or "p_a_preferred" in row:
             record = _judged(row, soft_labels=soft_labels)
         else:
-            record = _labelled(row, soft_labels=soft_labels)
+            record = _labeled(row, soft_labels=soft_labels)
         for reply in ("chosen", "rejected"):
             score = f"score_{reply}"
             if score in row:
@@ -269,7 +269,7 @@ def _is_tie(row: Mapping[str, Any]) -> bool:
     return 0.5 in (row.get("p_a_preferred"), row.get("preference"))
 
 
-def _labelled(row: Mapping[str, Any], *, soft_labels: bool) -> Record:
+def _labeled(row: Mapping[str, Any], *, soft_labels: bool) -> Record:
     preference = _probability(row, "preference") if row.get("preference") is not None else 1.0
     if not soft_labels:
         if preference < 0.5:

@@ -80,9 +80,9 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | N
     if ready is None:
         longest = (config.max_length or 4096) * 2
         row = config.row_tokens or config.micro_batch * longest
-        most = config.batch_size * longest
+        largest = config.batch_size * longest
         why = "tokenizer" if Path(config.data).exists() else "data"
-        return row, None, None, [f"tokens per update: at most {most:,} (the {why} is not here to count)"]
+        return row, None, None, [f"tokens per update: at most {largest:,} (the {why} is not here to count)"]
     plan = ready.plan
     sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
     tokens = sum(sizes) / len(plan.updates)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 import pytest
 from tiny_tokenizers import tiny_tokenizer
 
-from scaled.data.filters import CachedVerdicts, Filters, filter_records
+from scaled.data.filters import Filters, filter_records
 from scaled.data.records import load_records
 
-ONLY_CLEAN = Filters(duplicates=False, most_tokens=None, least_tokens=0, least_margin=None)
+ONLY_CLEAN = Filters(duplicates=False, max_tokens=None, min_tokens=0, min_margin=None)
 
 
 def rows(*replies, **columns):
@@ -30,7 +29,7 @@ def test_each_step_is_counted_in_order_and_logged(caplog):
     for number, record in enumerate(data):
         record["record"] = str(number)
         record["score_chosen"], record["score_rejected"] = (0.4 if number == 7 else 0.5), 0.0
-    filters = Filters(most_tokens=50, least_tokens=5, is_safe=lambda _turns, reply: "bad" not in reply)
+    filters = Filters(max_tokens=50, min_tokens=5, is_safe=lambda _turns, reply: "bad" not in reply)
     with caplog.at_level(logging.INFO):
         kept, dropped = filter_records(data, filters, tokenizer)
     assert names(kept) == ["2", "8"]  # sigma(.4) = .599 < .6 < sigma(.5) = .622
@@ -43,7 +42,7 @@ def test_length_drops_either_too_long_and_both_too_short():
     """D.2: drop if either > most or both < least; the limits themselves stay."""
     tokenizer = tiny_tokenizer(["a"], vocab_size=1)
     data = rows(("a" * 6, "b"), ("a", "b" * 6), ("a" * 2, "b" * 3), ("a" * 5, "b"), ("a", "b" * 2))
-    kept, _ = filter_records(data, Filters(most_tokens=5, least_tokens=3, least_margin=None), tokenizer)
+    kept, _ = filter_records(data, Filters(max_tokens=5, min_tokens=3, min_margin=None), tokenizer)
     assert names(kept) == ["3", "4"]
 
 
@@ -57,8 +56,8 @@ def test_filters_that_are_off_do_nothing():
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        (Filters(least_margin=None), "give the policy's tokenizer"),
-        (Filters(most_tokens=None, least_tokens=0), "^record 1: the margin filter needs score_chosen"),
+        (Filters(min_margin=None), "give the policy's tokenizer"),
+        (Filters(max_tokens=None, min_tokens=0), "^record 1: the margin filter needs score_chosen"),
     ],
 )
 def test_what_a_filter_needs(filters, message):
@@ -69,31 +68,13 @@ def test_what_a_filter_needs(filters, message):
 def test_mistakes():
     with pytest.raises(ValueError, match=r"no record passes the filters; dropped: {'empty': 1, 'equal': 0}"):
         filter_records(rows(("a", "")), ONLY_CLEAN)
-    with pytest.raises(ValueError, match="least_margin = 60"):
-        Filters(least_margin=60)
-    with pytest.raises(ValueError, match="least_tokens = 4096"):
-        Filters(least_tokens=4096)
+    with pytest.raises(ValueError, match="min_margin = 60"):
+        Filters(min_margin=60)
+    with pytest.raises(ValueError, match="min_tokens = 4096"):
+        Filters(min_tokens=4096)
 
 
-def test_verdicts_are_asked_for_once_and_survive_an_interruption(tmp_path):
-    asked = []
-
-    def is_safe(_turns, reply):
-        asked.append(reply)
-        return reply != "bad"
-
-    data, path = rows(("a", "bad"), ("a", "b")), tmp_path / "verdicts" / "guard.jsonl"
-    filters = Filters(False, None, 0, CachedVerdicts(is_safe, path, "guard-1"), None)
+def test_a_classifier_decides_by_conversation_and_reply():
+    data = rows(("a", "bad"), ("a", "b"))
+    filters = Filters(False, None, 0, lambda turns, reply: bool(turns) and reply != "bad", None)
     assert names(filter_records(data, filters)[0]) == ["2"]
-    assert asked == ["a", "bad", "b"]
-    with path.open("a") as file:
-        file.write('{"reply": "cut sho')
-    again = CachedVerdicts(is_safe, path, "guard-1")
-    assert [again(data[0]["prompt"], reply) for reply in ("a", "bad", "b")] == [True, False, True]
-    assert len(asked) == 3
-    CachedVerdicts(is_safe, path, "guard-2")(data[0]["prompt"], "a")
-    assert len(asked) == 4
-    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 4
-    path.write_text("{}\n")
-    with pytest.raises(ValueError, match=r"guard.jsonl: line 1 is not a verdict"):
-        CachedVerdicts(is_safe, path, "guard-1")

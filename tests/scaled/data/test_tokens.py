@@ -1,10 +1,10 @@
-"""Records -> tokens, and what goes wrong there elsewhere, by the peers' complaints:
+"""Records -> tokens, and what users of other trainers reported as wrong there:
 
-1 the prompt's tokens change when the response is appended: here
-2 two BOS, two end-of-turn tokens, the header scored as response: here, and in test_prefix_tree
-3 a stale cache, a policy that differs from its reference: test_reference
-7 an empty response after truncation: here, and in test_prefix_tree
-8 sum or mean: test_reference, test_logprobs and test_losses
+- the prompt's tokens change when the response is appended: here;
+- two BOS, two end-of-turn tokens, the header scored as response: here, and in test_prefix_tree;
+- a stale cache, a policy that differs from its reference: test_reference;
+- an empty response after truncation: here, and in test_sequences;
+- sums where means are meant, or the reverse: test_reference, test_logprobs and test_losses.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def small():
 
 @pytest.mark.parametrize("name", NAMED)
 def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(name, tokenizer, real_records):
-    """Complaints 1 and 2 on real text: decoding gives back the template's text, part by part."""
+    """On real text: decoding gives back the template's text, part by part."""
     template = Template.of(tokenizer, name)
     counts = Counter()
     pairs = tokenize(real_records, tokenizer, template, vocab_size=len(tokenizer), counts=counts)
@@ -83,11 +83,11 @@ def test_real_pairs_tokenized_together_or_alone_are_the_same(name, tokenizer, re
     assert pairs[:20] == alone
 
 
-# --- complaint 1: prefix mismatch
+# --- the prompt's tokens change when the response is appended
 
 
 def test_a_response_that_merges_with_the_prompt_leaves_the_prompts_tokens_alone(caplog):
-    """Complaint 1 (trl#5213): in "?\n" + "\n\nYes" there is a token "\n\n" across the border."""
+    """As in trl#5213: in "?\n" + "\n\nYes" there is a token "\n\n" across the border."""
     tokenizer = tiny_tokenizer(["a\n\n\nb"] * 9)
     assert "ĊĊ" in tokenizer.get_vocab()
     template, counts = Template.of(tokenizer, "plain"), Counter()
@@ -101,12 +101,12 @@ def test_a_response_that_merges_with_the_prompt_leaves_the_prompts_tokens_alone(
     assert "1 responses merge with their prompts" in caplog.text
 
 
-# --- complaint 2: beginnings, ends, headers
+# --- beginnings, ends, headers
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_tokenizer_that_adds_bos_does_not_double_it(name, small):
-    """Complaint 2 (trl#4481): the template's BOS is the only one, though the tokenizer adds its own to text."""
+    """As in trl#4481: the template's BOS is the only one, though the tokenizer adds its own to text."""
     assert small.encode("Yes")[0] == small.bos_token_id
     (pair,) = tokenize(records(("What?", "Yes", "No")), small, name)
     assert [*pair.prompt, *pair.chosen].count(small.bos_token_id) == 1
@@ -114,7 +114,7 @@ def test_a_tokenizer_that_adds_bos_does_not_double_it(name, small):
 
 @pytest.mark.parametrize("name", NAMED)
 def test_control_tokens_in_text_are_text(name, small, caplog):
-    """Complaint 2 (SimPO#17): markup in data neither ends a turn nor begins a text."""
+    """As in SimPO#17: markup in data neither ends a turn nor begins a text."""
     control = "<s> </s> <|im_end|> <|eot_id|> <|im_start|>"
     counts = Counter()
     with caplog.at_level(logging.WARNING):
@@ -139,7 +139,7 @@ def test_control_tokens_in_text_are_text(name, small, caplog):
 )
 @pytest.mark.parametrize("reply", ["Yes", "Yes <s>"])
 def test_the_assistants_header_is_never_scored(small, source, reply):
-    """Complaint 2: also where the template's generation prompt leaves the header out."""
+    """Also where the template's generation prompt leaves the header out."""
     small.chat_template = source
     (pair,) = tokenize(records(("What?", reply, "No")), small)
     small.chat_template = None
@@ -162,12 +162,12 @@ def test_earlier_turns_belong_to_the_prompt(small):
     assert "A tree.<|im_end|>" in small.decode(pair.prompt)
 
 
-# --- complaint 7: nothing to score
+# --- nothing to score
 
 
 @pytest.mark.parametrize("name", ["plain", "llama-3"])
 def test_empty_replies_are_refused(small, name):
-    """Complaint 7 (trl#6548): as text here; what truncation does is counted or refused by inspo.sequences.fit."""
+    """As in trl#6548, as text here; what truncation does is counted or refused by inspo.sequences.fit."""
     for empty in ("", " \n"):
         with pytest.raises(ValueError, match=r"^record 2: the rejected response is empty"):
             tokenize(records(("What?", "Yes", "No"), ("What?", "Yes", empty)), small, name)
@@ -175,7 +175,7 @@ def test_empty_replies_are_refused(small, name):
 
 @pytest.mark.parametrize("max_length", [40, 60, 200])
 def test_no_response_is_empty_after_truncation(tokenizer, real_records, max_length):
-    """Complaint 7 on real pairs, with the shortest limits that leave a token of everything."""
+    """On real pairs, with the shortest limits that leave a token of everything."""
     pairs = tokenize(real_records, tokenizer, "llama-3")
     limits = Limits(max_length, ("cut_prompt", "cut_responses", "drop"), draft_cap=0.4, prompt_head=1)
     fitted = fit(pairs, Conditioning.SYMMETRIC, limits)

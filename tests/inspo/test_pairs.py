@@ -1,10 +1,11 @@
-"""PairLogps: what it accepts, what it refuses, and the quantities that the losses read from it."""
+"""PreferencePair and PairLogps: what they accept, what they refuse, and the quantities that the losses read."""
 
 from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
 from conftest import one_pair
+from token_cases import PAIR
 
 from inspo.pairs import PairLogps
 
@@ -81,3 +82,27 @@ def test_missing_reference_and_lengths_say_what_to_give():
 def test_pairs_cannot_be_changed_in_place(pairs):
     with pytest.raises(FrozenInstanceError):
         pairs.chosen_logps = pairs.rejected_logps
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rejected": ()}, "record 17: the rejected response is empty"),
+        ({"prompt": ()}, "record 17: the prompt is empty"),
+        ({"rejected": PAIR.chosen}, "record 17: chosen and rejected are the same"),
+        ({"chosen": (3, -100)}, "record 17: the chosen response holds the negative token id -100"),
+        ({"chosen": (0.5,)}, "record 17: the chosen response must be a flat sequence of token ids"),
+        ({"chosen": ((1, 2), (3, 4))}, "record 17: the chosen response must be a flat sequence"),
+        ({"preference": 1.5}, "record 17: preference = 1.5"),
+        ({"preference": float("nan")}, "record 17: preference = nan"),
+    ],
+)
+def test_malformed_pairs_are_errors_that_name_the_record(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(PAIR, **change)
+
+
+def test_tokens_outside_the_vocabulary_are_errors_that_name_the_record():
+    PAIR.check_vocabulary(32)
+    with pytest.raises(ValueError, match="record 17: token id 31 is outside the vocabulary of 31"):
+        PAIR.check_vocabulary(31)

@@ -80,7 +80,7 @@ def test_ipo_by_hand():
 def test_length_regularized_dpo_by_hand():
     """beta = 1, rho(w) - rho(l) = ln 3, three tokens against one with alpha = ln 2: m = ln 3 + 2 ln 2 = ln 12.
 
-    sigma(ln 12) = 12/13, loss ln(13/12). The longer response is favoured by the logit, hence less
+    sigma(ln 12) = 12/13, loss ln(13/12). The longer response is favored by the logit, hence less
     is asked of its log-prob.
     """
     pairs = one_pair(ln(3 / 8), ln(1 / 8), ln(1 / 4), ln(1 / 4), 3, 1)
@@ -601,8 +601,37 @@ def test_score_is_what_the_loss_compares(method, contrast, pairs):
 
 
 def test_ipo_has_no_beta(pairs):
-    with pytest.raises(TypeError, match="beta"):
+    with pytest.raises(TypeError, match=r"^ipo\(\) got an unexpected keyword argument 'beta'"):
         ipo(pairs, tau=0.1, beta=0.1)
+
+
+@pytest.mark.parametrize("method", ["orpo", "rrhf", "slic", "cpo"])
+def test_a_likelihood_term_of_its_own_leaves_no_room_for_another(loss, pairs):
+    with pytest.raises(TypeError, match=r"got an unexpected keyword argument 'sft_weight'"):
+        loss(pairs, sft_weight=0.3)
+
+
+SHARED = {
+    "label_smoothing": (0.0, "epsilon in"),
+    "preference": (1.0, "p in [0, 1]"),
+    "sft_weight": (0.0, "of the likelihood term"),
+    "sft_length_mean": (True, "likelihood per token"),
+}
+
+
+def test_signature_and_help_spell_every_keyword_out(method):
+    """Those that all losses share too, though they are written down once."""
+    loss = METHODS[method].loss
+    parameters = inspect.signature(loss).parameters
+    assert {"label_smoothing", "preference"} <= set(parameters)
+    assert "options" not in parameters
+    for name in parameters:
+        assert f"    {name}: " in loss.__doc__
+    for name, (default, words) in SHARED.items():
+        if name in parameters:
+            assert words in loss.__doc__.partition(f"    {name}: ")[2].splitlines()[0]
+            own_likelihood = "lam" in parameters and name == "sft_length_mean"
+            assert parameters[name].default == (False if own_likelihood else default)
 
 
 POSITIVE = [(name, key) for name in METHODS for key in ("beta", "tau") if key in EXAMPLES[name]]

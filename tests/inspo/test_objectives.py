@@ -5,6 +5,7 @@ import warnings
 from dataclasses import fields
 from fractions import Fraction
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from strategies import (
     uniform,
 )
 
+from inspo import matrices
 from inspo.conditioning import Conditioning, ReferenceContext
 from inspo.losses import METHODS, dpo
 from inspo.objectives import (
@@ -37,7 +39,14 @@ from inspo.objectives import (
     value,
 )
 from inspo.pairs import PairLogps
-from inspo.preferences import bradley_terry, load_table, rock_paper_scissors
+from inspo.preferences import (
+    PreferenceMatrix,
+    bradley_terry,
+    cyclic_triads,
+    load_table,
+    rock_paper_scissors,
+    separability,
+)
 
 HALF = Fraction(1, 2)
 ln = math.log
@@ -181,7 +190,7 @@ def test_two_responses_have_no_gap():
 @pytest.mark.parametrize(
     ("u", "expected"), [("1/10", "61/120"), ("6/7", "4/7"), ("1", "7/12")], ids=["1/10", "6/7", "1"]
 )
-def test_rock_paper_scissors_family_of_minimisers(u, expected):
+def test_rock_paper_scissors_family_of_minimizers(u, expected):
     """p = 2/3, beta = 1/2: pi(i given j) = u/3 odds_ij off the diagonal; odds 2 and 1/2.
 
     V = 1/2 + u/3 (2 (2/3 - 1/2) + 1/2 (1/3 - 1/2)) = 1/2 + u/12.
@@ -528,7 +537,7 @@ def test_policy_equal_to_reference_costs_ln_2_for_every_conditioning():
         assert found == pytest.approx(float(1 - (mu**2).sum()) / 2 * ln(2), rel=1e-12)
 
 
-def test_gibbs_policy_of_bradley_terry_rewards_minimises_population_dpo():
+def test_gibbs_policy_of_bradley_terry_rewards_minimizes_population_dpo():
     """DPO's population loss over prompt-only policies is least at mu exp(r / beta) when P is Bradley-Terry in r."""
     rng = np.random.default_rng(5)
     rewards, mu = rng.normal(size=4), random_policies(rng, 4, 1)[:, 0]
@@ -587,12 +596,14 @@ def test_psi_by_name_and_by_function_agree():
     np.testing.assert_allclose(apply_psi(P, lambda q: q**2), P**2, rtol=1e-15)
 
 
+@pytest.mark.parametrize("exact", [False, True], ids=["float", "exact"])
 @pytest.mark.parametrize("psi", [math.log, lambda q: 1.0 if q > 0.5 else 0.0], ids=["log", "step"])
-def test_psi_may_be_a_function_of_one_number(psi):
-    found = apply_psi(WITNESS.astype(float), psi)
+def test_a_function_of_one_number_is_made_one_of_arrays_by_numpy(psi, exact):
+    P = WITNESS if exact else WITNESS.astype(float)
+    found = apply_psi(P, np.frompyfunc(psi, 1, 1))
     assert found.dtype == np.float64
     for index in np.ndindex(3, 3):
-        assert found[index] == psi(float(WITNESS[index]))
+        assert found[index] == psi(P[index])
 
 
 def test_constant_psi_makes_everything_optimal():
@@ -604,25 +615,32 @@ def test_exact_psi_keeps_exact_preferences():
     assert apply_psi(WITNESS, lambda q: q / (1 - q))[0, 2] == 9
 
 
-def test_floating_point_psi_takes_exact_preferences():
-    np.testing.assert_allclose(apply_psi(WITNESS, np.log), np.log(WITNESS.astype(float)), rtol=1e-14, atol=0)
+def test_psi_may_round_exact_preferences():
+    found = value(uniform(3), WITNESS, uniform(3), lambda q: np.log(q.astype(float)))
+    assert found == pytest.approx(np.log(WITNESS.astype(float)).mean(), rel=1e-14)
 
 
 CERTAIN = np.array([[0.5, 1.0], [0.0, 0.5]])
-INFINITE_PSI = {
-    "log_odds": "log_odds",
-    "array function": lambda q: np.log(q) - np.log1p(-q),
-    "odds": lambda q: q / (1 - q),
-    "number function, division by zero": lambda q: math.log(q / (1 - q)),
-    "number function, domain": lambda q: -math.log(1 - q),
-}
+EXACTLY_CERTAIN = np.array([[HALF, Fraction(1)], [Fraction(0), HALF]])
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["float", "exact"])
-@pytest.mark.parametrize("psi", INFINITE_PSI.values(), ids=INFINITE_PSI)
-def test_infinite_psi_is_refused_by_the_offending_entry(psi, exact):
-    P = np.array([[HALF, Fraction(1)], [Fraction(0), HALF]]) if exact else CERTAIN
+@pytest.mark.parametrize(
+    ("P", "psi"),
+    [
+        (CERTAIN, "log_odds"),
+        (EXACTLY_CERTAIN, "log_odds"),
+        (CERTAIN, lambda q: np.log(q) - np.log1p(-q)),
+        (CERTAIN, lambda q: q / (1 - q)),
+        (EXACTLY_CERTAIN, lambda q: 1 / (1 - q.astype(float))),
+    ],
+)
+def test_infinite_psi_is_refused_by_the_offending_entry(P, psi):
     assert "P[0, 1] = 1" in refusal(value, [1, 0], P, [0.5, 0.5], psi)
+
+
+def test_exact_psi_that_divides_by_zero_is_refused():
+    """Rationals have no infinity that could tell the entry."""
+    assert "psi is undefined on P (Fraction(1, 0))" in refusal(apply_psi, EXACTLY_CERTAIN, lambda q: q / (1 - q))
 
 
 def test_unknown_psi_is_refused():
@@ -697,6 +715,40 @@ def test_distributions_are_checked_along_the_given_axis():
 
 def test_rounding_in_a_distribution_is_tolerated():
     assert validate_distribution([0.7, 0.2, 0.1], "mu").sum() != 1
+
+
+CHECKED_BY = {
+    "value": lambda P: value([0.5, 0.5], P, [0.5, 0.5]),
+    "value, conditioned": lambda P: value(np.full((2, 2), 0.5), P, [0.5, 0.5], "log_odds"),
+    "scores": lambda P: scores(P, [0.5, 0.5]),
+    "restricted_optima": lambda P: restricted_optima(P, [0.5, 0.5], "log_odds"),
+    "best_responses": best_responses,
+    "optimality_gap": lambda P: optimality_gap(P, [0.5, 0.5], lambda q: q * q),
+    "population_loss": lambda P: population_loss(
+        P, [0.5, 0.5], partial(dpo, beta=1.0), comparator_policy=np.full((2, 2), 0.5)
+    ),
+    "apply_psi": lambda P: apply_psi(P, "identity"),
+    "cyclic_triads": cyclic_triads,
+    "separability": lambda P: separability(P).scores,
+}
+
+
+def test_a_matrix_is_checked_once_at_the_door():
+    """A plain array by each function, one time; a PreferenceMatrix when it is made and never again."""
+    check = matrices._checked  # noqa: SLF001, what must not be called again
+    with patch.object(matrices, "_checked", side_effect=check) as checked:
+        for name, function in CHECKED_BY.items():
+            checked.reset_mock()
+            of_array = function(TWO)
+            assert checked.call_count == 1, name
+            matrix = PreferenceMatrix(TWO)
+            checked.reset_mock()
+            np.testing.assert_array_equal(function(matrix), of_array)
+            assert checked.call_count == 0, name
+
+
+def test_a_checked_matrix_keeps_rationals_exact():
+    assert value(best_response_policy(WITNESS), PreferenceMatrix(WITNESS), uniform(3)) == Fraction(7, 10)
 
 
 # ---------------------------------------------------------------- published human tables

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from strategies import WITNESS, preference_matrices
 
 from inspo.preferences import (
+    PreferenceMatrix,
     bradley_terry,
     cyclic_triads,
+    fit_bradley_terry,
     from_counts,
     load_preferences,
     load_table,
@@ -99,6 +101,24 @@ def test_refusals_use_the_callers_name():
     assert refusal(validate, [[0.5, 2], [0, 0.5]], "judge").startswith("judge[0, 1] = 2.0")
 
 
+@pytest.mark.parametrize("P", [WITNESS, WITNESS.astype(float)], ids=["exact", "float"])
+def test_a_checked_matrix_stands_for_its_array_and_cannot_change(P):
+    given_array = P.copy()
+    matrix = PreferenceMatrix(given_array)
+    given_array[0, 1] = 2
+    assert matrix.values.dtype == np.asarray(matrix).dtype == P.dtype
+    assert (np.asarray(matrix) == P).all()
+    assert np.stack([matrix, matrix]).shape == (2, 3, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        matrix.values[0, 1] = 2
+    with pytest.raises(AttributeError):
+        matrix.values = given_array
+
+
+def test_a_bad_matrix_has_no_checked_form():
+    assert refusal(PreferenceMatrix, [[0.5, 2], [0, 0.5]], "judge").startswith("judge[0, 1] = 2.0")
+
+
 # ---------------------------------------------------------------- making matrices
 
 
@@ -127,8 +147,9 @@ def test_bradley_terry_refuses_scores_that_are_not_finite(scores, offence):
     assert offence in refusal(bradley_terry, scores)
 
 
-def test_bradley_terry_refuses_a_single_number():
-    assert "(..., K)" in refusal(bradley_terry, 1.0)
+@pytest.mark.parametrize("scores", [1.0, [1.0], np.zeros((3, 1))])
+def test_bradley_terry_refuses_fewer_than_two_scores(scores):
+    assert "(..., K) with K >= 2" in refusal(bradley_terry, scores)
 
 
 def test_rock_paper_scissors_is_a_circle():
@@ -354,10 +375,74 @@ def test_cyclic_triads_are_those_of_one_matrix():
 @given(st.lists(st.floats(-3, 3), min_size=2, max_size=6))
 def test_separable_preferences_fit_and_give_their_scores_back(scores):
     found = separability(bradley_terry(scores))
-    np.testing.assert_allclose(found.scores, np.array(scores) - np.mean(scores), rtol=0, atol=1e-4)
-    assert found.mean_kl == pytest.approx(0, abs=1e-9)
-    assert found.max_error == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(found.scores, np.array(scores) - np.mean(scores), rtol=0, atol=1e-9)
+    assert found.mean_kl == pytest.approx(0, abs=1e-12)
+    assert found.max_error == pytest.approx(0, abs=1e-12)
     assert found.cyclic_triads == 0
+
+
+def weights(k):
+    return st.lists(st.integers(1, 20), min_size=k * k, max_size=k * k).map(
+        lambda w: np.reshape(w, (k, k)).astype(float)
+    )
+
+
+@settings(max_examples=50)
+@given(st.integers(2, 6).flatmap(weights))
+def test_fit_solves_the_likelihood_equations_of_its_weights(wins):
+    """At the maximum every response is expected to win as often as it does, whoever it was compared with."""
+    wins = wins * (1 - np.eye(len(wins)))
+    expected = ((wins + wins.T) * bradley_terry(fit_bradley_terry(wins))).sum(axis=1)
+    np.testing.assert_allclose(expected, wins.sum(axis=1), rtol=0, atol=1e-9)
+
+
+@settings(max_examples=20)
+@given(st.integers(2, 6).flatmap(weights))
+def test_fit_agrees_with_choix(wins):
+    choix = pytest.importorskip("choix")
+    wins = wins * (1 - np.eye(len(wins)))
+    np.testing.assert_allclose(fit_bradley_terry(wins), choix.ilsr_pairwise_dense(wins, tol=1e-12), rtol=0, atol=1e-9)
+
+
+def test_fit_of_a_batch_is_the_fit_of_each():
+    """Their scales and how far they are from the start differ, so one may be done long before another."""
+    rng = np.random.default_rng(0)
+    wins = rng.uniform(0.01, 1, (3, 2, 4, 4)) * np.array([1e-6, 1, 1e6])[:, None, None, None]
+    wins[2] **= 3
+    together = fit_bradley_terry(wins)
+    for index in np.ndindex(3, 2):
+        np.testing.assert_allclose(together[index], fit_bradley_terry(wins[index]), rtol=0, atol=1e-9)
+
+
+def test_fit_takes_comparisons_that_form_a_chain():
+    """y1 beats y2 3 to 1, y2 beats y3 2 to 1, and nobody compared y1 with y3: ln 3 and ln 2 apart."""
+    scores = fit_bradley_terry([[0, 3, 0], [1, 0, 2], [0, 1, 0]])
+    assert scores[0] - scores[1] == pytest.approx(math.log(3), rel=1e-12)
+    assert scores[1] - scores[2] == pytest.approx(math.log(2), rel=1e-12)
+
+
+ALWAYS_LOSES = [[0, 3, 5], [1, 0, 4], [0, 0, 0]]
+
+
+def test_fit_without_a_maximum():
+    assert "no finite Bradley-Terry fit" in refusal(fit_bradley_terry, ALWAYS_LOSES)
+    scores = fit_bradley_terry(ALWAYS_LOSES, bounded=False)
+    assert scores[0] - scores[1] == pytest.approx(math.log(3), rel=1e-6)
+    assert np.isfinite(scores).all()
+    assert bradley_terry(scores)[:2, 2] == pytest.approx(1, abs=1e-10)
+
+
+BAD_WINS = {
+    "not square": ([[0, 1, 2], [1, 0, 2]], "wins must be square"),
+    "negative": ([[0, 1], [-1, 0]], "wins[1, 0] = -1.0 must be a finite number >= 0"),
+    "NaN": ([[0, math.nan], [1, 0]], "wins[0, 1] = nan must be"),
+    "two islands": (np.kron(np.eye(2), [[0, 1], [1, 0]]), "no chain of comparisons links all responses"),
+}
+
+
+@pytest.mark.parametrize(("wins", "offence"), BAD_WINS.values(), ids=BAD_WINS)
+def test_fit_refuses_bad_wins(wins, offence):
+    assert offence in refusal(fit_bradley_terry, wins)
 
 
 def test_separability_of_a_circle_by_hand():

@@ -318,7 +318,7 @@ def test_orpo_with_its_likelihood_term(trl, random_pairs):
 @pytest.mark.parametrize("shift", [6.0, -6.0], ids=["KL estimate positive", "KL estimate cut off at zero"])
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (1.33, 0.7)], ids=str)
 def test_kto(trl, random_pairs, shift, weights):
-    """TRL takes single labelled responses and means over all of them: chosen and rejected, B each."""
+    """TRL takes single labeled responses and means over all of them: chosen and rejected, B each."""
     generator = torch.Generator().manual_seed(9)
     ref_mismatched = -40 + torch.randn(2 * B, generator=generator, dtype=torch.float64)
     mismatched = (
