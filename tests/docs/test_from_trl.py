@@ -45,6 +45,7 @@ def test_every_field_of_trls_on_the_page_exists():
     assert named <= {option.name for option in fields(config)}
 
 
+@pytest.mark.slow
 def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, tmp_path):
     values = {
         "model": "random",

@@ -121,6 +121,7 @@ def test_in_float64_to_1e_10(family, attention):
         check_against_stock(model, family, Case.random(100 + seed), attention, tolerance=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", BOTH)
 @pytest.mark.parametrize("family", MAIN_FAMILIES)
 def test_sequences_of_up_to_1024_tokens(family, attention):
