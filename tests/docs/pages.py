@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("theory/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES = sorted(page for folder in (".", "docs", "theory", "benchmarks") for page in (ROOT / folder).glob("*.md"))
 
 
 @cache
