@@ -8,11 +8,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from pages import PAGES, ROOT, code_blocks, names_in
+from tiny_base import TINY
 
 from inspo import METHODS
-from scaled.config import load, parse
+from scaled.config import TrainConfig, load, parse
 from scaled.data.records import load_records
+from scaled.run.dry_run import describe_run
 from toy.plots import PLOTS
 
 README = (ROOT / "README.md").read_text()
@@ -70,6 +73,14 @@ def test_its_configuration_is_one(tmp_path):
     assert len(commands) == 3
     for arguments in commands:
         assert parse(arguments.replace("my.yaml", str(tmp_path / "my.yaml")).split()).config.method == "dpo"
+
+
+def test_its_dry_run_describes_a_model_in_a_folder(base):
+    (text,) = code_blocks(README, "yaml")
+    small = {"model": str(base), "data": str(TINY), "validation_size": 64, "max_length": 96, "batch_size": 32}
+    described = describe_run(TrainConfig(**(yaml.safe_load(text) | small)))
+    assert "memory per GPU" in described
+    assert "pairs: 576 to train on, 64 to validate on" in described  # of 640 records
 
 
 def test_its_record_is_one():
