@@ -90,7 +90,7 @@ def test_every_plot_is_the_file_of_its_name_and_the_order_of_work_has_them_all()
     assert sorted(LONGEST_FIRST) == sorted(PLOTS)
 
 
-@pytest.mark.parametrize("user", [None, OWN], ids=["built-in", "own"])
+@pytest.mark.parametrize("user", [None, pytest.param(OWN, marks=pytest.mark.slow)], ids=["built-in", "own"])
 @pytest.mark.parametrize("name", PLOTS)
 def test_every_plot_computes_describes_and_draws_itself(name, user):
     plot = PLOTS[name]

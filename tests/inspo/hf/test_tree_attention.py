@@ -149,6 +149,7 @@ def test_neighbours_and_order_do_not_matter(family):
         assert_same_gradients(gradients(model, packed, case.weights.float()), expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", MAIN_FAMILIES)
 @torch.no_grad()
 def test_flex_attention_on_cpu(family):
