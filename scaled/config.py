@@ -224,6 +224,14 @@ class ComputeOptions(_Options):
     )
 
 
+class PolicyOptions(ComputeOptions, AdapterOptions):
+    """What decides how weights are loaded, and how large they are."""
+
+
+class EngineOptions(ComputeOptions, OptimizerOptions):
+    """What decides how an update is made."""
+
+
 class OutputOptions(_Options):
     """What is measured and kept."""
 
@@ -257,13 +265,12 @@ NOT_DECISIVE = ("out", "keep_checkpoints", "trackers", "device", "threads", "sav
 
 class TrainConfig(
     ModelOptions,
-    AdapterOptions,
     DataOptions,
     SequenceOptions,
     LossOptions,
     UpdateOptions,
-    OptimizerOptions,
-    ComputeOptions,
+    PolicyOptions,
+    EngineOptions,
     OutputOptions,
 ):
     """Train a causal language model on preference pairs.

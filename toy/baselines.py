@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import softmax
 
 from inspo.objectives import Psi, apply_psi, best_responses, gibbs_policy, restricted_optima, scores, value
+from inspo.preferences import PreferenceMatrix, fit_bradley_terry
 from toy.estimates import Floats
 from toy.training import kl_to_reference
 
@@ -39,7 +40,7 @@ def pi_star(P: Floats) -> Floats:
 
 
 def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
-    """The Bradley-Terry reward of maximum likelihood, RLHF's first step, by Newton's method.
+    """The Bradley-Terry reward of maximum likelihood, RLHF's first step.
 
     It solves sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j] for every i: the likelihood sees
     preferences through the Borda score alone, whether or not a reward explains them.
@@ -54,22 +55,7 @@ def bradley_terry_reward(P: Floats, nu: Floats) -> Floats:
     Raises:
         ValueError: no finite optimum, as where one response is always preferred.
     """
-    k = P.shape[-1]
-    pairs = nu[..., :, None] * nu[..., None, :] * (1 - np.eye(k))
-    reward = np.zeros(np.broadcast_shapes(P.shape[:-1], nu.shape))
-    for _ in range(200):
-        modeled = expit(reward[..., :, None] - reward[..., None, :])
-        gradient = (pairs * (P - modeled)).sum(axis=-1)
-        curvature = pairs * modeled * (1 - modeled)
-        hessian = np.eye(k) * curvature.sum(axis=-1)[..., None] - curvature
-        # The all-ones direction is free; pinning the mean makes the system regular.
-        scale = np.trace(hessian, axis1=-2, axis2=-1)[..., None, None] / k
-        step = np.linalg.solve(hessian + scale / k, gradient[..., None])[..., 0]
-        # Damped where the fit is far off: a full step may overshoot into saturation.
-        reward = reward + step / np.maximum(1.0, np.abs(step).max(axis=-1, keepdims=True) / 2)
-        if np.abs(step).max() < 1e-12:
-            return np.asarray(reward - reward.mean(axis=-1, keepdims=True))
-    raise ValueError("no finite Bradley-Terry fit: is a response always preferred, or never?")
+    return fit_bradley_terry(nu[..., :, None] * nu[..., None, :] * P)
 
 
 def rlhf(P: Floats, mu: Floats, beta: float, nu: Floats | None = None) -> Floats:
@@ -118,8 +104,9 @@ def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity", *, 
     Without a comparator that is IPO's closed form at some tau, with one it is the Gibbs policy of
     psi(P): both maximize V - tau KL.
     """
-    reward = apply_psi(P, psi) if conditioned else scores(P, mu, psi)
-    return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), P, mu, psi))
+    matrix = PreferenceMatrix(P)
+    reward = apply_psi(matrix, psi) if conditioned else scores(matrix, mu, psi)
+    return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), matrix, mu, psi))
 
 
 def value_and_kl(policy: Floats, P: Floats, mu: Floats, psi: Psi = "identity") -> dict[str, Floats]:

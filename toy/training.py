@@ -25,6 +25,7 @@ from inspo.conditioning import Conditioning
 from inspo.metrics import pair_metrics, weighted_mean
 from inspo.objectives import Psi, value
 from inspo.preference_loss import PreferenceLoss, Terms
+from inspo.preferences import PreferenceMatrix
 from inspo.tabular import population_weights, tabular_logps
 from toy.estimates import Floats
 from toy.policies import PARAMETRIZATIONS, Parametrization, Policy
@@ -137,6 +138,7 @@ def train(
     population = torch.as_tensor(pair_distribution(P, mu))
     policy = PARAMETRIZATIONS[parametrization](ref_logps)
     optimizer = OPTIMIZERS[schedule.optimizer](policy.parameters, lr=schedule.learning_rate)
+    matrix = PreferenceMatrix(P)  # checked here, not at every recorded step
     recorded: list[int] = []
     path: list[Floats] = []
     history: dict[str, list[Floats]] = {}
@@ -151,8 +153,8 @@ def train(
                 history.setdefault(name, []).append(tensor.numpy())
             path.append(policy.comparator_logps().detach().exp().numpy())
             deployed = policy.prompt_logps().detach().exp().numpy()
-            history.setdefault("value_deployed", []).append(value(deployed, P, mu, psi))
-            history.setdefault("value_conditioned", []).append(value(path[-1], P, mu, psi))
+            history.setdefault("value_deployed", []).append(value(deployed, matrix, mu, psi))
+            history.setdefault("value_conditioned", []).append(value(path[-1], matrix, mu, psi))
         if step < schedule.steps:
             optimizer.zero_grad()
             training_loss.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped

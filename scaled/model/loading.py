@@ -26,7 +26,7 @@ from transformers import (
 from inspo.command_line import UserError, one_line
 from inspo.hf.architectures import VERIFIED
 from inspo.hf.rows import enable_tree_rows, verify_tree_attention
-from scaled.config import AdapterOptions, ComputeOptions
+from scaled.config import AdapterOptions, PolicyOptions
 from scaled.device import uses_gpu
 from scaled.model.precision import autocast, weights_dtype
 
@@ -49,23 +49,22 @@ def load_architecture(source: str) -> PreTrainedConfig:
         raise UserError(f"model = {source}: cannot be loaded ({one_line(error)}); name a folder or hub name") from None
 
 
-def load_weights(source: str | Path, compute: ComputeOptions, adapter: AdapterOptions) -> PreTrainedModel:
+def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
     """A policy without an adapter.
 
     Args:
         source: folder or hub name.
-        compute: gives the precision.
-        adapter: says whether weights are frozen, and quantized.
+        options: give the precision, and say whether weights are frozen and quantized.
 
     Raises:
         UserError: weights that cannot be loaded.
     """
-    dtype = weights_dtype(compute, adapter)
-    options: dict[str, Any] = {}
-    if adapter.qlora:
+    dtype = weights_dtype(options)
+    quantized: dict[str, Any] = {}
+    if options.qlora:
         from transformers import BitsAndBytesConfig
 
-        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        quantized["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=dtype,
@@ -73,13 +72,13 @@ def load_weights(source: str | Path, compute: ComputeOptions, adapter: AdapterOp
             llm_int8_skip_modules=["lm_head"],
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantized)
     except OSError as error:
         raise UserError(f"model = {source}: its weights cannot be loaded ({one_line(error)})") from None
     return cast("PreTrainedModel", model)
 
 
-def load_initial(source: str, compute: ComputeOptions, adapter: AdapterOptions) -> PreTrainedModel:
+def load_initial(source: str, options: PolicyOptions) -> PreTrainedModel:
     """The initial policy on its device, in evaluation mode, scoring tree rows: the reference.
 
     An architecture that no test covers is tried first.
@@ -87,42 +86,39 @@ def load_initial(source: str, compute: ComputeOptions, adapter: AdapterOptions) 
     Raises:
         UserError: weights that cannot be loaded, or for which tree rows are wrong.
     """
-    model = load_weights(source, compute, adapter)
+    model = load_weights(source, options)
     model.train(mode=False)
-    if uses_gpu(compute) and not adapter.qlora:  # quantized weights are loaded to it
+    if uses_gpu(options) and not options.qlora:  # quantized weights are loaded to it
         cast("Any", model).cuda()
     enable_tree_rows(model)
     if model.config.model_type not in VERIFIED:
         try:
-            with autocast(compute):
-                verify_tree_attention(model, attention=compute.attention)
+            with autocast(options):
+                verify_tree_attention(model, attention=options.attention)
         except ValueError as error:
             raise UserError(f"model = {source}: {error}") from error
     return model
 
 
-def as_policy(
-    model: PreTrainedModel, compute: ComputeOptions, adapter: AdapterOptions, seed: int, saved: Path | None = None
-) -> nn.Module:
+def as_policy(model: PreTrainedModel, options: PolicyOptions, seed: int, saved: Path | None = None) -> nn.Module:
     """A loaded model as it is trained: with its adapter and checkpointing, scoring tree rows.
 
     Args:
         model: the initial policy, or for a resumed run without an adapter the checkpoint's.
-        compute: says whether activations are computed again.
-        adapter: which weights are trained.
+        options: say which weights are trained, and whether activations are computed again.
         seed: of a new adapter's weights.
         saved: a checkpoint that has the adapter; None for a new one.
     """
     policy: nn.Module = model
     model.config.use_cache = False
-    if compute.gradient_checkpointing:
+    if options.gradient_checkpointing:
         cast("Any", model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if adapter.lora_rank is not None:
+    if options.lora_rank is not None:
         from peft import PeftModel, get_peft_model
 
         torch.manual_seed(seed)
         if saved is None:
-            policy = get_peft_model(model, lora(adapter))
+            policy = get_peft_model(model, lora(options))
         else:
             policy = PeftModel.from_pretrained(model, str(saved), is_trainable=True)
     enable_tree_rows(policy)

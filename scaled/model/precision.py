@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from scaled.config import AdapterOptions, ComputeOptions
+from scaled.config import ComputeOptions, PolicyOptions
 from scaled.device import uses_gpu
 
 
-def weights_dtype(compute: ComputeOptions, adapter: AdapterOptions) -> torch.dtype:
+def weights_dtype(options: PolicyOptions) -> torch.dtype:
     """The dtype of the policy's weights.
 
     bf16 weights have float32 copies in DeepSpeed's optimizer, or are frozen under an adapter; without
     either, the weights themselves are float32 and computed with in bf16 (:func:`autocast`).
     """
-    bf16 = compute.precision == "bf16" and (compute.zero_stage or adapter.lora_rank)
+    bf16 = options.precision == "bf16" and (options.zero_stage or options.lora_rank)
     return torch.bfloat16 if bf16 else torch.float32
 
 

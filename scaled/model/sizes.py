@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from inspo.logprobs import CHUNK_ELEMENTS
-from scaled.config import AdapterOptions, ComputeOptions
+from scaled.config import AdapterOptions, ComputeOptions, PolicyOptions
 from scaled.device import device_peak
 from scaled.model.loading import lora
 from scaled.model.precision import weights_dtype
@@ -65,35 +65,35 @@ class Disk:
     result: int
 
 
-def disk_bytes(weights: Weights, compute: ComputeOptions, adapter: AdapterOptions) -> Disk:
+def disk_bytes(weights: Weights, options: PolicyOptions) -> Disk:
     """What a checkpoint and the result take.
 
     A checkpoint has the weights that are trained (DeepSpeed's stages 1 and 2 a second time) and their
     two moments in float32; DeepSpeed also keeps float32 copies.
     """
-    each = weights_dtype(compute, adapter).itemsize
-    copies = 2 if compute.zero_stage in (1, 2) else 1
-    state = 12 if compute.zero_stage else 8
+    each = weights_dtype(options).itemsize
+    copies = 2 if options.zero_stage in (1, 2) else 1
+    state = 12 if options.zero_stage else 8
     return Disk(weights.trained * (copies * each + state), weights.total * each)
 
 
-def state_bytes(weights: Weights, gpus: int, compute: ComputeOptions, adapter: AdapterOptions) -> int:
+def state_bytes(weights: Weights, gpus: int, options: PolicyOptions) -> int:
     """Bytes per GPU of weights, gradients and optimizer state, as DeepSpeed estimates them."""
     from deepspeed.runtime.zero.stage3 import estimate_zero3_model_states_mem_needs
     from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
 
-    offload = compute.offload == "cpu"
-    if adapter.lora_rank is not None:
-        each = 0.5 if adapter.qlora else weights_dtype(compute, adapter).itemsize
-        frozen = weights.total * each / (gpus if compute.zero_stage == 3 else 1)
+    offload = options.offload == "cpu"
+    if options.lora_rank is not None:
+        each = 0.5 if options.qlora else weights_dtype(options).itemsize
+        frozen = weights.total * each / (gpus if options.zero_stage == 3 else 1)
         trained = 6 if offload else 18  # weights and gradients stay; float32 copies and moments go
-        return int(frozen + trained * weights.trained / (gpus if compute.zero_stage else 1))
-    if compute.zero_stage == 3:
+        return int(frozen + trained * weights.trained / (gpus if options.zero_stage else 1))
+    if options.zero_stage == 3:
         _, bytes_, _ = estimate_zero3_model_states_mem_needs(
             weights.total, weights.largest_layer, gpus, cpu_offload=offload, cpu_offload_params=False
         )
         return int(bytes_)
-    if compute.zero_stage in (1, 2):
+    if options.zero_stage in (1, 2):
         return int(estimate_zero2_model_states_mem_needs(weights.total, gpus, cpu_offload=offload)[1])
     return 16 * weights.total  # float32 weights, gradients and two moments
 

@@ -61,7 +61,7 @@ def check_disk(config: TrainConfig, architecture: PreTrainedConfig, saves: int) 
     Raises:
         UserError: naming how much is missing.
     """
-    disk = disk_bytes(count_weights(architecture, config), config, config)
+    disk = disk_bytes(count_weights(architecture, config), config)
     out = Path(config.out)
     more = max(1, min(kept_checkpoints(config), saves) - len(checkpoints.existing(out)))
     needed = more * disk.checkpoint + disk.result

@@ -46,12 +46,12 @@ def describe_run(config: TrainConfig) -> str:
     lines.append("memory per GPU, estimated (weights, gradients, optimizer state + activations of one row):")
     activations = activation_bytes(architecture, row, config)
     for gpus in GPUS:
-        state = state_bytes(weights, gpus, config, config)
+        state = state_bytes(weights, gpus, config)
         if config.sample_kl is not None and config.lora_rank is None:
-            state += weights.total * weights_dtype(config, config).itemsize  # the reference, beside the policy
+            state += weights.total * weights_dtype(config).itemsize  # the reference, beside the policy
         total = (state + activations) / 2**30
         lines.append(f"  {gpus} GPU: {state / 2**30:.1f} + {activations / 2**30:.1f} = {total:.1f} GiB")
-    disk, count = disk_bytes(weights, config, config), kept_checkpoints(config)
+    disk, count = disk_bytes(weights, config), kept_checkpoints(config)
     lines.append(
         f"disk: {disk.checkpoint / 2**30:.1f} GiB a checkpoint, of which there are up to {count} at once, "
         f"and {disk.result / 2**30:.1f} GiB the result"

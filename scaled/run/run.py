@@ -145,11 +145,11 @@ def assemble(
     fingerprints = fingerprints or {"weights": weights_fingerprint(ready.source, ready.architecture)}
     facts = {} if resume is None else checkpoints.facts(resume)
     done = int(facts.get("update", 0))
-    accelerator = make_accelerator(config, config, ready.plan.accumulation, out, config.trackers)
+    accelerator = make_accelerator(config, ready.plan.accumulation, out, config.trackers)
 
     @cache
     def initial() -> PreTrainedModel:
-        return load_initial(ready.source, config, config)
+        return load_initial(ready.source, config)
 
     examples, validation_examples = score_reference(config, ready, fingerprints["weights"], initial)
     sampled_kl = make_sampled_kl(config, ready)
@@ -202,7 +202,7 @@ def score_reference(
     about = {
         "weights": weights,
         "architecture": architecture_digest(ready.architecture),
-        "dtype": f"{weights_dtype(config, config)}{under}{', 4 bits' if config.qlora else ''}",
+        "dtype": f"{weights_dtype(config)}{under}{', 4 bits' if config.qlora else ''}",
         "template": ready.template.fingerprint,
         "attention": config.attention,
     }
@@ -224,13 +224,13 @@ def load_policy(
     """
     deepspeed = config.zero_stage > 0
     if config.zero_stage == 3:
-        with partitioned(deepspeed_config(config, config.max_grad_norm, ready.plan.accumulation)):
-            model = load_weights(ready.source, config, config)
+        with partitioned(deepspeed_config(config, ready.plan.accumulation)):
+            model = load_weights(ready.source, config)
     elif resume is not None and not deepspeed and config.lora_rank is None:
-        model = load_weights(resume, config, config)
+        model = load_weights(resume, config)
     else:
         model = initial()
-    return as_policy(model, config, config, config.seed, None if deepspeed else resume)
+    return as_policy(model, config, config.seed, None if deepspeed else resume)
 
 
 def make_sampled_kl(config: TrainConfig, ready: Prepared) -> SampledKl | None:
@@ -242,7 +242,7 @@ def make_sampled_kl(config: TrainConfig, ready: Prepared) -> SampledKl | None:
         max_tokens=config.sample_tokens,
         end=ready.template.end_of_turn,
         seed=config.seed,
-        reference=load_initial(ready.source, config, config) if config.lora_rank is None else None,
+        reference=load_initial(ready.source, config) if config.lora_rank is None else None,
         autocast=partial(autocast, config),
         attention=config.attention,
     )

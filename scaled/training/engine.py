@@ -13,7 +13,7 @@ from torch import nn
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_pt_utils import get_parameter_names
 
-from scaled.config import ComputeOptions, OptimizerOptions
+from scaled.config import EngineOptions, OptimizerOptions
 from scaled.device import uses_gpu
 from scaled.workarounds import forget_accelerator
 
@@ -22,31 +22,26 @@ WITHOUT_DECAY = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_
 
 
 def make_accelerator(
-    compute: ComputeOptions,
-    optimizer: OptimizerOptions,
-    accumulation: int,
-    out: Path,
-    trackers: tuple[str, ...] = (),
+    options: EngineOptions, accumulation: int, out: Path, trackers: tuple[str, ...] = ()
 ) -> Accelerator:
     """Accelerate, for rows of its own making: it wraps, scales by the accumulation, clips and tracks.
 
     Args:
-        compute: precision, ZeRO stage, device.
-        optimizer: gives the largest gradient norm, which DeepSpeed wants to know beforehand.
+        options: precision, ZeRO stage, device, and for DeepSpeed the largest gradient norm.
         accumulation: micro-steps per update.
         out: the run's folder.
         trackers: by accelerate's names.
     """
     forget_accelerator()
-    gpu, plugin = uses_gpu(compute), None
-    if compute.zero_stage:
-        config = deepspeed_config(compute, optimizer.max_grad_norm, accumulation)
+    gpu, plugin = uses_gpu(options), None
+    if options.zero_stage:
+        config = deepspeed_config(options, accumulation)
         plugin = DeepSpeedPlugin(hf_ds_config=config, zero3_init_flag=False)
         if not gpu:
             os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
     accelerator = Accelerator(
         cpu=not gpu and plugin is None,  # or accelerate would take DDP instead of DeepSpeed
-        mixed_precision="bf16" if compute.precision == "bf16" else "no",
+        mixed_precision="bf16" if options.precision == "bf16" else "no",
         gradient_accumulation_steps=accumulation,
         deepspeed_plugin=plugin,
         log_with=list(trackers) or None,
@@ -73,19 +68,19 @@ def make_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.A
     )
 
 
-def deepspeed_config(compute: ComputeOptions, max_grad_norm: float, accumulation: int) -> dict[str, Any]:
+def deepspeed_config(options: EngineOptions, accumulation: int) -> dict[str, Any]:
     """DeepSpeed's configuration."""
-    zero: dict[str, Any] = {"stage": compute.zero_stage, "overlap_comm": False, "contiguous_gradients": True}
-    if compute.zero_stage == 3:
+    zero: dict[str, Any] = {"stage": options.zero_stage, "overlap_comm": False, "contiguous_gradients": True}
+    if options.zero_stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
-    if compute.offload == "cpu":
+    if options.offload == "cpu":
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     return {
         "zero_optimization": zero,
-        "bf16": {"enabled": compute.precision == "bf16"},
+        "bf16": {"enabled": options.precision == "bf16"},
         # Summed in bf16, the gradients of many micro-steps would lose the small ones.
         "data_types": {"grad_accum_dtype": "fp32"},
-        "gradient_clipping": max_grad_norm,
+        "gradient_clipping": options.max_grad_norm,
         "gradient_accumulation_steps": accumulation,
         "train_micro_batch_size_per_gpu": 1,  # one row
         "zero_allow_untested_optimizer": True,

@@ -16,7 +16,7 @@ import numpy as np
 from inspo.conditioning import Conditioning
 from inspo.objectives import gibbs_policy, value
 from inspo.preference_loss import PreferenceLoss
-from inspo.preferences import PreferenceTable
+from inspo.preferences import PreferenceMatrix, PreferenceTable
 from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf, value_and_kl
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
@@ -97,8 +97,9 @@ def _summary(policy: Floats, P: Floats, mu: Floats) -> dict[str, Any]:
 
 def _row(name: tuple[str, str], beta: float, policy: Floats, P: Floats, mu: Floats, dpo: Floats) -> dict[str, Any]:
     """One policy: V and KL, V minus DPO's at equal beta, and V minus the frontier's at equal KL."""
-    V, kl = value(policy, P, mu), kl_to_reference(policy, mu)
-    over_dpo, over_frontier = V - value(dpo, P, mu), V - frontier_value(P, mu, kl)
+    matrix = PreferenceMatrix(P)
+    V, kl = value(policy, matrix, mu), kl_to_reference(policy, mu)
+    over_dpo, over_frontier = V - value(dpo, matrix, mu), V - frontier_value(P, mu, kl)
     return {
         "model": name[0],
         "deployment": name[1],

@@ -35,7 +35,7 @@ def test_offload_takes_an_adapters_optimizer_off_the_gpu():
     with_adapter = {"lora_rank": 8, "zero_stage": 2, "precision": "bf16"}
     here, away = config(**with_adapter), config(**with_adapter, offload="cpu")
     weights = count_weights(TINY, here)
-    assert state_bytes(weights, 1, here, here) - state_bytes(weights, 1, away, away) == 12 * weights.trained
+    assert state_bytes(weights, 1, here) - state_bytes(weights, 1, away) == 12 * weights.trained
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_offload_takes_an_adapters_optimizer_off_the_gpu():
 )
 def test_disk_is_counted_in_the_dtypes_that_are_written(values, checkpoint, result):
     chosen = config(**values)
-    disk = disk_bytes(count_weights(TINY, chosen), chosen, chosen)
+    disk = disk_bytes(count_weights(TINY, chosen), chosen)
     assert (disk.checkpoint, disk.result) == (checkpoint * 501_408, result * 501_408)
 
 

@@ -49,9 +49,7 @@ def test_bf16_starts_at_its_reference_and_learns(config):
 
 
 def test_deepspeed_sums_bf16_gradients_in_float32(config):
-    assert deepspeed_config(config(precision="bf16", zero_stage=3), 1.0, 4)["data_types"] == {
-        "grad_accum_dtype": "fp32"
-    }
+    assert deepspeed_config(config(precision="bf16", zero_stage=3), 4)["data_types"] == {"grad_accum_dtype": "fp32"}
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
