@@ -8,7 +8,8 @@ import torch
 from pages import ROOT, names_in, table_rows
 from PIL import Image
 
-from docs.draw_walk import CONTENTS, PICTURE, STATIONS, draw, walk
+from docs.draw_walk import CONTENTS, PICTURE, draw
+from docs.walk import STATIONS, walk
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
