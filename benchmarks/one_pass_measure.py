@@ -35,8 +35,8 @@ from one_pass_steps import (
 from one_pass_trl import make_trainer
 
 from inspo.conditioning import Conditioning
-from inspo.prefix_tree import PackedRow
 from inspo.hf.trees import TreeAttention
+from inspo.prefix_tree import PackedRow
 
 CONDITIONINGS = {"ins": Conditioning.SYMMETRIC, "dpo": Conditioning.NONE, "averaged": Conditioning.AVERAGED}
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.sequences import FittedPairs, Limits, fit
-from scaled.base import train_bpe
+from scaled.model.random_weights import train_bpe
 
 ROOT = Path(__file__).resolve().parent.parent
 JUDGED_PAIRS = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"

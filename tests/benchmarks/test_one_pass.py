@@ -8,7 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip("trl")
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # run by path, it finds its modules there
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # run by path, it finds its modules there
 
 import one_pass
 import one_pass_measure
