@@ -1,14 +1,11 @@
 """Tables 5 and 7 from the command to the cell: same pairs for both objectives, files that the tables read."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("trl")
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # run by path, it finds its modules there
 
 import cost
 import one_pass_measure
