@@ -92,7 +92,7 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | N
         [
             f"pairs: {plan.pairs:,} to train on, {len(ready.validation):,} to validate on",
             f"updates: {len(plan.updates):,} of {plan.batch_size} pairs; {plan.left_out} pairs at the end fill none",
-            f"rows per update: {world_size()} x {plan.accumulation} (ranks x micro-steps), at most {max(sizes):,} tokens",
+            f"rows per update: {world_size()} ranks x {plan.accumulation}, the fullest of {max(sizes):,} tokens",
             f"tokens per update: {tokens:,.0f} on average, {tokens / plan.batch_size:,.0f} per pair",
         ],
     )
