@@ -1,7 +1,8 @@
 # Each target sets up all it needs on a fresh machine and is quick when repeated.
-#   make toy    draw the intuition plots        make test   everything CI checks
-#   make quick  the same within seconds         make bench  speed, measured side by side
-#   make theory every claim's verdict           make mutation  do tests notice small mistakes?
+#   make toy    draw the intuition plots        make check  lint, types, contracts, fast tests: under a minute
+#   make quick  the same within seconds         make test   everything CI checks
+#   make theory every claim's verdict           make bench  speed, measured side by side
+#   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 VENV ?= .venv
@@ -10,7 +11,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny test lint bench theory thorough mutation clean
+.PHONY: toy quick figures train-tiny check test lint bench theory thorough mutation clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -24,6 +25,9 @@ figures: $(VENV)/.toy-ready
 # The launcher calls `python3`, so the environment's own must come first.
 train-tiny: $(VENV)/.train-ready
 	PATH="$(abspath $(VENV))/bin:$$PATH" deepspeed --num_gpus 1 scaled/train.py --config scaled/configs/tiny.yaml
+
+check: lint
+	$(PY) -m pytest -n auto -m "not slow"
 
 test: lint
 	$(PY) -m pytest -n auto

@@ -47,7 +47,8 @@ def forget_accelerator() -> None:
     """Let a process that has trained before train again with other settings.
 
     accelerate 1.15 keeps the first Accelerator's device, precision and plugins for the whole process; its own
-    tests and transformers' TrainingArguments reset it in the same way.
+    tests and transformers' TrainingArguments reset it in the same way. What ``accelerate launch`` leaves in the
+    environment is forgotten too, since the configuration decides: its ``--cpu`` would take DDP for DeepSpeed.
     """
     import os
 
@@ -55,5 +56,5 @@ def forget_accelerator() -> None:
 
     AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001  # there is no public one
     GradientState._reset_state()  # noqa: SLF001
-    for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_MIXED_PRECISION", "ACCELERATE_TORCH_DEVICE"):
-        os.environ.pop(name, None)
+    for name in ("USE_CPU", "USE_DEEPSPEED", "MIXED_PRECISION", "TORCH_DEVICE"):
+        os.environ.pop(f"ACCELERATE_{name}", None)

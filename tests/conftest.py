@@ -1,13 +1,13 @@
-"""What several test files share: the profiles, the peers' data folder, and one example of every method."""
+"""What several test files get from pytest: the profiles, the data folder, every method with an example of it."""
 
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 import torch
+from examples import EXAMPLES, WITHOUT_LIKELIHOOD, missing
 from hypothesis import settings
 from torch import Tensor
 
@@ -21,39 +21,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 # The tensors here are tiny, so threads cost more than they give.
 torch.set_num_threads(1)
 
-# One setting of every method, none at a special value. `contrast` is the same without its likelihood
-# term, where the method has one, so that only the comparison of the two responses is left.
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "dpo": {"beta": 0.3},
-    "ipo": {"tau": 0.4},
-    "r-dpo": {"beta": 0.3, "alpha": 0.05},
-    "orpo": {"lam": 0.7},
-    "simpo": {"beta": 2.0, "gamma": 0.6},
-    "rrhf": {"lam": 0.3},
-    "slic": {"delta": 1.5, "lam": 0.3},
-    "cpo": {"beta": 0.3, "lam": 0.5},
-    "kto": {"kl": 0.2, "beta": 0.3, "lam_w": 1.5, "lam_l": 0.5},
-}
-WITHOUT_LIKELIHOOD: dict[str, dict[str, Any]] = {
-    "orpo": {"likelihood": torch.zeros(())},
-    "rrhf": {"lam": 0.0},
-    "slic": {"lam": 0.0},
-    "cpo": {"lam": 0.0},
-}
-
-
-def fail_in_ci_else_skip(reason: str) -> NoReturn:
-    """CI must have everything, so what is missing there is an error and not a reason to look away."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     folder = Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
-        fail_in_ci_else_skip("the folder shared/data is not beside this checkout")
+        missing("the folder shared/data is not beside this checkout")
     return folder
 
 
@@ -92,11 +65,6 @@ def make_pairs() -> Callable[..., PairLogps]:
 @pytest.fixture
 def pairs(make_pairs) -> PairLogps:
     return make_pairs()
-
-
-def one_pair(*values: float, dtype: torch.dtype = torch.float64) -> PairLogps:
-    """One pair, shape (1,), of two to six numbers in PairLogps' order."""
-    return PairLogps(*(torch.tensor([value], dtype=dtype) for value in values))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ CHECKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evidence", CHECKS)
 def test_evidence(evidence):
     outcome = run(evidence)
@@ -45,6 +46,7 @@ def test_every_claim_has_its_file_and_every_file_its_claim():
         assert all(evidence.run.__module__ == module.__name__ for evidence in module.CLAIM.evidence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
 def test_every_claim_is_decided_by_two_kinds_of_evidence(claim):
     judgment = judge(claim)
@@ -53,6 +55,7 @@ def test_every_claim_is_decided_by_two_kinds_of_evidence(claim):
     assert all((claim.statement, claim.truth, claim.witness))
 
 
+@pytest.mark.slow
 def test_a_broken_witness_changes_the_verdict(monkeypatch):
     claim = CLAIMS["eq-6"]
     assert judge(claim).verdict is Verdict.FALSE
@@ -109,6 +112,7 @@ def test_an_error_is_no_evidence():
     assert isinstance(outcome, Outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("THEORY_PROFILE", "quick") != "quick", reason="it counts the quick examples")
 def test_verdicts_file_is_current():
     current = markdown([judge(claim) for claim in CLAIMS.values()])
@@ -236,6 +240,7 @@ DECIDING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("claim", "role"), DECIDING)
 def test_two_kinds_of_deciding_evidence_share_no_function(claim, role, monkeypatch):
     deciding = [evidence for evidence in claim.evidence if evidence.role is role]

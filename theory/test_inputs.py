@@ -101,6 +101,7 @@ def test_strategies_draw_valid_problems(k):
     )
 
 
+@pytest.mark.slow
 def test_evidence_refuses_to_run_without_assertions():
     done = subprocess.run(
         [sys.executable, "-O", "-m", "theory", "--claim", "eq-16"],

@@ -46,6 +46,7 @@ def test_excuses_are_for_mutants_of_now_and_stand_in_the_report():
     assert "**unexplained**" not in text
 
 
+@pytest.mark.slow
 def test_names_are_unique_and_sources_differ():
     every = all_mutants()
     assert {mutant.file for mutant in every} == set(FILES)
@@ -56,6 +57,7 @@ def test_names_are_unique_and_sources_differ():
         ast.parse(mutant.source())
 
 
+@pytest.mark.slow
 def test_a_run_tells_killed_from_survived(monkeypatch):
     monkeypatch.setattr("theory.mutation.warm_up", lambda: None)  # done already: this process runs tests
     wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")

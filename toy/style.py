@@ -64,6 +64,7 @@ def plt() -> Any:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcdefaults()  # another style may have been set in this process, such as that of the paper's figures
     mpl.rcParams.update(_SETTINGS)
     return importlib.import_module("matplotlib.pyplot")
 

@@ -21,7 +21,8 @@ def test_the_loop_on_the_page_learns(tmp_path, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(code, {"name": str(tmp_path / "base"), "data": str(data)})  # noqa: S102  # our own page
     first, *_, last = (eval(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{"))  # noqa: S307
-    assert first["plain_chosen_logratio"] == 0
+    # Policy and reference are equal at the start, up to rounding: their rows are packed differently.
+    assert abs(first["plain_chosen_logratio"]) < 1e-3
     assert last["margin"] > first["margin"] + 1
     assert last["loss"] < first["loss"]
 
@@ -44,6 +45,7 @@ def test_every_field_of_trls_on_the_page_exists():
     assert named <= {option.name for option in fields(config)}
 
 
+@pytest.mark.slow
 def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, tmp_path):
     values = {
         "model": "random",

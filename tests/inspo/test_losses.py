@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import EXAMPLES, one_pair
+from examples import EXAMPLES, one_pair
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import tensor

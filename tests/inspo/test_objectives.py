@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES
+from examples import EXAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import (

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
-from conftest import one_pair
+from examples import one_pair
 from token_cases import PAIR
 
 from inspo.pairs import PairLogps

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import fail_in_ci_else_skip
+from examples import missing
 
 from inspo.losses import cpo, dpo, ipo, kto, kto_kl, length_regularized_dpo, orpo, simpo, slic
 from inspo.pairs import PairLogps
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 def trl() -> SimpleNamespace:
     """TRL's trainers. The import takes seconds, so it waits for the first test that needs it."""
     if importlib.util.find_spec("trl") is None:
-        fail_in_ci_else_skip("TRL is not installed: the peers extra has it")
+        missing("TRL is not installed: the peers extra has it")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     from trl import DPOTrainer, KTOTrainer
     from trl.experimental.cpo import CPOTrainer

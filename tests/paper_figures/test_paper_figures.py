@@ -462,6 +462,7 @@ def test_figures_are_pictures_and_tables_are_text(made):
     assert all(path.stat().st_size > 500 for path in made.iterdir())
 
 
+@pytest.mark.slow
 def test_the_same_bytes_again(made, tmp_path):
     names = ["figure_1", "figure_2", "table_1", "table_4"]
     arguments = [sys.executable, "-m", "paper_figures", "--out", str(tmp_path), "--results", str(tmp_path / "nothing")]

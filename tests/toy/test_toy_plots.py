@@ -90,7 +90,7 @@ def test_every_plot_is_the_file_of_its_name_and_the_order_of_work_has_them_all()
     assert sorted(LONGEST_FIRST) == sorted(PLOTS)
 
 
-@pytest.mark.parametrize("user", [None, OWN], ids=["built-in", "own"])
+@pytest.mark.parametrize("user", [None, pytest.param(OWN, marks=pytest.mark.slow)], ids=["built-in", "own"])
 @pytest.mark.parametrize("name", PLOTS)
 def test_every_plot_computes_describes_and_draws_itself(name, user):
     plot = PLOTS[name]
@@ -240,6 +240,7 @@ def test_flip_rates_are_those_of_an_independent_run():
     assert common[5]["mean"] == pytest.approx(1195 / 110592, abs=5 * common[5]["se"])
 
 
+@pytest.mark.slow
 def test_valley_optimizers_pick_different_policies_at_equal_loss():
     """loss mu1 mu2 H(3/4) = .140583786 all along V = 1/2 + b/12. Rates of SGD are those of a
     loss averaged over pairs: a quarter of those of the sum over mu x mu, whose weights add up to 1/4, and an
@@ -260,6 +261,7 @@ def test_valley_optimizers_pick_different_policies_at_equal_loss():
     assert results["flow_limit"][0] < min(ends.values())
 
 
+@pytest.mark.slow
 def test_a_path_that_stops_above_the_valley_is_not_counted_as_one_in_it():
     results = as_kept(valley.compute(ToyConfig(steps=40), None))
     arrived = {path["optimizer"]: path["arrived"] for path in results["paths"]}
@@ -342,6 +344,7 @@ def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
     assert crossing == pytest.approx(0.4, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_deployment_has_the_known_signs_and_nothing_beats_the_frontier():
     """Measured apart from this code, additive by gradient descent: the same numbers."""
     results = frontier.compute(ToyConfig(problems=40, steps=1000), None)

@@ -18,6 +18,8 @@ from toy.problems import DATA, HUMAN_TABLES
 from toy.report import run
 from toy.style import plt
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--steps", "20", "--replicates", "3", "--problems", "4", "--draws", "50", "--workers", "1"]
 

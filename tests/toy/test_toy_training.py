@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES
+from examples import EXAMPLES
 
 from inspo.conditioning import Conditioning
 from inspo.objectives import value
@@ -32,6 +32,7 @@ def test_policies_start_at_the_reference(name):
     assert torch.allclose(policy.comparator_logps().exp(), mu[..., None].expand(2, 3, 3))
 
 
+@pytest.mark.slow
 def test_dpo_reaches_its_population_optimum_on_the_master_witness():
     """With W (P12 = .3, P13 = .9, P23 = .6), mu uniform and beta = 1, DPO's scores solve
     sum_j sigma(c_i - c_j) = sum_j P_ij: the policy is (.397636, .459993, .142371)."""
@@ -42,6 +43,7 @@ def test_dpo_reaches_its_population_optimum_on_the_master_witness():
     assert trained.prompt_policy[0] == pytest.approx([0.397636, 0.459993, 0.142371], abs=2e-6)
 
 
+@pytest.mark.slow
 def test_ipo_reaches_its_closed_form():
     """IPO's population optimum is pi proportional to mu exp(S / tau), S_i = sum_j mu_j P_ij (Azar et al.)."""
     P, mu, tau = random_preferences(4, np.random.default_rng(1)), np.array([0.4, 0.3, 0.2, 0.1]), 0.5
@@ -52,6 +54,7 @@ def test_ipo_reaches_its_closed_form():
     assert trained.prompt_policy[0] == pytest.approx(expected / expected.sum(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_flow_of_ins_dpo_for_two_responses():
     """K = 2, P12 = 3/4, mu = 1/2, beta = 1: gradient flow from mu ends at pi(1 | 2) = .683269 and
     pi(2 | 1) = .227756, V = .556939; small SGD steps follow it."""
@@ -83,6 +86,7 @@ def test_unshared_tables_deploy_the_reference_untouched():
     assert np.abs(trained.comparator_policy[0] - mu[:, None]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_cyclic_preferences_teach_plain_dpo_nothing_and_ins_dpo_everything():
     P = rock_paper_scissors(0.75)
     plain, ins = (

@@ -106,7 +106,11 @@ def test_there_are_at_least_200_trees():
     assert sum(len(Case.random(seed).pairs) for family in MAIN_FAMILIES for seed in seeds(family)) >= 200
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Llama and Gemma-2 stand for those of many rows in make check.
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("mistral", "qwen2", "qwen3"))) for name in FAMILIES],
+)
 def test_trees_equal_separate_sequences(family):
     model = tiny_model(family)
     for seed in seeds(family):
@@ -121,6 +125,7 @@ def test_in_float64_to_1e_10(family, attention):
         check_against_stock(model, family, Case.random(100 + seed), attention, tolerance=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", BOTH)
 @pytest.mark.parametrize("family", MAIN_FAMILIES)
 def test_sequences_of_up_to_1024_tokens(family, attention):
@@ -148,6 +153,7 @@ def test_neighbours_and_order_do_not_matter(family):
         assert_same_gradients(gradients(model, packed, case.weights.float()), expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", MAIN_FAMILIES)
 @torch.no_grad()
 def test_flex_attention_on_cpu(family):

@@ -52,6 +52,7 @@ def small():
 # --- real pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(name, tokenizer, real_records):
     """On real text: decoding gives back the template's text, part by part."""
@@ -75,6 +76,7 @@ def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(nam
             assert tokenizer.decode(tokens) == expected + END[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_real_pairs_tokenized_together_or_alone_are_the_same(name, tokenizer, real_records):
     """Batches change nothing: a record alone has the same tokens."""
@@ -173,6 +175,7 @@ def test_empty_replies_are_refused(small, name):
             tokenize(records(("What?", "Yes", "No"), ("What?", "Yes", empty)), small, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_length", [40, 60, 200])
 def test_no_response_is_empty_after_truncation(tokenizer, real_records, max_length):
     """On real pairs, with the shortest limits that leave a token of everything."""

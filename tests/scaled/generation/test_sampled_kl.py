@@ -34,6 +34,7 @@ def without_samples(line: dict) -> dict:
     return {name: value for name, value in line.items() if name not in TIMES and "sample" not in name}
 
 
+@pytest.mark.slow
 def test_it_is_the_expectation_of_the_exact_kl_of_each_next_token(bases, tmp_path):
     """Along samples, log pi - log pi_ref and the sum of the next tokens' exact KLs have one expectation."""
     prompts = [pair.prompt for pair in prepare_run(small(tmp_path, model=str(bases[0]), **SHORT)).validation.pairs]
@@ -65,6 +66,7 @@ def test_it_is_the_expectation_of_the_exact_kl_of_each_next_token(bases, tmp_pat
     assert numbers["sample_kl"] > 4 * numbers["sample_kl_error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [{}, {"lora_rank": 4, "lora_dropout": 0.1}], ids=["weights", "adapter"])
 def test_it_starts_at_zero_grows_and_leaves_training_as_it_is(bases, tmp_path, adapter):
     journals = []

@@ -35,6 +35,7 @@ def config(base, tmp_path):
     return partial(small, tmp_path / "out", model=str(base), **EIGHT)
 
 
+@pytest.mark.slow
 def test_bf16_starts_at_its_reference_and_learns(config):
     """Policy and reference are computed alike, so the first update's log-ratios are zero; then they are not."""
     chosen = config(precision="bf16", reference="conditioned", max_updates=12, warmup_ratio=0)
