@@ -30,7 +30,7 @@ check: lint
 	$(PY) -m pytest -n auto -m "not slow"
 
 test: lint
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist loadgroup
 
 lint: $(VENV)/.dev-ready
 	$(VENV)/bin/ruff check

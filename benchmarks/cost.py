@@ -27,10 +27,10 @@ from typing import Any
 
 import torch
 from one_pass_measure import Bench, Setting, let_go, machine, peak_memory
-from scaled.checkpoints import write_atomically
 from tqdm import tqdm
 
 from paper_figures.overhead import quotient
+from scaled.training.checkpoints import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")

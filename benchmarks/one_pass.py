@@ -260,7 +260,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="times that all steps take turns")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cpu in float32, cuda in bfloat16")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="model; small on cpu, 1b on cuda")
-    parser.add_argument("--attention", default="auto", help="how trees are attended over, see scaled/attention.py")
+    parser.add_argument("--attention", default="auto", help="how trees are attended over, see inspo.hf.tree_attention")
     parser.add_argument("--threads", type=int, default=2, help="of torch, on CPU")
     parser.add_argument("--seed", type=int, default=0, help="of pairs and weights")
     parser.add_argument("--micro-batch", type=int, help="TRL's best one, if known; else it is measured first")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scaled.base import train_bpe
 from tokenizers import Tokenizer
 
 from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.sequences import FittedPairs, Limits, fit
+from scaled.model.random_weights import train_bpe
 
 ROOT = Path(__file__).resolve().parent.parent
 JUDGED_PAIRS = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"

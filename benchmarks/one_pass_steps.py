@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import torch
-from scaled.base import architecture
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from inspo.conditioning import Conditioning, LogpRequest, conditioned_loss
-from inspo.hf.rows import enable_tree_rows, row_logps
-from inspo.logprobs import by_request, sequence_logps
-from inspo.losses import METHODS, dpo
+from inspo.conditioning import Conditioning, LogpRequest
+from inspo.hf import enable_tree_rows, request_logps
+from inspo.hf.tree_attention import TREE_ATTENTION
 from inspo.metrics import pair_metrics
 from inspo.pairs import PreferencePair
+from inspo.preference_loss import PreferenceLoss
 from inspo.prefix_tree import PackedRow, build_row, pack
 from inspo.sequences import response, scored_sequence
+from scaled.model.random_weights import shipped_architecture
 
-BETA = 0.1
+HYPERPARAMETERS = {"beta": 0.1}
 Reference = dict[LogpRequest, Tensor]
 """For each plain request (N,) reference log-probs of the pairs, nats."""
 
@@ -68,7 +67,7 @@ paper's three models, at full size and small, with their own ratios of sizes and
 
 
 def build_model(shape: Shape, *, device: str, dtype: torch.dtype, seed: int) -> PreTrainedModel:
-    """A model with random weights."""
+    """A model with random weights, on tree attention; a step that wants another one switches it."""
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {
         "hidden_size": shape.hidden,
@@ -84,7 +83,7 @@ def build_model(shape: Shape, *, device: str, dtype: torch.dtype, seed: int) -> 
         "bos_token_id": 0,
         "eos_token_id": 3,
     }
-    config = LlamaConfig(**sizes) if shape.family == "llama" else architecture(shape.family, **sizes)
+    config = LlamaConfig(**sizes) if shape.family == "llama" else shipped_architecture(shape.family, **sizes)
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -92,6 +91,7 @@ def build_model(shape: Shape, *, device: str, dtype: torch.dtype, seed: int) -> 
             model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
     finally:
         torch.set_default_dtype(previous)
+    enable_tree_rows(model)
     return cast("PreTrainedModel", model)
 
 
@@ -113,9 +113,8 @@ class Step:
 @torch.no_grad()
 def reference_logps(model: PreTrainedModel, pairs: Sequence[PreferencePair]) -> Reference:
     """Plain log-probs of all pairs under the model as it is."""
-    enable_tree_rows(model)
-    rows = [build_row([pair], Conditioning.NONE) for pair in pairs]
-    parts = [_logps_by_request(model, row) for row in rows]
+    model.set_attn_implementation(TREE_ATTENTION)
+    parts = [request_logps(model, build_row([pair], Conditioning.NONE)) for pair in pairs]
     return {request: torch.cat([part[request] for part in parts]) for request in parts[0]}
 
 
@@ -135,27 +134,23 @@ def one_pass(
     attention: str = "auto",
 ) -> Step:
     """DPO's loss under a conditioning, over prefix trees."""
+    loss = PreferenceLoss("dpo", conditioning, HYPERPARAMETERS)
     rows = packed(pairs, conditioning, token_budget)
     index_of = {pair.record: index for index, pair in enumerate(pairs)}
     cached = [_of_row(reference, [index_of[record] for record in row.records]) for row in rows]
 
     def run() -> float:
-        enable_tree_rows(model)
+        model.set_attn_implementation(TREE_ATTENTION)
         total = torch.zeros((), device=model.device)
         for row, row_reference in zip(rows, cached, strict=True):
-            terms = conditioning.terms(_logps_by_request(model, row, attention), row_reference)
-            losses = conditioned_loss(partial(dpo, beta=BETA), terms)
+            terms = loss.terms(request_logps(model, row, attention=attention), row_reference)
+            losses = loss.of_terms(terms)
             (losses.sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += losses.detach().sum()
-            pair_metrics(terms, METHODS["dpo"].score, losses)
+            pair_metrics(terms, loss.reads.score, losses)
         return float(total / len(pairs))
 
     return Step(run, sum(map(len, rows)), sum(len(target.labels) for row in rows for target in row.targets))
-
-
-def _logps_by_request(model: PreTrainedModel, row: PackedRow, attention: str = "auto") -> dict[LogpRequest, Tensor]:
-    logps = sequence_logps(row_logps(model, row, attention=attention), [len(target.labels) for target in row.targets])
-    return by_request(row.targets, logps.sums)
 
 
 def _of_row(reference: Reference, indices: list[int]) -> Reference:
@@ -169,7 +164,8 @@ def two_padded_rows(
 
     Stock attention under a padding mask, logits at every position, log-softmax over all of them.
     """
-    requests = Conditioning.SYMMETRIC.requests()
+    loss = PreferenceLoss("dpo", Conditioning.SYMMETRIC, HYPERPARAMETERS)
+    requests = loss.requests()
     batches = []
     for start in range(0, len(pairs), micro_batch):
         members = pairs[start : start + micro_batch]
@@ -191,7 +187,7 @@ def two_padded_rows(
             logps = torch.log_softmax(logits.float(), -1).gather(-1, tokens[:, 1:, None])[..., 0]
             sums = (logps * scored[:, 1:]).sum(-1)
             by_role = dict(zip(requests, sums.chunk(2), strict=True))
-            losses = conditioned_loss(partial(dpo, beta=BETA), Conditioning.SYMMETRIC.terms(by_role, batch_reference))
+            losses = loss(by_role, batch_reference)
             (losses.sum() / len(pairs)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += losses.detach().sum()
         return float(total / len(pairs))

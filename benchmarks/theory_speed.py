@@ -7,52 +7,32 @@ included; the least of the repeats, which a busy machine disturbs least.
 
 from __future__ import annotations
 
-import argparse
-import os
-import resource
-import subprocess
-import sys
-import time
-from pathlib import Path
+from functools import partial
 
-ROOT = Path(__file__).resolve().parent.parent
+from side_by_side import Spent, at_least, command_line, finish, markdown, run_python, take_turns
+
 COMMANDS = {
     "python -m theory": ["-m", "theory"],
     "pytest theory": ["-m", "pytest", "theory", "-q", "-p", "no:cacheprovider"],
 }
 
 
-def measure(arguments: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of one Python process and its children.
-
-    Raises:
-        subprocess.CalledProcessError: it failed, so its time means nothing.
-    """
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        [sys.executable, *arguments],
-        check=True,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "THEORY_PROFILE": "quick"},
-    )
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def measure(arguments: list[str]) -> Spent:
+    """Seconds of one command."""
+    return run_python(arguments, THEORY_PROFILE="quick")[0]
 
 
 def main() -> None:
-    """Run each command, one at a time, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=2, help="runs of each command; the least time counts")
-    repeats = parser.parse_args().repeats
-    if repeats < 1:
-        parser.error(f"--repeats {repeats} must be at least 1")
-    print("| command | wall s | CPU s |\n|---|---|---|")
-    for name, arguments in COMMANDS.items():
-        runs = [measure(arguments) for _ in range(repeats)]
-        wall, cpu = (min(column) for column in zip(*runs, strict=True))
-        print(f"| `{name}` | {wall:.1f} | {cpu:.1f} |", flush=True)
+    """Let the commands take turns and print the table."""
+    parser = command_line(__doc__)
+    parser.add_argument("--repeats", type=at_least(1), default=2, help="runs of each command; the least time counts")
+    spent = take_turns(
+        {name: partial(measure, arguments) for name, arguments in COMMANDS.items()}, parser.parse_args().repeats
+    )
+    least = {name: map(min, zip(*runs, strict=True)) for name, runs in spent.items()}
+    rows = [[f"`{name}`", *(f"{seconds:.1f}" for seconds in numbers)] for name, numbers in least.items()]
+    print(markdown([["command", "wall s", "CPU s"], *rows]))
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

@@ -9,24 +9,19 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
+from side_by_side import at_least, command_line, finish, run_python
 
 from inspo.conditioning import Conditioning
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import random_preferences
 from toy.estimates import Floats
 from toy.training import Schedule, pair_distribution, train
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def seconds_to_train(P: Floats, steps: int) -> float:
@@ -56,36 +51,34 @@ def batch_against_loop(problems: int, steps: int, looped: int) -> None:
 def import_time(repeats: int) -> None:
     """Seconds that ``import inspo`` adds to ``import torch``."""
     code = "import torch, time; start = time.perf_counter(); import inspo; print(time.perf_counter() - start)"
-    runs = [
-        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout)
-        for _ in range(repeats)
-    ]
+    runs = [float(run_python(["-c", code])[1]) for _ in range(repeats)]
     print(f"import inspo after torch: {statistics.median(runs):.3f} s, median of {repeats} (wanted: at most 0.1)")
 
 
 def whole_run(options: list[str], wanted: int) -> None:
     """Wall and CPU seconds and memory of the toy's run in fresh processes."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as out:
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, str(ROOT / "toy" / "run.py"), *options, "--out", out], check=True, capture_output=True
-        )
-        wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        (wall, cpu), _ = run_python(["toy/run.py", *options, "--out", out])
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     name = " ".join(["toy/run.py", *options])
     print(f"{name}: {wall:.1f} s on 2 processes, {cpu:.1f} s of CPU (wanted: at most {wanted} s on 2 cores)")
-    print(f"{name}: largest process {after.ru_maxrss / 2**20:.2f} GiB (wanted: 2 GB together)")
+    print(f"{name}: largest process {memory:.2f} GiB (wanted: 2 GB together)")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="How fast the toy is, as ratios measured side by side")
-    parser.add_argument("--problems", type=int, default=10_000)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--looped", type=int, default=3, help="problems trained alone before and after the batch")
+def main() -> None:
+    """Measure one after the other, and print."""
+    parser = command_line(__doc__)
+    parser.add_argument("--problems", type=at_least(2), default=10_000)
+    parser.add_argument("--steps", type=at_least(1), default=1000)
+    parser.add_argument(
+        "--looped", type=at_least(1), default=3, help="problems trained alone before and after the batch"
+    )
     options = parser.parse_args()
     batch_against_loop(options.problems, options.steps, options.looped)
     import_time(5)
     whole_run(["--quick"], 20)
     whole_run([], 180)
+
+
+if __name__ == "__main__":
+    finish(main)

@@ -1,34 +1,47 @@
-"""Whole training commands side by side, in pairs per second: ``python benchmarks/train_speed.py``.
+"""Whole trainings side by side: ``python benchmarks/train_speed.py``, or ``--against FOLDER`` of another checkout.
 
-The same small random model (4 layers, width 256), the same real pairs, batches of 8, float32, two
-threads, one epoch, reference included; each contender is a process of its own, interleaved over the
-repeats. A command's pairs per second count everything from its start to its end, but for the
-imports of the libraries, whose seconds are shown beside (`--imports` counts them too).
+Against TRL, in pairs per second: the same small random model (4 layers, width 256), the same real pairs, batches
+of 8, float32, two threads, one epoch, reference included. A command's pairs per second count everything from its
+start to its end but the imports of the libraries, whose seconds are shown beside (``--imports`` counts them too).
+TRL at its defaults keeps gradient checkpointing and scores the reference at every step; TRL at its best scores it
+beforehand, has no checkpointing, and takes one pair at a time, which avoids padding.
 
-TRL at its defaults keeps gradient checkpointing and scores the reference at every step; TRL at its
-best scores it beforehand, has no checkpointing, and takes one pair at a time, which avoids padding.
+Against another checkout, in updates per second: INS-DPO as ``scaled/configs/tiny.yaml`` has it, on one thread,
+from the first update to the last.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import itertools
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"
-ARCHITECTURE = {
-    "model_type": "llama",
+from side_by_side import (
+    JUDGED_PAIRS,
+    ROOT,
+    Spent,
+    at_least,
+    checkout,
+    command_line,
+    finish,
+    markdown,
+    medians,
+    ratios,
+    run_python,
+    take_turns,
+    watch,
+)
+
+SIZES = {
     "hidden_size": 256,
     "intermediate_size": 704,
     "num_hidden_layers": 4,
@@ -43,6 +56,14 @@ OURS: dict[str, Any] = {
     "draft_cap": None,
     "batch_size": 8,
     "row_tokens": 8192,
+    "validation_size": 0,
+    "epochs": 1,
+    "learning_rate": 1e-5,
+    "precision": "float32",
+    "gradient_checkpointing": False,
+    "zero_stage": 0,
+    "threads": 2,
+    "trackers": [],
 }
 CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
     "TRL DPO, defaults": {"trl": {"per_device_train_batch_size": 8}},
@@ -62,13 +83,13 @@ CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def prepare(folder: Path, count: int) -> None:
-    """Write the base model and the first `count` pairs whose responses are at most 1600 characters."""
-    from scaled.records import load_records
-
-    from scaled import base
+    """Write the base model and `count` of the pairs whose responses are at most 1600 characters."""
+    from scaled.data.records import load_records, texts
+    from scaled.data.templates import NAMED
+    from scaled.model.random_weights import shipped_architecture, train_tokenizer, write_random_model
 
     rows = []
-    with gzip.open(DATA, "rt") as lines:
+    with gzip.open(JUDGED_PAIRS, "rt") as lines:
         for row in map(json.loads, lines):
             replies = [row["response_a"].strip(), row["response_b"].strip()]
             usable = all(replies) and replies[0] != replies[1] and row["p_a_preferred"] != 0.5
@@ -77,41 +98,29 @@ def prepare(folder: Path, count: int) -> None:
     file = folder / "pairs.jsonl"
     # Every so many-th one, since the file is sorted by model.
     file.write_text("".join(json.dumps(row) + "\n" for row in rows[:: max(1, len(rows) // count)][:count]))
-    architectures = folder / "architectures"
-    architectures.mkdir()
-    (architectures / "bench.json").write_text(json.dumps(ARCHITECTURE))
-    base.ARCHITECTURES = architectures
-    base.make_base(folder / "base", "bench", load_records(file), seed=0)
+    tokenizer = train_tokenizer(texts(load_records(file)), NAMED["chatml"])
+    tokens = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    architecture = shipped_architecture("tiny-llama", **SIZES, **tokens, vocab_size=len(tokenizer))
+    write_random_model(folder / "base", architecture, tokenizer, seed=0)
 
 
 def train_ours(folder: Path, options: dict[str, Any]) -> None:
     """One run of ours, from reading the data to the saved folder."""
     from scaled.config import TrainConfig
-    from scaled.run import run
+    from scaled.run.run import run
 
-    values: dict[str, Any] = {
-        "model": str(folder / "base"),
-        "data": str(folder / "pairs.jsonl"),
-        "out": str(folder / "out"),
-        "validation_size": 0,
-        "epochs": 1,
-        "learning_rate": 1e-5,
-        "precision": "float32",
-        "gradient_checkpointing": False,
-        "zero_stage": 0,
-        "threads": 2,
-        "tensorboard": False,
-    }
-    run(TrainConfig(**(values | OURS | options)))
+    paths = {"model": folder / "base", "data": folder / "pairs.jsonl", "out": folder / "out"}
+    run(TrainConfig(**(OURS | {key: str(path) for key, path in paths.items()} | options)))
 
 
 def train_trl(folder: Path, options: dict[str, Any]) -> None:
     """The same with TRL: read, train, save."""
     import torch
     from datasets import Dataset
-    from scaled.records import load_records
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]  # it loads them lazily
+
+    from scaled.data.records import load_records
 
     torch.set_num_threads(2)
     rows = [
@@ -150,51 +159,88 @@ def contend(name: str, folder: Path) -> None:
     if kind == "trl":
         import trl.trainer.dpo_trainer  # noqa: F401
     else:
-        import scaled.run  # noqa: F401
+        import scaled.run.run  # noqa: F401
     imported = time.perf_counter()
     (train_trl if kind == "trl" else train_ours)(folder, options)
     print(json.dumps({"imports": imported - start, "training": time.perf_counter() - imported}))
 
 
-def main() -> None:
-    """Interleave the contenders and print their medians and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--imports", action="store_true", help="count the imports too")
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.contender:
-        contend(options.contender, options.folder)
-        return
-    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    imports: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+def against_trl(pairs: int, repeats: int, *, imports: bool) -> None:
+    """Print every contender's median seconds and its pairs per second as multiples of TRL's."""
+
+    def seconds(name: str) -> dict[str, float]:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        child = [__file__, "--contender", name, "--folder", str(folder)]
+        _, printed = run_python(child, OMP_NUM_THREADS="2", TRL_EXPERIMENTAL_SILENCE="1")
+        times: dict[str, float] = json.loads(printed.splitlines()[-1])
+        return times
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        prepare(folder, options.pairs)
-        for _, name in itertools.product(range(options.repeats), CONTENDERS):
-            shutil.rmtree(folder / "out", ignore_errors=True)
-            command = [sys.executable, __file__, "--contender", name, "--folder", scratch]
-            environment = os.environ | {
-                "OMP_NUM_THREADS": "2",
-                "PYTHONPATH": str(ROOT),
-                "TRL_EXPERIMENTAL_SILENCE": "1",
-            }
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
-            times = json.loads(done.stdout.splitlines()[-1])
-            imports[name].append(times["imports"])
-            seconds[name].append(times["training"] + (times["imports"] if options.imports else 0))
-    first, best = (statistics.median(seconds[name]) for name in list(CONTENDERS)[:2])
-    print(f"{options.pairs} pairs, median of {options.repeats}; ratios are of pairs per second")
-    print(f"{'':28}{'s':>8}{'pairs/s':>9}{'x defaults':>12}{'x best':>8}{'imports, s':>12}")
-    for name, times_ in seconds.items():
-        middle = statistics.median(times_)
-        ratios = f"{first / middle:>12.2f}{best / middle:>8.2f}"
-        print(f"{name:28}{middle:>8.1f}{options.pairs / middle:>9.1f}{ratios}{statistics.median(imports[name]):>12.1f}")
+        prepare(folder, pairs)
+        measured = take_turns({name: partial(seconds, name) for name in CONTENDERS}, repeats)
+    middle = {
+        name: statistics.median(each["training"] + imports * each["imports"] for each in times)
+        for name, times in measured.items()
+    }
+    defaults, best = list(middle.values())[:2]
+    print(f"{pairs} pairs, medians of {repeats}; ratios are of pairs per second\n")
+    rows = [["command", "s", "pairs/s", "x TRL's defaults", "x TRL at its best", "imports, s"]]
+    for name, s in middle.items():
+        imported = statistics.median(each["imports"] for each in measured[name])
+        numbers = (f"{pairs / s:.1f}", f"{defaults / s:.2f}", f"{best / s:.2f}", f"{imported:.1f}")
+        rows.append([name, f"{s:.1f}", *numbers])
+    print(markdown(rows))
+
+
+def seconds_per_update(zero_stage: int, updates: int, folder: Path) -> Spent:
+    """What an update of INS-DPO takes in a checkout, on average, without validation and checkpoints."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "run"
+        settings = [f"out={out}", f"zero_stage={zero_stage}", "threads=1", "validation_size=0"]
+        settings += [f"data={ROOT}/scaled/examples/tiny.jsonl", f"max_updates={updates}", f"save_every={updates}"]
+        command = [sys.executable, "scaled/train.py", "--config", f"{ROOT}/scaled/configs/tiny.yaml"]
+        command += [word for setting in settings for word in ("--set", setting)]
+        spent = watch(command, out / "metrics.jsonl", updates, folder, OMP_NUM_THREADS="1")
+    first, last = spent[0], spent[-1]
+    return Spent((last.wall - first.wall) / (updates - 1), (last.cpu - first.cpu) / (updates - 1))
+
+
+def against_checkout(other: Path, zero_stages: Sequence[int], updates: int, repeats: int) -> None:
+    """Print this checkout's and another's updates per second and their ratio, wanted to be at least 1."""
+    print(f"INS-DPO on tiny.yaml, {updates} updates, medians of {repeats}; ratios are of this one to {other}\n")
+    kinds = ("updates/s", "updates per CPU s")
+    rows = [["ZeRO stage", *kinds, *(f"the other's {kind}" for kind in kinds), "ratio: wall", "CPU"]]
+    for stage in zero_stages:
+        measure = partial(seconds_per_update, stage, updates)
+        contenders: dict[Path, Callable[[], Spent]] = {folder: partial(measure, folder) for folder in (ROOT, other)}
+        ours, theirs = take_turns(contenders, repeats).values()
+        speeds = [1 / seconds for spent in (ours, theirs) for seconds in medians(spent)]
+        rows.append([str(stage), *(f"{number:.2f}" for number in (*speeds, *ratios(theirs, ours)))])
+    print(markdown(rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure in turns and print a table."""
+    parser = command_line(__doc__)
+    parser.add_argument("--pairs", type=at_least(8), default=128, help="of the training against TRL")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="turns")
+    parser.add_argument("--imports", action="store_true", help="count the imports too")
+    parser.add_argument("--against", metavar="FOLDER", type=checkout, help="another checkout, instead of TRL")
+    parser.add_argument("--updates", type=at_least(2), default=20, help="of the training against another checkout")
+    parser.add_argument(
+        "--zero-stages", type=int, nargs="+", choices=(0, 1, 2, 3), default=[0, 2], help="with --against"
+    )
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.contender:
+        contend(options.contender, options.folder)
+    elif options.against:
+        against_checkout(options.against, options.zero_stages, options.updates, options.repeats)
+    else:
+        against_trl(options.pairs, options.repeats, imports=options.imports)
 
 
 if __name__ == "__main__":
-    main()
+    finish(main)

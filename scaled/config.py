@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -259,6 +260,9 @@ GROUPS = (
     *(UpdateOptions, OptimizerOptions, ComputeOptions, OutputOptions),
 )
 
+HELP_WIDTH = 100
+"""Columns of ``--help``."""
+
 NOT_DECISIVE = ("out", "keep_checkpoints", "trackers", "device", "threads", "save_every")
 """Keys that may change between the start of a run and its resumption."""
 
@@ -445,14 +449,20 @@ def parse(arguments: Sequence[str] | None = None) -> CommandLine:
 def _help_lines() -> list[str]:
     lines = []
     for group in GROUPS:
-        lines.append(f"{group.__doc__}".rstrip("."))
+        lines += ["", f"{group.__doc__}".rstrip(".").lower()]
         for name, field in group.model_fields.items():
             choices = _choices(field.annotation)
             among = f" ({', '.join(choices)})" if choices else ""
-            default = field.default.value if isinstance(field.default, Enum) else field.default
-            shown = "null" if default is None else ",".join(default) if isinstance(default, tuple) else default
-            lines.append(f"  {name}: {field.description}{among} [{shown}]".replace("%", "%%"))
-    return lines
+            text = f"{name}: {field.description}{among} [{_as_yaml(field.default)}]"
+            lines += textwrap.wrap(text, HELP_WIDTH, initial_indent="  ", subsequent_indent="      ")
+    return [line.replace("%", "%%") for line in lines]
+
+
+def _as_yaml(default: Any) -> str:
+    value = default.value if isinstance(default, Enum) else default
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _choices(annotation: Any) -> list[str]:

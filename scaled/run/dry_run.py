@@ -49,12 +49,11 @@ def describe_run(config: TrainConfig) -> str:
         state = state_bytes(weights, gpus, config)
         if config.sample_kl is not None and config.lora_rank is None:
             state += weights.total * weights_dtype(config).itemsize  # the reference, beside the policy
-        total = (state + activations) / 2**30
-        lines.append(f"  {gpus} GPU: {state / 2**30:.1f} + {activations / 2**30:.1f} = {total:.1f} GiB")
+        lines.append(f"  {gpus} GPU: {_size(state)} + {_size(activations)} = {_size(state + activations)}")
     disk, count = disk_bytes(weights, config), kept_checkpoints(config)
     lines.append(
-        f"disk: {disk.checkpoint / 2**30:.1f} GiB a checkpoint, of which there are up to {count} at once, "
-        f"and {disk.result / 2**30:.1f} GiB the result"
+        f"disk: {_size(disk.checkpoint)} a checkpoint, of which there are up to {count} at once, "
+        f"and {_size(disk.result)} the result"
     )
     lines.append(_time(config, weights, tokens, updates))
     return "\n".join(lines)
@@ -97,6 +96,11 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | N
             f"tokens per update: {tokens:,.0f} on average, {tokens / plan.batch_size:,.0f} per pair",
         ],
     )
+
+
+def _size(count: float) -> str:
+    """Bytes in GiB, or MiB where there is less than one."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 _DECIDES_SPEED = ("precision", "gradient_checkpointing", "lora_rank", "qlora", "zero_stage", "offload", "attention")

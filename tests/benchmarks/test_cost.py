@@ -1,24 +1,21 @@
 """Tables 5 and 7 from the command to the cell: same pairs for both objectives, files that the tables read."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("trl")
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # run by path, it finds its modules there
 
 import cost
 import one_pass_measure
 import one_pass_steps
 from one_pass_pairs import synthetic_pairs
-from scaled.base import architecture
 
 from inspo.hf.architectures import check_supported
 from paper_figures import overhead
 from paper_figures.measured import load
+from scaled.model.random_weights import shipped_architecture
 
 pytestmark = pytest.mark.trl
 
@@ -70,7 +67,7 @@ def test_both_objectives_update_and_generate_in_every_turn(monkeypatch):
 @pytest.mark.parametrize("model", cost.MODELS)
 def test_shapes_are_the_shipped_architectures(model):
     shape = one_pass_steps.SHAPES[model]
-    shipped = architecture(shape.family)
+    shipped = shipped_architecture(shape.family)
     assert (shape.hidden, shape.intermediate, shape.layers) == (
         shipped.hidden_size,
         shipped.intermediate_size,

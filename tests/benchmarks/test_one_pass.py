@@ -1,14 +1,11 @@
 """What the benchmark compares must be the same computation; what it prints must be what it measured."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 pytest.importorskip("trl")
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # run by path, it finds its modules there
 
 import one_pass
 import one_pass_measure

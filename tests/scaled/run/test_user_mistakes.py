@@ -1,6 +1,7 @@
 """A user's mistake is one line with the fix and exit code 2, before anything is trained or left behind."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -236,7 +237,8 @@ def test_help_says_null_where_yaml_wants_it(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["train.py", "--help"])
     with pytest.raises(SystemExit):
         main()
-    lines = {line.split(":")[0].strip(): line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    text = re.sub(r"\n {6}", " ", capsys.readouterr().out)
+    lines = {line.split(":")[0].strip(): line for line in text.splitlines() if line.startswith("  ")}
     for name, field in FIELDS.items():
         if field.default is None:
             assert lines[name].endswith("[null]")
