@@ -19,20 +19,20 @@ import math
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from one_pass_measure import Bench, Setting, let_go, machine, peak_memory
+from one_pass_measure import Bench, Setting, let_go, machine
+from one_pass_memory import peak_memory
+from side_by_side import ROOT, at_least, command_line, finish, markdown
 from tqdm import tqdm
 
 from paper_figures.overhead import quotient
 from scaled.training.checkpoints import write_atomically
 
-ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
 RUNS = {"dpo": "dpo", "ins-dpo": "ins"}
 """Name of the result file -> kind of the step."""
@@ -153,32 +153,34 @@ def as_result(model: str, run: str, cost: Cost, setting: Setting, new_tokens: in
 
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
     """INS-DPO's cost as a share of plain DPO's, with what both are."""
-    lines = ["| model | training time | memory | inference time | DPO: s/pair | GiB | ms/token |", "|---" * 7 + "|"]
+    rows = [["model", "training time", "memory", "inference time", "DPO: s/pair", "GiB", "ms/token"]]
     for model, runs in results.items():
-        numbers = [{m["metric"]: m for m in runs[run]["metrics"]} for run in RUNS]
+        plain, ins = ({entry["metric"]: entry for entry in runs[run]["metrics"]} for run in RUNS)
         cells = []
-        for metric in ("training_time", "memory", "inference_time"):
-            plain, ins = (number[metric] for number in numbers)
-            value, error = quotient(ins["value"], ins["se"], plain["value"], plain["se"])
+        for name, dpo in plain.items():
+            value, error = quotient(ins[name]["value"], ins[name]["se"], dpo["value"], dpo["se"])
             cells.append(f"{value:.2f}" + ("" if error is None else f" ± {error:.2f}"))
-        plain = {metric: number["value"] for metric, number in numbers[0].items()}
-        cells += [f"{plain['training_time']:.3f}", f"{plain['memory']:.2f}", f"{1000 * plain['inference_time']:.1f}"]
-        lines.append(f"| {model} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        training, memory, inference = (dpo["value"] for dpo in plain.values())
+        rows.append([model, *cells, f"{training:.3f}", f"{memory:.2f}", f"{1000 * inference:.1f}"])
+    return markdown(rows)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command line.
+
+    Raises:
+        UserError: an option that is unknown or out of range.
+    """
+    parser = command_line(__doc__)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all three")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cpu: small models in float32")
-    parser.add_argument("--pairs", type=int, help="real pairs of an update; 8 on cpu, 32 on cuda")
-    parser.add_argument("--max-length", type=int, help="of prompt and one response; 1024 on cpu, 2048 on cuda")
-    parser.add_argument("--turns", type=int, default=5, help="updates of each objective that count")
-    parser.add_argument("--new-tokens", type=int, default=64, help="generated per prompt")
-    parser.add_argument("--token-budget", type=int, help="of a row of trees, 0 for one; 0 on cpu, 8192 on cuda")
+    parser.add_argument("--pairs", type=at_least(1), help="real pairs of an update; 8 on cpu, 32 on cuda")
+    parser.add_argument("--max-length", type=at_least(16), help="of prompt and one response; 1024 on cpu, 2048 on cuda")
+    parser.add_argument("--turns", type=at_least(1), default=5, help="updates of each objective that count")
+    parser.add_argument("--new-tokens", type=at_least(1), default=64, help="generated per prompt")
+    parser.add_argument("--token-budget", type=at_least(0), help="of a row of trees, 0 for one; 0 on cpu, 8192 on cuda")
     parser.add_argument("--no-checkpointing", action="store_true", help="keep activations instead of recomputing them")
-    parser.add_argument("--threads", type=int, default=2, help="of torch, on CPU")
+    parser.add_argument("--threads", type=at_least(1), default=2, help="of torch, on CPU")
     parser.add_argument("--seed", type=int, default=0, help="of pairs and weights")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of result files")
     options = parser.parse_args(arguments)
@@ -188,17 +190,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name, on_cpu, on_cuda in (("pairs", 8, 32), ("max_length", 1024, 2048), ("token_budget", 0, 8192)):
         if getattr(options, name) is None:
             setattr(options, name, on_cuda if on_gpu else on_cpu)
-    if min(options.pairs, options.turns, options.new_tokens, options.threads) < 1 or options.token_budget < 0:
-        parser.error("--pairs, --turns, --new-tokens and --threads must be at least 1, --token-budget at least 0")
-    if options.max_length < 16:
-        parser.error("--max-length must be at least 16")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write result files, print the table; 1 if a model did not fit into memory."""
     options = parse(arguments)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # that methods are renamed
     on_gpu = options.device == "cuda"
     folder = options.results / ("cost" if on_gpu else "cost-small")
     results: dict[str, dict[str, dict[str, Any]]] = {}
@@ -209,7 +206,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.device,
             options.max_length,
             tuples=False,
-            models=(),
             pairs=options.pairs,
             threads=options.threads,
             attention="auto",
@@ -237,4 +233,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

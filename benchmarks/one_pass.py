@@ -29,13 +29,17 @@ from one_pass_measure import (
     let_go,
     machine,
     matrix_peak,
-    peak_memory,
     step_flops,
 )
+from one_pass_memory import peak_memory
 from one_pass_pairs import RESULTS
 from one_pass_steps import SHAPES, Step, packed
 from one_pass_sweep import sweep
+from one_pass_tables import describe, name_of, tables
+from side_by_side import at_least, command_line, finish
 from tqdm import tqdm
+
+from inspo.hf.trees import ATTENTIONS
 
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 TOKEN_BUDGETS = (0, 2048, 4096)
@@ -72,22 +76,6 @@ def comparisons(micro_batch: int, budget: int) -> list[Comparison]:
         Comparison("INS-DPO, one pass", "two padded rows, micro-batch 1", ins, "two_rows:1", None),
         Comparison("INS-DPO, one pass", "plain causal over as many tokens", ins, f"causal:{budget}", 0.95),
     ]
-
-
-def name_of(key: str) -> str:
-    """What a step is called in tables."""
-    kind, _, size = key.partition(":")
-    batch, rows = f"micro-batch {size}", f"rows of {size}" if size != "0" else "one tree a row"
-    return {
-        "ins": f"INS-DPO, one pass, {rows}",
-        "dpo": f"plain DPO, one pass, {rows}",
-        "averaged": f"averaged, one pass, {rows}",
-        "two_rows": f"INS-DPO, two padded rows, {batch}",
-        "causal": "plain causal, as many tokens",
-        "trl": f"TRL plain DPO, no checkpointing, {batch}",
-        "trl_checkpointed": f"TRL plain DPO, defaults, {batch}",
-        "trl_grouped": f"TRL plain DPO, no checkpointing, by length, {batch}",
-    }[kind]
 
 
 def measure(setting: Setting, repeats: int, micro_batch: int | None, budget: int | None) -> dict[str, Any]:
@@ -176,104 +164,36 @@ def agree(timings: dict[str, Timing], tolerance: float) -> None:
             raise AssertionError(f"{' and '.join(kinds)} disagree about the loss: {losses}")
 
 
-def tables(results: Sequence[dict[str, Any]]) -> str:
-    """The results as Markdown."""
-    heads = [f"MaxLen {result['setting']['max_length']}" for result in results]
-    rows = [("step", "against", "target", *(f"{head}: wall (range)" for head in heads), *(f"{h}: CPU" for h in heads))]
-    for index, line in enumerate(results[0]["ratios"]):
-        ratios = [result["ratios"][index]["ratio"] for result in results]
-        against = line["against"] if len({r["ratios"][index]["against"] for r in results}) == 1 else "TRL at its best"
-        target = "" if line["target"] is None else f"<= {line['target']:.2f}"
-        wall = (
-            "out of memory" if r is None else f"{r['wall']:.2f} ({r['smallest']:.2f}-{r['largest']:.2f})"
-            for r in ratios
-        )
-        rows.append((line["what"], against, target, *wall, *("" if r is None else f"{r['cpu']:.2f}" for r in ratios)))
-    for against, prefix, target in (
-        ("TRL plain DPO, defaults, micro-batch 8", "trl_checkpointed", "<= 1.00"),
-        ("the same without checkpointing", "trl:", ""),
-        ("TRL at its best", "trl_grouped", "<= 1.20"),
-    ):
-        rows.append(
-            (
-                "peak memory of INS-DPO",
-                against,
-                target,
-                *(_memory_ratio(r, prefix) for r in results),
-                *("",) * len(heads),
-            )
-        )
-    shares = (f"{100 * result['build_share']:.1f} %" for result in results)
-    rows.append(("building trees", "INS-DPO's step", "< 3 %", *shares, *("",) * len(heads)))
-    return _markdown(rows) + "\n\n" + _markdown(_throughput(results))
-
-
-def _memory_ratio(result: dict[str, Any], prefix: str) -> str:
-    peaks = result["peak_bytes"]
-    ours = next(value for key, value in peaks.items() if key.startswith("ins"))
-    theirs = next(value for key, value in peaks.items() if key.startswith(prefix))
-    return "out of memory" if not ours or not theirs else f"{ours / theirs:.2f}"
-
-
-def _throughput(results: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
-        ("MaxLen", "step", "seconds", "rows of tokens", "pairs/s", "tokens/s", "share of matrix peak", "peak memory")
-    ]
-    for result in results:
-        for key, timing in result["timings"].items():
-            if not timing["wall"]:
-                continue
-            seconds = sorted(timing["wall"])[len(timing["wall"]) // 2]
-            peak, flops = result["peak_bytes"].get(key), result["flops"].get(key)
-            rows.append(
-                (
-                    str(result["setting"]["max_length"]),
-                    name_of(key),
-                    f"{seconds:.2f}",
-                    f"{result['tokens'][key]}",
-                    f"{result['pairs'] / seconds:.2f}",
-                    f"{result['tokens'][key] / seconds:.0f}",
-                    f"{flops / seconds / result['matrix_peak']:.2f}" if flops else "",
-                    f"{peak / 2**20:.0f} MiB" if peak else "",
-                )
-            )
-    return rows
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=16, help="real pairs, a multiple of 8 (default 16)")
-    parser.add_argument("--max-length", type=int, nargs="+", default=[512, 1024], help="limits in tokens")
+    """The command line.
+
+    Raises:
+        UserError: an option that is unknown or out of range.
+    """
+    parser = command_line(__doc__)
+    parser.add_argument("--pairs", type=at_least(8), default=16, help="real pairs, a multiple of 8 (default 16)")
+    parser.add_argument("--max-length", type=at_least(16), nargs="+", default=[512, 1024], help="limits in tokens")
     parser.add_argument(
         "--limit",
         choices=("response", "tuple"),
         default="response",
         help="the limit is of prompt and one response, as trainers of plain DPO have it, or of prompt and both",
     )
-    parser.add_argument("--models", nargs="+", default=[], help="whose answers stand against the baseline's; all six")
-    parser.add_argument("--repeats", type=int, default=3, help="times that all steps take turns")
+    parser.add_argument("--repeats", type=at_least(1), default=3, help="times that all steps take turns")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cpu in float32, cuda in bfloat16")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="model; small on cpu, 1b on cuda")
-    parser.add_argument("--attention", default="auto", help="how trees are attended over, see inspo.hf.tree_attention")
-    parser.add_argument("--threads", type=int, default=2, help="of torch, on CPU")
+    parser.add_argument("--attention", choices=("auto", *ATTENTIONS), default="auto", help="over trees")
+    parser.add_argument("--threads", type=at_least(1), default=2, help="of torch, on CPU")
     parser.add_argument("--seed", type=int, default=0, help="of pairs and weights")
-    parser.add_argument("--micro-batch", type=int, help="TRL's best one, if known; else it is measured first")
+    parser.add_argument("--micro-batch", type=at_least(1), help="TRL's best one, if known; else it is measured first")
     parser.add_argument(
-        "--token-budget", type=int, help="tokens of a row of trees, 0 for one tree; else measured first"
+        "--token-budget", type=at_least(0), help="tokens of a row of trees, 0 for one tree; else measured first"
     )
     parser.add_argument("--sweep", action="store_true", help="prompt share and response length, on synthetic pairs")
     parser.add_argument("--quick", action="store_true", help="does it run: 8 pairs, one short length, one repeat")
     options = parser.parse_args(arguments)
-    if options.pairs < 8 or options.pairs % 8:
+    if options.pairs % 8:
         parser.error(f"--pairs {options.pairs}: must be a multiple of 8, the micro-batch of TRL's defaults")
-    if options.repeats < 1 or options.threads < 1 or min(options.max_length) < 16:
-        parser.error("--repeats and --threads must be at least 1, --max-length at least 16")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU")
     options.shape = options.shape or ("small" if options.device == "cpu" else "1b")
@@ -293,7 +213,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.device,
             length,
             options.limit == "tuple",
-            tuple(options.models),
             options.pairs,
             options.threads,
             options.attention,
@@ -317,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {**measure(setting, options.repeats, options.micro_batch, options.token_budget), **about}
             for setting in settings
         ]
-        text = "\n".join(_describe(result) for result in data) + "\n\n" + tables(data)
+        text = "\n".join(describe(result) for result in data) + "\n\n" + tables(data)
     name = f"{'sweep' if options.sweep else 'table'}-{options.device}-{options.shape}-{options.limit}"
     (RESULTS / f"{name}.json").write_text(json.dumps({**about, "results": data}, indent=1), encoding="utf-8")
     print(
@@ -326,15 +245,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _describe(result: dict[str, Any]) -> str:
-    prompt, chosen, rejected = result["mean_lengths"]
-    return (
-        f"MaxLen {result['setting']['max_length']}: {result['pairs']} pairs of {prompt:.0f} / {chosen:.0f} / "
-        f"{rejected:.0f} tokens on average (prompt / chosen / rejected), {result['target_tokens']} target tokens; "
-        f"TRL's fastest micro-batch {result['micro_batch']}, "
-        + (f"rows of up to {result['token_budget']} tokens." if result["token_budget"] else "one tree a row.")
-    )
-
-
 if __name__ == "__main__":
-    main()
+    finish(main)

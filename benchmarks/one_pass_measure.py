@@ -1,17 +1,14 @@
-"""Time steps side by side, and their peak memory each in a process of its own."""
+"""What the steps run on, and their seconds in turns."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
-import multiprocessing
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -19,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from one_pass_pairs import Selection, judged_pairs, longest
+from one_pass_pairs import Selection, judged_pairs
 from one_pass_steps import (
     SHAPES,
     Shape,
@@ -37,6 +34,7 @@ from one_pass_trl import make_trainer
 from inspo.conditioning import Conditioning
 from inspo.hf.trees import TreeAttention
 from inspo.prefix_tree import PackedRow
+from scaled.workarounds import quiet_deprecations
 
 CONDITIONINGS = {"ins": Conditioning.SYMMETRIC, "dpo": Conditioning.NONE, "averaged": Conditioning.AVERAGED}
 
@@ -50,7 +48,6 @@ class Setting:
         device: cpu or cuda; float32 or bfloat16.
         max_length: most tokens of prompt and one response, or of prompt and both.
         tuples: which of the two.
-        models: whose answers stand against the baseline's; empty for all of the file's.
         pairs: how many.
         threads: of torch, on CPU.
         attention: how trees are attended over, see :mod:`inspo.hf.tree_attention`.
@@ -62,7 +59,6 @@ class Setting:
     device: str
     max_length: int
     tuples: bool
-    models: tuple[str, ...]
     pairs: int
     threads: int
     attention: str
@@ -83,7 +79,6 @@ def select(setting: Setting) -> Selection:
         setting.max_length,
         vocabulary=8192,
         tuples=setting.tuples,
-        models=setting.models,
         seed=setting.seed,
     )
 
@@ -97,6 +92,7 @@ class Bench:
     """
 
     def __init__(self, setting: Setting, selection: Selection | None = None) -> None:
+        quiet_deprecations()
         torch.set_num_threads(setting.threads)
         self.setting = setting
         self.shape: Shape = SHAPES[setting.shape]
@@ -112,7 +108,7 @@ class Bench:
         """TRL's trainer of these pairs."""
         folder = tempfile.TemporaryDirectory(prefix="one-pass-")
         self._folder = folder
-        return make_trainer(self.model, self.pairs, max_length=None, folder=Path(folder.name))
+        return make_trainer(self.model, self.pairs, Path(folder.name))
 
     def step(self, key: str) -> Step:
         """A step by its key.
@@ -227,55 +223,6 @@ def build_share(bench: Bench, budget: int, step_seconds: float, repeats: int = 3
         return time.perf_counter() - start
 
     return min(build() for _ in range(repeats)) / step_seconds
-
-
-def peak_memory(bench: Bench, keys: Iterable[str], longest_pairs: int) -> dict[str, int | None]:
-    """Peak bytes of each step, weights and gradients included, optimizer not.
-
-    On CPU each step runs over the longest pairs in a process of its own: the growth of its peak resident
-    memory from just before the step, when weights, data, reference and TRL's trainer are there, plus the
-    weights. On CUDA over all pairs, by the allocator's peak; None where memory ran out.
-    """
-    setting = bench.setting
-    if setting.device == "cuda":
-        return {key: _cuda_peak(bench, key) for key in keys}
-    peaks: dict[str, int | None] = {}
-    for key in keys:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            peaks[key] = process.submit(_resident_peak, setting, key, longest_pairs).result()
-    return peaks
-
-
-def _resident_peak(setting: Setting, key: str, longest_pairs: int) -> int:
-    bench = Bench(setting, longest(select(setting), longest_pairs))
-    step = bench.step(key)
-    weights: int = sum(parameter.numel() * parameter.element_size() for parameter in bench.model.parameters())
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc only: give freed memory back first
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak restarts from here
-    step.run()
-    return _resident("VmHWM") - before + weights
-
-
-def _resident(name: str) -> int:
-    """Bytes of VmRSS, the resident memory, or VmHWM, its peak."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def _cuda_peak(bench: Bench, key: str) -> int | None:
-    step = bench.step(key)
-    bench.model.zero_grad(set_to_none=True)
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    try:
-        step.run()
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return None
-    return torch.cuda.max_memory_allocated()
 
 
 def step_flops(shape: Shape, rows: Sequence[PackedRow]) -> float:

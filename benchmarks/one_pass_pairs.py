@@ -5,22 +5,21 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from side_by_side import JUDGED_PAIRS, ROOT
 from tokenizers import Tokenizer
 
+from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.sequences import FittedPairs, Limits, fit
 from scaled.model.random_weights import train_bpe
 
-ROOT = Path(__file__).resolve().parent.parent
-JUDGED_PAIRS = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"
 RESULTS = ROOT / "results" / "one_pass"
 SPECIAL_TOKENS = ("<|begin|>", "<|user|>", "<|assistant|>", "<|end|>")
 
@@ -51,9 +50,7 @@ class Selection:
         return sum(len(pair.chosen) + len(pair.rejected) for pair in self.pairs)
 
 
-def judged_pairs(
-    count: int, max_length: int, *, vocabulary: int, tuples: bool, models: Sequence[str], seed: int
-) -> Selection:
+def judged_pairs(count: int, max_length: int, *, vocabulary: int, tuples: bool, seed: int) -> Selection:
     """Real pairs: AlpacaEval 2 instructions, two models' answers, the judge's preference.
 
     Args:
@@ -62,22 +59,16 @@ def judged_pairs(
         vocabulary: tokens of the byte-level BPE tokenizer that is trained on all of the file's text.
         tuples: whether the limit holds for prompt and both responses together, as Section 5.3 has it,
             or for prompt and one response, as every trainer of plain DPO has it.
-        models: whose answers stand against GPT-4 Turbo's; none for all six.
         seed: which pairs are drawn.
 
     Raises:
-        SystemExit: no such file, no such model, or too few pairs.
+        UserError: no such file, or too few pairs.
     """
     if not JUDGED_PAIRS.is_file():
-        raise SystemExit(
+        raise UserError(
             f"no judged pairs: {JUDGED_PAIRS.name} must be in ../shared/data/judged_pairs, beside this checkout"
         )
-    known = sorted({record["model_a"] for record in _records()})
-    if unknown := sorted(set(models) - set(known)):
-        raise SystemExit(f"no answers by {', '.join(unknown)}; there are {', '.join(known)}")
-    records = [
-        record for record in _records() if record["p_a_preferred"] != 0.5 and record["model_a"] in (models or known)
-    ]
+    records = [record for record in _records() if record["p_a_preferred"] != 0.5]
     tokenizer = _trained_tokenizer(vocabulary)
     order = np.random.default_rng(seed).permutation(len(records)).tolist()
     limits = Limits(max_length=max_length, over_length=("cut_responses", "drop"))
@@ -89,7 +80,7 @@ def judged_pairs(
             break
     fitted: FittedPairs = fit(candidates, requests, limits)
     if len(fitted.pairs) < count:
-        raise SystemExit(f"{count} pairs were asked for, there are {len(fitted.pairs)}")
+        raise UserError(f"{count} pairs were asked for, there are {len(fitted.pairs)}")
     counts = {what: number for what, number in fitted.counts.items() if number}
     return Selection(fitted.pairs[:count], counts, vocabulary)
 

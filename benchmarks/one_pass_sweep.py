@@ -12,6 +12,7 @@ from typing import Any
 
 from one_pass_measure import Bench, Ratio, Setting, Timing, interleave
 from one_pass_pairs import synthetic_pairs
+from side_by_side import markdown
 from tqdm import tqdm
 
 SHARES = (0.05, 0.2, 0.4, 0.6, 0.8)
@@ -83,17 +84,13 @@ def _against_faster(timings: dict[str, Timing], ours: str, theirs: list[str]) ->
 def _tabulate(cells: list[Cell], seconds: str) -> str:
     parts = [f"Ratios of {seconds} seconds; -: a tree of more than {MOST_TOKENS} tokens."]
     for name in RATIOS:
-        lines = [
-            f"**{name}**",
-            "",
-            "| response tokens \\ prompt share | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |",
-            "|---" * (len(SHARES) + 1) + "|",
-        ]
+        rows = [["response tokens \\ prompt share", *(f"{share:.0%}" for share in SHARES)]]
         for length in LENGTHS:
             found = {cell["share"]: cell["ratios"][name] for cell in cells if cell["length"] == length}
-            values = (f"{ratio[seconds]:.2f}" if (ratio := found.get(share)) else "-" for share in SHARES)
-            lines.append(f"| {length} | " + " | ".join(values) + " |")
-        parts.append("\n".join(lines))
+            rows.append(
+                [f"{length}", *(f"{ratio[seconds]:.2f}" if (ratio := found.get(share)) else "-" for share in SHARES)]
+            )
+        parts.append(f"**{name}**\n\n{markdown(rows)}")
     return "\n\n".join(parts)
 
 

@@ -15,13 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from inspo.pairs import PreferencePair
 
 
-def make_trainer(
-    model: PreTrainedModel,
-    pairs: Sequence[PreferencePair],
-    *,
-    max_length: int | None,
-    folder: Path,
-) -> Any:
+def make_trainer(model: PreTrainedModel, pairs: Sequence[PreferencePair], folder: Path) -> Any:
     """TRL 1.16's trainer with its defaults but for those that both sides share.
 
     Shared: reference log-probs computed ahead, and the dtype of the weights instead of autocast to bfloat16.
@@ -30,7 +24,6 @@ def make_trainer(
     Args:
         model: the policy; it is its own reference, since it is not trained yet.
         pairs: within their limit already.
-        max_length: TRL's own limit of prompt and one response; None leaves pairs as they are.
         folder: for TRL's output and its cache of reference log-probs.
     """
     os.environ.setdefault("TQDM_DISABLE", "1")  # TRL's own bars
@@ -66,7 +59,7 @@ def make_trainer(
     )
     arguments = DPOConfig(
         output_dir=str(folder),
-        max_length=max_length,
+        max_length=None,
         precompute_ref_log_probs=True,
         gradient_checkpointing=False,
         bf16=False,

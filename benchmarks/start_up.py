@@ -1,9 +1,9 @@
 """How long the trainer takes to start, in fresh processes: ``python benchmarks/start_up.py [--against FOLDER]``.
 
 Importing its configuration, its help, and a training of the shipped data under the deepspeed launcher up to the
-first update. Wall and CPU seconds, launcher included, medians over the repeats; with ``--against`` this checkout
-and another one take turns, and a ratio is this one's share of the other's seconds. A turn that fills caches comes
-first and does not count.
+first update, on one thread, since two would wait for each other where other programs run. Wall and CPU seconds,
+launcher included, medians over the repeats; with ``--against`` this checkout and another one take turns, and a
+ratio is this one's share of the other's seconds. A turn that fills caches comes first and does not count.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def first_update(folder: Path) -> Spent:
         port = str(free.getsockname()[1])
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "run"
-        launcher = [str(BIN / "deepspeed"), "--num_gpus", "1", "--master_port", port]
-        training = ["scaled/train.py", "--config", "scaled/configs/tiny.yaml", "--set", f"out={out}"]
-        return watch([*launcher, *training], out / "metrics.jsonl", 1, folder)[0]
+        launcher = [str(BIN / "deepspeed"), "--num_gpus", "1", "--master_port", port, "scaled/train.py"]
+        options = ["--config", "scaled/configs/tiny.yaml", "--set", f"out={out}", "--set", "threads=1"]
+        return watch([*launcher, *options], out / "metrics.jsonl", 1, folder)[0]
 
 
 MEASURES: dict[str, tuple[Callable[[Path], Spent], str]] = {
