@@ -27,10 +27,10 @@ train-tiny: $(VENV)/.train-ready
 	PATH="$(abspath $(VENV))/bin:$$PATH" deepspeed --num_gpus 1 scaled/train.py --config scaled/configs/tiny.yaml
 
 check: lint
-	$(PY) -m pytest -n auto --dist loadgroup -m "not slow"
+	$(PY) -m pytest -n auto --dist loadscope -m "not slow"
 
 test: lint
-	$(PY) -m pytest -n auto --dist loadgroup
+	$(PY) -m pytest -n auto --dist loadscope
 
 lint: $(VENV)/.dev-ready
 	$(VENV)/bin/ruff check

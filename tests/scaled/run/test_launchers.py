@@ -11,7 +11,7 @@ from tiny_base import ROOT, SMALL
 
 from scaled.training.journal import read
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launchers")]
+pytestmark = pytest.mark.slow
 
 BIN = Path(sys.executable).parent
 ALONE = ("--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
