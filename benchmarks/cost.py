@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from one_pass_measure import Bench, Setting, let_go, machine
+from one_pass_measure import Bench, Setting, free_memory, machine
 from one_pass_memory import peak_memory
 from side_by_side import ROOT, at_least, command_line, finish, markdown
 from tqdm import tqdm
@@ -87,7 +87,7 @@ def measure(setting: Setting, *, turns: int, budget: int, new_tokens: int) -> di
         for run, peak in zip(RUNS, peaks.values(), strict=True):
             costs[run].memory = int(peak or 0) + moments
     del bench, optimizer, steps
-    let_go(setting.device)
+    free_memory(setting.device)
     return costs
 
 
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             costs = measure(setting, turns=options.turns, budget=options.token_budget, new_tokens=options.new_tokens)
         except torch.OutOfMemoryError:
             too_large.append(model)
-            let_go(options.device)
+            free_memory(options.device)
             continue
         results[model] = {run: as_result(model, run, cost, setting, options.new_tokens) for run, cost in costs.items()}
         (folder / model).mkdir(parents=True, exist_ok=True)

@@ -25,8 +25,8 @@ from one_pass_measure import (
     Setting,
     Timing,
     build_share,
+    free_memory,
     interleave,
-    let_go,
     machine,
     matrix_peak,
     step_flops,
@@ -133,7 +133,7 @@ def warm_up(setting: Setting, keys: Sequence[str]) -> None:
     bench = Bench(Setting(**{**asdict(setting), "pairs": 2}))
     interleave(bench, keys, 1)
     del bench
-    let_go(setting.device)
+    free_memory(setting.device)
 
 
 def tune(setting: Setting, micro_batch: int | None, budget: int | None) -> tuple[int, int]:
@@ -152,7 +152,7 @@ def tune(setting: Setting, micro_batch: int | None, budget: int | None) -> tuple
         return int(min(ran, key=lambda key: min(timings[key].wall)).partition(":")[2])
 
     del bench
-    let_go(setting.device)
+    free_memory(setting.device)
     return fastest(grouped), fastest(ours)
 
 

@@ -146,8 +146,8 @@ class Bench:
             torch.cuda.synchronize()
 
 
-def let_go(device: str) -> None:
-    """Free what a bench held that nobody refers to any more; a trainer and its model refer to each other."""
+def free_memory(device: str) -> None:
+    """Free what a bench held; a trainer and its model refer to each other, which only the collector undoes."""
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -254,7 +254,7 @@ def matrix_peak(device: str, dtype: torch.dtype, seconds: float = 2.0) -> float:
 
 
 def machine(device: str, threads: int) -> str:
-    """The machine in words."""
+    """The machine and the versions, for people."""
     if device == "cuda":
         return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, {_versions()}"
     name = platform.processor() or platform.machine()

@@ -196,7 +196,7 @@ def two_padded_rows(
 
 
 def causal(model: PreTrainedModel, lengths: Sequence[int], *, seed: int) -> Step:
-    """Plain language modelling of rows of the given lengths: transformers' own forward, loss and backward."""
+    """Plain language modeling of rows of the given lengths: transformers' own forward, loss and backward."""
     generator = torch.Generator().manual_seed(seed)
     vocabulary = model.config.vocab_size
     rows = [torch.randint(0, vocabulary, (1, length), generator=generator).to(model.device) for length in lengths]

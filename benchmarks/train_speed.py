@@ -96,7 +96,7 @@ def prepare(folder: Path, count: int) -> None:
             if usable and max(map(len, replies)) <= 1600:
                 rows.append(row)
     file = folder / "pairs.jsonl"
-    # Every so many-th one, since the file is sorted by model.
+    # Spread over the file, which is sorted by model.
     file.write_text("".join(json.dumps(row) + "\n" for row in rows[:: max(1, len(rows) // count)][:count]))
     tokenizer = train_tokenizer(texts(load_records(file)), NAMED["chatml"])
     tokens = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
