@@ -2,9 +2,7 @@
 
 Every step is forward and backward over the same pairs with the same weights and cached reference
 log-probs; steps take turns (A B C, A B C, ...), and what counts is the median ratio. Needs the extras
-scaled and peers, and the judged pairs in ../shared/data.
-
-``--sweep`` draws synthetic pairs instead, over prompt shares and response lengths.
+train and peers, and the judged pairs in ../shared/data.
 """
 
 from __future__ import annotations
@@ -34,7 +32,6 @@ from one_pass_measure import (
 from one_pass_memory import peak_memory
 from one_pass_pairs import RESULTS
 from one_pass_steps import SHAPES, Step, packed
-from one_pass_sweep import sweep
 from one_pass_tables import describe, name_of, tables
 from side_by_side import at_least, command_line, finish
 from tqdm import tqdm
@@ -189,7 +186,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--token-budget", type=at_least(0), help="tokens of a row of trees, 0 for one tree; else measured first"
     )
-    parser.add_argument("--sweep", action="store_true", help="prompt share and response length, on synthetic pairs")
     parser.add_argument("--quick", action="store_true", help="does it run: 8 pairs, one short length, one repeat")
     options = parser.parse_args(arguments)
     if options.pairs % 8:
@@ -229,15 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "matrix_peak": peak,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
-    if options.sweep:
-        text, data = sweep(settings[0], options.repeats, quick=options.quick, folder=RESULTS)
-    else:
-        data = [
-            {**measure(setting, options.repeats, options.micro_batch, options.token_budget), **about}
-            for setting in settings
-        ]
-        text = "\n".join(describe(result) for result in data) + "\n\n" + tables(data)
-    name = f"{'sweep' if options.sweep else 'table'}-{options.device}-{options.shape}-{options.limit}"
+    data = [
+        {**measure(setting, options.repeats, options.micro_batch, options.token_budget), **about}
+        for setting in settings
+    ]
+    text = "\n".join(describe(result) for result in data) + "\n\n" + tables(data)
+    name = f"table-{options.device}-{options.shape}-{options.limit}"
     (RESULTS / f"{name}.json").write_text(json.dumps({**about, "results": data}, indent=1), encoding="utf-8")
     print(
         f"{about['date']}, `{about['command']}`, {about['machine']}, "

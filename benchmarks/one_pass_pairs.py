@@ -91,20 +91,6 @@ def longest(selection: Selection, count: int) -> Selection:
     return Selection(tuple(order[:count]), selection.fitted, selection.vocabulary)
 
 
-def synthetic_pairs(count: int, prompt: int, response: int, *, vocabulary: int, seed: int) -> Selection:
-    """Random tokens: `count` pairs of one shape, without a common start."""
-    rng = np.random.default_rng(seed)
-
-    def tokens(length: int, first: int) -> list[int]:
-        return [first, *rng.integers(4, vocabulary, length - 1).tolist()]
-
-    pairs = tuple(
-        PreferencePair(tokens(prompt, 1), tokens(response, 2), tokens(response, 3), record=number)
-        for number in range(count)
-    )
-    return Selection(pairs, {}, vocabulary)
-
-
 @cache
 def _records() -> tuple[dict[str, Any], ...]:
     with gzip.open(JUDGED_PAIRS, "rt", encoding="utf-8") as lines:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("trl")
@@ -10,15 +11,30 @@ pytest.importorskip("trl")
 import cost
 import one_pass_measure
 import one_pass_steps
-from one_pass_pairs import synthetic_pairs
+from one_pass_pairs import Selection
 
 from inspo.command_line import UserError
 from inspo.hf.architectures import check_supported
+from inspo.pairs import PreferencePair
 from paper_figures import overhead
 from paper_figures.measured import load
 from scaled.model.random_weights import shipped_architecture
 
 pytestmark = pytest.mark.trl
+
+
+def synthetic_pairs(count: int, prompt: int, response: int, *, vocabulary: int, seed: int) -> Selection:
+    """Random tokens: `count` pairs of one shape, without a common start."""
+    rng = np.random.default_rng(seed)
+
+    def tokens(length: int, first: int) -> list[int]:
+        return [first, *rng.integers(4, vocabulary, length - 1).tolist()]
+
+    pairs = tuple(
+        PreferencePair(tokens(prompt, 1), tokens(response, 2), tokens(response, 3), record=number)
+        for number in range(count)
+    )
+    return Selection(pairs, {}, vocabulary)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import one_pass
 import one_pass_measure
 import one_pass_pairs
 import one_pass_steps
-import one_pass_sweep
 
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
@@ -152,13 +151,3 @@ def test_the_table_from_real_pairs_to_markdown(monkeypatch, tmp_path, capsys):
     assert "| INS-DPO, one pass | TRL plain DPO, defaults, micro-batch 8 | <= 0.55 |" in printed
     assert "| peak memory of INS-DPO | TRL at its best | <= 1.20 | 1.00 |" in printed
     assert (tmp_path / "table-cpu-small-response.json").is_file()
-
-
-def test_the_sweep_draws_and_tabulates(monkeypatch, tmp_path):
-    monkeypatch.setitem(one_pass_steps.SHAPES, "small", replace(TINY, vocabulary=8192))
-    monkeypatch.setattr(one_pass_sweep, "LENGTHS", (10,))
-    monkeypatch.setattr(one_pass_sweep, "CELL_TOKENS", 80)
-    text, cells = one_pass_sweep.sweep(SETTING, 1, quick=True, folder=tmp_path)
-    assert [(cell["share"], cell["prompt"]) for cell in cells] == [(0.05, 2), (0.2, 2)]
-    assert "**INS-DPO, one pass / two rows**" in text
-    assert (tmp_path / "sweep.png").stat().st_size > 10_000
