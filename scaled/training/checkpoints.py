@@ -155,7 +155,7 @@ class Checkpoints:
         out: the run's folder.
         keep: how many complete ones are kept, beside the best.
         facts: what a resumption must find unchanged.
-        best_update: the update with the least validation loss so far, or None.
+        best_update: the update with the smallest validation loss so far, or None.
         best_loss: that loss in nats.
 
     Attributes:
@@ -174,7 +174,7 @@ class Checkpoints:
         self.best_update, self._best_loss = best_update, best_loss
 
     def note_loss(self, update: int, loss: float) -> None:
-        """Take note of a validation loss: the checkpoint of the least is kept, and is the result."""
+        """Take note of a validation loss: the checkpoint of the smallest is kept, and is the result."""
         if self._best_loss is None or loss < self._best_loss:
             self.best_update, self._best_loss = update, loss
 
