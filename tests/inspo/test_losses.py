@@ -706,3 +706,18 @@ def test_unknown_choices_are_refused(pairs):
 def test_the_kl_estimate_is_declared(method):
     """needs_kl is whether the loss has an argument `kl`."""
     assert ("kl" in inspect.signature(METHODS[method].loss).parameters) == METHODS[method].needs_kl
+
+
+def test_the_defaults_are_values_of_the_published_grids():
+    """Of Appendix D.1 and D.3, and for RRHF and KTO of the SimPO paper."""
+    assert {name: dict(method.defaults) for name, method in METHODS.items()} == {
+        "dpo": {"beta": 0.1},
+        "ipo": {"tau": 0.1},
+        "r-dpo": {"beta": 0.1, "alpha": 0.1},
+        "orpo": {"lam": 0.5},
+        "simpo": {"beta": 2.0, "gamma": 1.0},
+        "rrhf": {"lam": 1.0},
+        "slic": {"delta": 1.0, "lam": 0.1},
+        "cpo": {"beta": 0.1, "lam": 1.0},
+        "kto": {"beta": 0.1},
+    }
