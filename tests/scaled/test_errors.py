@@ -78,7 +78,9 @@ def test_a_failure_is_told_once_by_who_knows_it(story, said, tmp_path):
         port = free.getsockname()[1]
     log = tmp_path / "log"
     fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=rank_of_two, args=(story, rank, port, str(log))) for rank in range(RANKS)]
+    processes = [
+        fork.Process(target=rank_of_two, args=(story, rank, port, str(log)), daemon=True) for rank in range(RANKS)
+    ]
     for process in processes:
         process.start()
     for process in processes:
