@@ -15,6 +15,7 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import time
 from collections import Counter
@@ -40,6 +41,8 @@ STAGES = (
 )
 # Of processor time, so that a busy machine does not pass for an endless loop.
 SECONDS = 600
+# By the clock, for a child that waits for ever and uses none.
+PATIENCE = 3 * SECONDS
 THRESHOLD = 0.95
 
 
@@ -141,6 +144,8 @@ def run(queue: Sequence[Mutant], workers: int = 2, stages: Sequence[Sequence[str
         time.sleep(0.05)
         for child, (mutant, began) in list(running.items()):
             seconds = time.monotonic() - began
+            if seconds > PATIENCE:
+                os.kill(child, signal.SIGKILL)
             done, status = os.waitpid(child, os.WNOHANG)
             if not done:
                 continue

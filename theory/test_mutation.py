@@ -2,6 +2,8 @@
 
 import ast
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -57,20 +59,35 @@ def test_names_are_unique_and_sources_differ():
         ast.parse(mutant.source())
 
 
+RUN = """
+import json
+from theory.mutation import all_mutants, report, run, unchanged
+wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")
+test = "tests/inspo/test_objectives.py::test_witness_best_responses_and_gaps"
+results = run([unchanged(), wrong], stages=[[test]])
+print(json.dumps([{r.mutant.before: r.status for r in results}, report(results, {})]))
+"""
+
+
 @pytest.mark.slow
-def test_a_run_tells_killed_from_survived(monkeypatch):
-    monkeypatch.setattr("theory.mutation.warm_up", lambda: None)  # done already: this process runs tests
-    wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")
-    results = run(
-        [unchanged(), wrong], stages=[["tests/inspo/test_objectives.py::test_witness_best_responses_and_gaps"]]
+def test_a_run_tells_killed_from_survived():
+    # In a process of its own: children that this one forked would lack the threads that earlier tests started,
+    # and wait for them for ever.
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], capture_output=True, text=True, timeout=600, check=True, cwd=ROOT
     )
-    assert {result.mutant.before: result.status for result in results} == {
-        "as it is": "survived",
-        "policy * A": "killed",
-    }
-    text = report(results, {})
+    statuses, text = json.loads(done.stdout)
+    assert statuses == {"as it is": "survived", "policy * A": "killed"}
     assert "2 mutants, 1 caught (50.0%)" in text
     assert text.count("**unexplained**") == 1
+
+
+def test_a_child_that_waits_for_ever_is_ended(monkeypatch):
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr("theory.mutation.PATIENCE", 0.1)
+    monkeypatch.setattr("theory.mutation.warm_up", lambda: None)
+    monkeypatch.setattr("theory.mutation.start", lambda _mutant, _stages: waiting.pid)
+    assert [result.status for result in run([unchanged()])] == ["timeout"]
 
 
 @pytest.mark.parametrize("status", ["killed", "timeout"])

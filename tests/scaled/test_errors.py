@@ -77,9 +77,10 @@ def test_a_failure_is_told_once_by_who_knows_it(story, said, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path / "log"
-    fork = multiprocessing.get_context("fork")
+    # Started anew: a fork would lack the threads that earlier tests started, and could wait for them for ever.
+    anew = multiprocessing.get_context("spawn")
     processes = [
-        fork.Process(target=rank_of_two, args=(story, rank, port, str(log)), daemon=True) for rank in range(RANKS)
+        anew.Process(target=rank_of_two, args=(story, rank, port, str(log)), daemon=True) for rank in range(RANKS)
     ]
     for process in processes:
         process.start()
