@@ -19,8 +19,10 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Index = tuple[int, ...]
 
-# How far P + P^T may be from 1 in floating point; tables printed to a few digits still sum exactly.
-TOLERANCE = 1e-8
+# How far P + P^T may be from 1 in floating point: float32, or its seven digits. Up to ROUNDING, that of float64,
+# a matrix is left as it is; beyond, its pairs are made to sum to 1.
+TOLERANCE = 1e-6
+ROUNDING = 1e-12
 
 # Counts up to here are exact in float64.
 LARGEST_COUNT = 2**53
@@ -111,7 +113,8 @@ def validate(P: npt.ArrayLike, name: str = "P") -> Array:
         name: what to call the matrix in an error message.
 
     Returns:
-        (..., K, K) float64, or an object array where the input held exact rationals.
+        (..., K, K) float64, or an object array where the input held exact rationals. Floats whose pairs sum to 1
+        within 1e-6 alone, such as float32, are made to: each is moved by half of what they are off.
 
     Raises:
         ValueError: not square, fewer than two responses, NaN, an entry outside [0, 1], or
@@ -136,11 +139,12 @@ def _checked(P: npt.ArrayLike, name: str) -> Array:
         entry, other = entry_name(name, index), entry_name(name, mirror)
         if entry == other:
             return f"{entry} = {matrix[index]}, but a response ties with itself: must be 1/2"
-        return f"{entry} + {other} = {matrix[index]} + {matrix[mirror]} must be 1"
+        return f"{entry} + {other} = {matrix[index]} + {matrix[mirror]} must be 1, off by {float(abs(off[index])):.3g}"
 
-    error = abs(matrix + np.swapaxes(matrix, -1, -2) - 1)
-    refuse(error > (0 if matrix.dtype == object else TOLERANCE), wrong_sum)
-    return matrix
+    off = matrix + np.swapaxes(matrix, -1, -2) - 1
+    exact = matrix.dtype == object
+    refuse(abs(off) > (0 if exact else TOLERANCE), wrong_sum)
+    return matrix if exact or (abs(off) <= ROUNDING).all() else np.asarray(matrix - off / 2)
 
 
 def validate_counts(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -163,7 +167,8 @@ def validate_counts(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     refuse_entries(not_finite(table), table, "counts", " is not a count")
     refuse_entries(table > LARGEST_COUNT, table, "counts", " is too large for a count: at most 2^53")
     refuse_entries(table < 0, table, "counts", f" is negative; {a_count}")
-    refuse_entries(table % 1 != 0, table, "counts", f" is fractional; {a_count}")
+    ties = "; where ties count as halves, double all counts or give probabilities, with 0.5 on the diagonal"
+    refuse_entries(table % 1 != 0, table, "counts", f" is fractional; {a_count}{ties}")
     itself = np.eye(len(table), dtype=bool)
     refuse_entries(itself & (table != 0), table, "counts", ": nothing is compared with itself, must be 0")
     refuse(
@@ -176,11 +181,13 @@ def validate_counts(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return table.astype(np.int64)
 
 
-def from_counts(counts: npt.ArrayLike) -> Array:
+def from_counts(counts: npt.ArrayLike, *, smoothing: float = 0.0) -> Array:
     """Relative frequencies of a table of paired-comparison counts.
 
     Args:
         counts: (K, K) as :func:`validate_counts` describes.
+        smoothing: wins added to both sides of every pair; 1/2 is Jeffreys' prior, and keeps every entry
+            strictly between 0 and 1.
 
     Returns:
         (K, K) float64, 1/2 on the diagonal.
@@ -191,12 +198,18 @@ def from_counts(counts: npt.ArrayLike) -> Array:
     >>> from_counts([[0, 3], [1, 0]])[0, 1].item()
     0.75
     """
-    return frequencies(validate_counts(counts))
+    return frequencies(validate_counts(counts), smoothing)
 
 
-def frequencies(counts: npt.NDArray[np.int64]) -> Array:
-    """:func:`from_counts` of counts that have been checked."""
-    table = counts.astype(np.float64)
+def frequencies(counts: npt.NDArray[np.int64], smoothing: float = 0.0) -> Array:
+    """:func:`from_counts` of counts that have been checked.
+
+    Raises:
+        ValueError: a smoothing that is negative or not finite.
+    """
+    if not 0 <= smoothing < np.inf:
+        raise ValueError(f"smoothing = {smoothing} must be a finite number >= 0")
+    table = counts.astype(np.float64) + smoothing
     total = table + table.T
     np.fill_diagonal(total, 1.0)
     P = table / total

@@ -318,7 +318,7 @@ BAD_FILES = {
     "CSV negative": ("x.csv", "0,-3\n1,0\n", "counts[0, 1] = -3.0 is negative"),
     "CSV fractional": ("x.csv", "0,0.7\n0.3,0\n", "counts[0, 1] = 0.7 is fractional"),
     "CSV empty pair": ("x.csv", "0,0\n0,0\n", "counts[0, 1] and counts[1, 0] are both 0"),
-    "CSV mixed diagonal": ("x.csv", "0,0.7\n0.3,0.5\n", "the diagonal must be all 0"),
+    "CSV mixed diagonal": ("x.csv", "0,0.7\n0.3,0.5\n", "the diagonal must be all 0 (counts)"),
     "CSV not a table": ("x.csv", "hello\n", ""),
     "CSV huge cell": ("x.csv", "a" * 200_000 + ",b\n0,3\n1,0\n", ""),
 }
