@@ -34,6 +34,23 @@ def weighted_mean(values: Tensor, weights: Tensor | None = None, dims: int = 1) 
     return weighted.sum(dim=reduced) / weights.sum(dim=reduced)
 
 
+def standard_error(values: Tensor) -> Tensor:
+    """Standard error of the mean over pairs.
+
+    Args:
+        values: (B,), of pairs that are drawn independently.
+
+    Returns:
+        A scalar in the unit of `values`: the standard deviation (by B - 1) / sqrt(B); NaN where B < 2.
+    """
+    return values.std() / len(values) ** 0.5 if len(values) > 1 else torch.full((), torch.nan)
+
+
+def wins(margin: Tensor) -> Tensor:
+    """(B,): 1 for a positive margin, 0 for a negative one, 1/2 for a tie; its mean is the accuracy."""
+    return (torch.sign(margin) + 1) / 2
+
+
 def weighted_scores(terms: Sequence[tuple[float, PairLogps]], score: Score) -> tuple[Tensor, Tensor]:
     """Scores of chosen and of rejected, averaged over an objective's terms with the terms' weights.
 
@@ -84,7 +101,7 @@ def pair_metrics(
     per_pair = {
         "loss": losses,
         "margin": margin,
-        "accuracy": (torch.sign(margin) + 1) / 2,
+        "accuracy": wins(margin),
         "chosen_score": chosen_score,
         "rejected_score": rejected_score,
         "chosen_logps": chosen_logps,

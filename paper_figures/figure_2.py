@@ -33,8 +33,8 @@ TOY_KEYS = ("accuracy", "margin", "relative_loss", "value_deployed")
 TOY_LABELS = ("on unseen pairs", "on unseen pairs", "share of its start", r"$V$ of $\pi(\cdot\mid x)$")
 UNITS = {"identity": "", "log_odds": ", nats"}
 
-# A training run: each panel's key in its journal, of two the difference, and y label.
-TINY_KEYS = (("accuracy",), ("margin",), ("loss",), ("plain_chosen_logratio", "plain_rejected_logratio"))
+# A training run: each panel's key in its journal, and y label.
+TINY_KEYS = ("accuracy", "margin", "loss", "deployed_margin")
 TINY_LABELS = ("training batch", "training batch", "nats", r"margin of $\pi(\cdot\mid x)$, nats")
 TINY_RUNS = {"train-tiny": (True, TINY), "train-tiny-baseline": (False, TINY_BASELINE)}
 
@@ -103,8 +103,8 @@ def tiny_row(results: Path) -> Panels:
         with reading(path, f"; make it again with {command}"):
             updates = read_updates(path)
             steps = [update["update"] for update in updates]
-            for panel, keys in zip(row.lines, TINY_KEYS, strict=True):
-                values = [update[keys[0]] - sum(update[key] for key in keys[1:]) for update in updates]
+            for panel, key in zip(row.lines, TINY_KEYS, strict=True):
+                values = [update[key] for update in updates]
                 panel.append(Line(steps, values, [0.0] * len(steps), "dpo", ins))
     return row
 

@@ -151,8 +151,10 @@ class LossOptions(_Options):
     kl_group: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="pairs of an update that share one KL estimate (kto); null for the whole update"
     )
-    plain_logps: StrictBool = Field(
-        True, description="also log log-probs without context: what the deployed policy says"
+    measure_deployed: StrictBool = Field(
+        True,
+        description="also score the policy without context, as it is deployed, and its reference: accuracy and margin "
+        "of log pi(. | x) / pi_ref(. | x)",
     )
 
     def preference_loss(self) -> PreferenceLoss:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 from scaled.distributed import world_size
 
@@ -28,6 +29,20 @@ def quiet_deprecations() -> None:
     torch 2.13, transformers 5.23, deepspeed 0.19.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|deepspeed|accelerate)\.")
+
+
+def readable_by_all(folder: Path) -> None:
+    """Give a folder's files the rights that any new file has, such as 0644.
+
+    safetensors 0.8 writes files that their owner alone may read, and transformers leaves them so.
+    """
+    probe = folder / ".rights"
+    probe.touch()
+    rights = probe.stat().st_mode & 0o777
+    probe.unlink()
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(rights)
 
 
 def start_deepspeed(*, gpu: bool) -> None:

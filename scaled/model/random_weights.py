@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from inspo.command_line import UserError
+from scaled.workarounds import readable_by_all
 
 ARCHITECTURES = Path(__file__).parents[1] / "configs" / "architectures"
 
@@ -108,5 +109,6 @@ def write_random_model(
     torch.set_rng_state(state)
     model.save_pretrained(staged)
     tokenizer.save_pretrained(staged)
+    readable_by_all(staged)
     shutil.rmtree(folder, ignore_errors=True)
     staged.replace(folder)

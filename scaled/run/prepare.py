@@ -141,10 +141,10 @@ def _layout(
     positions = getattr(architecture.get_text_config(decoder=True), "max_position_embeddings", None)
     if config.max_length and positions and config.max_length > positions:
         raise UserError(f"max_length = {config.max_length} exceeds the model's {positions} positions: lower it")
-    plain = PLAIN if config.plain_logps else ()
+    plain = PLAIN if config.measure_deployed else ()
     return Layout(
         policy=tuple(dict.fromkeys((*loss.requests(), *plain))),
-        reference=tuple(dict.fromkeys((*loss.reference_requests(), *plain))) if loss.reads.needs_reference else (),
+        reference=tuple(dict.fromkeys((*loss.reference_requests(), *plain))),
         limits=sequence_limits(config, template, conditioned=loss.conditioning is not Conditioning.NONE),
         separator=context_separator(config, template, tokenizer.get_vocab().get),
         mismatched=loss.reads.needs_kl,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from string import Template
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -23,7 +22,9 @@ from scaled.data.templates import Template as ChatTemplate
 from scaled.device import device_name, uses_gpu
 from scaled.distributed import world_size
 from scaled.errors import SaveError
+from scaled.run.model_card import model_card
 from scaled.training import checkpoints, journal
+from scaled.workarounds import readable_by_all
 
 _WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json")
 _ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
@@ -39,6 +40,7 @@ class Provenance:
         fingerprints: of data and initial weights, see :mod:`scaled.run.resumption`.
         left_out: records that were left out, by file and reason.
         changed: pairs that were cut or dropped, ``train`` and ``validation``, by what happened.
+        validation_pairs: that were measured.
         checkpoint: whose weights are the result.
         parameters: weights of the policy, without adapter.
     """
@@ -47,6 +49,7 @@ class Provenance:
     fingerprints: Mapping[str, str]
     left_out: Mapping[str, Mapping[str, int]]
     changed: Mapping[str, Mapping[str, int]]
+    validation_pairs: int
     checkpoint: Path
     parameters: int
 
@@ -75,11 +78,13 @@ def write_results(
         shutil.rmtree(out / "adapter", ignore_errors=True)
         (out / "adapter").mkdir()
         _copy(facts.checkpoint, out / "adapter", wanted)
+        readable_by_all(out / "adapter")
         merge(facts.source, out / "adapter", staged)
     tokenizer.chat_template = template.source
     tokenizer.save_pretrained(staged)
     record = run_record(config, facts, plan)
     (staged / "README.md").write_text(model_card(config, record))
+    readable_by_all(staged)
     shutil.rmtree(out / "model", ignore_errors=True)
     staged.replace(out / "model")
     checkpoints.write_atomically(out / "run.json", json.dumps(record, indent=1) + "\n")
@@ -109,6 +114,7 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "data_fingerprint": facts.fingerprints["data"],
         "validation_fingerprint": facts.fingerprints["validation"],
         "pairs": plan.pairs,
+        "validation_pairs": facts.validation_pairs,
         "records_left_out": facts.left_out,
         "pairs_cut_or_dropped": facts.changed["train"],
         "validation_pairs_cut_or_dropped": facts.changed["validation"],
@@ -124,25 +130,6 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "parameters": facts.parameters,
         "device": device_name(gpu=uses_gpu(config)),
     }
-
-
-def model_card(config: TrainConfig, record: dict[str, Any]) -> str:
-    """The card of a trained model, in Markdown: ``model_card.md`` with its blanks filled in."""
-    validation = record["validation"] or {}
-    kept = ("loss", "accuracy", "margin", "plain_margin", "chosen_logps", "rejected_logps")
-    figures = [f"- {key}: {validation[key]:.4f}" for key in kept if key in validation]
-    rows = [f"| {key} | {value} |" for key, value in record["config"].items() if value is not None]
-    conditioning = config.conditioning.value
-    return Template((Path(__file__).parent / "model_card.md").read_text()).substitute(
-        record,
-        method=config.method,
-        conditioning=conditioning,
-        name=config.method if conditioning == "none" else f"{conditioning} {config.method}",
-        data=config.data,
-        data_fingerprint=record["data_fingerprint"][:16],
-        figures="\n".join(figures) or "There were none.",
-        rows="\n".join(rows),
-    )
 
 
 def git_revision() -> str:

@@ -36,6 +36,7 @@ from scaled.model.sizes import count_weights
 from scaled.reference.cache import UnusableReferenceError, architecture_digest
 from scaled.reference.scoring import Pass, with_reference
 from scaled.run.checks import check_disk, check_machine
+from scaled.run.model_card import closing_message
 from scaled.run.prepare import Prepared, prepare_run
 from scaled.run.results import Provenance, write_results
 from scaled.run.resumption import claim_folder, claim_on_first, find_checkpoint, settle_fingerprints
@@ -106,13 +107,14 @@ def _run(config: TrainConfig, stop: StopWatch) -> str:
         fingerprints,
         ready.left_out,
         {"train": ready.train.counts, "validation": ready.validation.counts},
+        len(ready.validation),
         checkpoints.checkpoint(out, best or last),
         count_weights(ready.architecture, config).total,
     )
     if rank() == 0:
         write_results(config, facts, ready.tokenizer, ready.template, ready.plan)
     barrier()
-    return f"model: {out / 'model'}\nmetrics: {out / 'metrics.jsonl'}\nabout the run: {out / 'run.json'}"
+    return closing_message(out)
 
 
 def _saves(config: TrainConfig, ready: Prepared) -> int:

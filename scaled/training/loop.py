@@ -21,7 +21,7 @@ from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.preference_loss import PreferenceLoss
 from scaled.config import OptimizerOptions, OutputOptions
-from scaled.data.examples import Examples
+from scaled.data.examples import PLAIN, Examples
 from scaled.data.plan import Plan, Slot
 from scaled.device import memory_gib
 from scaled.distributed import gathered, rank, world_size
@@ -30,7 +30,7 @@ from scaled.training.checkpoints import Checkpoints
 from scaled.training.finite import check_gradient, check_losses
 from scaled.training.journal import Journal
 from scaled.training.kto import with_kl
-from scaled.training.outcome import Batch, Outcome, compare, join, make_batch, metrics
+from scaled.training.outcome import Batch, Outcome, compare, join, make_batch, metrics, standard_errors
 from scaled.training.schedule import due, learning_rate
 from scaled.training.stopping import StopWatch
 
@@ -133,7 +133,7 @@ def train(t: Training) -> str | None:
         seconds = time.perf_counter() - started
         numbers = metrics(t.loss, whole) | {"learning_rate": rate, "grad_norm": grad_norm} | speed(t, whole, seconds)
         record(t, "update", update, numbers | {"epoch": update * t.plan.batch_size / t.plan.pairs})
-        bar.set_postfix({name: f"{numbers[name]:.4g}" for name in ("loss", "accuracy", "margin")}, refresh=False)
+        bar.set_postfix({name: f"{numbers[name]:.4g}" for name in shown(t)}, refresh=False)
         bar.update()
 
         validate_now, save_now = due(t.output, t.plan, update, validates=t.validation is not None)
@@ -148,6 +148,12 @@ def train(t: Training) -> str | None:
             return t.stop.reason if t.stop is not None else None
     bar.close()
     return None
+
+
+def shown(t: Training) -> tuple[str, str, str]:
+    """Metrics of the update in the progress bar: those of the deployed policy, where it is scored."""
+    deployed = all(plain in t.examples.layout.reference for plain in PLAIN)
+    return ("loss", "deployed_accuracy", "deployed_margin") if deployed else ("loss", "accuracy", "margin")
 
 
 def make_batches(
@@ -178,7 +184,8 @@ def validate(t: Training, update: int) -> dict[str, float]:
     """Score every validation pair once under the model as it is, and write the line; the same on every rank."""
     assert t.validation is not None  # noqa: S101  # due() says so
     t.model.eval()
-    numbers = metrics(t.loss, score_validation(t))
+    outcome = score_validation(t)
+    numbers = metrics(t.loss, outcome) | standard_errors(t.loss, outcome)
     if t.validation.sample is not None:
         numbers |= t.validation.sample(update)
     t.model.train()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from inspo.conditioning import LogpRequest, Role
-from inspo.metrics import pair_metrics, weighted_mean, weighted_scores
+from inspo.metrics import pair_metrics, standard_error, weighted_mean, weighted_scores, wins
 from inspo.pairs import PairLogps, PreferencePair
 from inspo.preference_loss import PreferenceLoss, RequestLogps, Terms
 from inspo.prefix_tree import PackedRow
@@ -165,10 +165,11 @@ def metrics(loss: PreferenceLoss, outcome: Outcome) -> dict[str, float]:
 
         - all of :func:`inspo.metrics.pair_metrics`, of what the loss compares;
         - ``chosen_reward``, ``rejected_reward``: its scores times beta, where the method has one;
-        - ``plain_chosen_logps``, ``plain_rejected_logps``, ``plain_margin``: log pi(. | x), nats;
-        - ``chosen_logratio``, ``rejected_logratio``: log(pi / pi_ref) under the loss's contexts, and
-          ``plain_chosen_logratio``, ``plain_rejected_logratio`` without context, nats, where the
-          reference's log-probs are at hand;
+        - ``chosen_logratio``, ``rejected_logratio``: log(pi / pi_ref) under the loss's contexts, nats, for
+          methods with a reference;
+        - ``deployed_accuracy``, ``deployed_margin``, ``deployed_chosen_logratio``, ``deployed_rejected_logratio``:
+          of log pi(. | x) / pi_ref(. | x), the policy without a context, nats, and ``deployed_chosen_logps``,
+          ``deployed_rejected_logps``: of log pi(. | x), where these were scored;
         - ``chosen_length``, ``rejected_length``: tokens;
         - ``kl``: the estimate of KL(pi || pi_ref) that the loss was given, nats, for KTO.
     """
@@ -177,18 +178,49 @@ def metrics(loss: PreferenceLoss, outcome: Outcome) -> dict[str, float]:
     values = pair_metrics(terms, loss.reads.score, doubles.losses)
     beta = loss.hyperparameters.get("beta", 1.0)
     ratios = weighted_scores(terms, PairLogps.logratios) if loss.reads.needs_reference else None
+    deployed = deployed_logratios(doubles)
     for index, role in enumerate(Role):
         name, plain = role.value, LogpRequest(role)
         values[f"{name}_reward"] = beta * values[f"{name}_score"]
         if ratios is not None:
             values[f"{name}_logratio"] = weighted_mean(ratios[index])
-        if plain in doubles.policy:
-            values[f"plain_{name}_logps"] = weighted_mean(doubles.policy[plain])
-        if plain in doubles.policy and plain in doubles.reference:
-            values[f"plain_{name}_logratio"] = weighted_mean(doubles.policy[plain] - doubles.reference[plain])
+        if deployed is not None:
+            values[f"deployed_{name}_logps"] = weighted_mean(doubles.policy[plain])
+            values[f"deployed_{name}_logratio"] = weighted_mean(deployed[index])
         values[f"{name}_length"] = weighted_mean(getattr(doubles, f"{name}_length"))
-    if all(plain in doubles.policy for plain in PLAIN):
-        values["plain_margin"] = values["plain_chosen_logps"] - values["plain_rejected_logps"]
+    if deployed is not None:
+        margin = deployed[0] - deployed[1]
+        values |= {"deployed_margin": weighted_mean(margin), "deployed_accuracy": weighted_mean(wins(margin))}
     if doubles.kl is not None:
         values["kl"] = weighted_mean(doubles.kl)
     return {name: float(value) for name, value in values.items()}
+
+
+def standard_errors(loss: PreferenceLoss, outcome: Outcome) -> dict[str, float]:
+    """Standard errors over pairs of the metrics that a run is judged by: the loss, both margins, both accuracies.
+
+    Args:
+        loss: what was compared.
+        outcome: as for :func:`metrics`.
+
+    Returns:
+        ``loss_se``, ``margin_se``, ``accuracy_se``, and ``deployed_margin_se``, ``deployed_accuracy_se`` where
+        these were scored, each in its metric's unit; empty for a single pair.
+    """
+    doubles = outcome.map(lambda tensor: tensor.double())
+    chosen, rejected = loss.scores(doubles.terms(loss))
+    each = {"loss": doubles.losses, "margin": chosen - rejected}
+    if (deployed := deployed_logratios(doubles)) is not None:
+        each["deployed_margin"] = deployed[0] - deployed[1]
+    each |= {name.replace("margin", "accuracy"): wins(of) for name, of in each.items() if "margin" in name}
+    if len(doubles.losses) < 2:
+        return {}
+    return {f"{name}_se": float(standard_error(values)) for name, values in each.items()}
+
+
+def deployed_logratios(outcome: Outcome) -> tuple[Tensor, Tensor] | None:
+    """Without a context, log(pi / pi_ref) of chosen and of rejected, two of (B,) in nats; None where not scored."""
+    if not all(plain in outcome.policy and plain in outcome.reference for plain in PLAIN):
+        return None
+    chosen, rejected = (outcome.policy[plain] - outcome.reference[plain] for plain in PLAIN)
+    return chosen, rejected

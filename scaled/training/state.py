@@ -16,6 +16,7 @@ from torch import nn
 from transformers.utils import logging
 
 from scaled.distributed import barrier, rank
+from scaled.workarounds import readable_by_all
 
 ZERO = "zero"
 
@@ -38,6 +39,7 @@ def save_weights(folder: Path, accelerator: Accelerator, model: nn.Module) -> No
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # training has one on the screen
         try:
             bare.save_pretrained(folder, state_dict=weights)
+            readable_by_all(folder)
         finally:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 

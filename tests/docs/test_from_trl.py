@@ -22,8 +22,9 @@ def test_the_loop_on_the_page_learns(tmp_path, capsys):
     exec(code, {"name": str(tmp_path / "base"), "data": str(data)})  # noqa: S102  # our own page
     first, *_, last = (eval(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{"))  # noqa: S307
     # Policy and reference are equal at the start, up to rounding: their rows are packed differently.
-    assert abs(first["plain_chosen_logratio"]) < 1e-3
+    assert abs(first["deployed_chosen_logratio"]) < 1e-3
     assert last["margin"] > first["margin"] + 1
+    assert last["deployed_margin"] > first["deployed_margin"] + 1
     assert last["loss"] < first["loss"]
 
 
@@ -74,7 +75,7 @@ def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, t
     assert record["pairs"] > 440
     assert record["pairs_cut_or_dropped"]["responses_cut"] > 100
     assert [line["kind"] for line in lines] == ["update", "validation"]
-    assert lines[0]["plain_chosen_logratio"] == 0 or abs(lines[0]["plain_chosen_logratio"]) < 1e-3
+    assert abs(lines[0]["deployed_chosen_logratio"]) < 1e-3
     assert all(torch.isfinite(torch.tensor(line["loss"])) for line in lines)
     assert list((tmp_path / "run" / "reference").glob("*.safetensors"))
     assert (tmp_path / "run" / "model" / "chat_template.jinja").exists()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inspo.losses import METHODS
-from inspo.metrics import pair_metrics, weighted_mean
+from inspo.metrics import pair_metrics, standard_error, weighted_mean
 from inspo.pairs import PairLogps
 
 
@@ -102,3 +102,9 @@ def test_mean_of_nothing_is_nan():
 def test_scale_of_the_weights_does_not_matter():
     values, weights = torch.tensor([1.0, 5.0, -3.0]), torch.tensor([0.25, 0.5, 1.0])
     assert weighted_mean(values, 8 * weights).item() == weighted_mean(values, weights).item()
+
+
+def test_a_standard_error_by_hand():
+    """Of 2, -1, 0, 3: mean 1, squares 1 + 4 + 1 + 4 = 10, variance 10 / 3, over 4 pairs: sqrt(10 / 12)."""
+    assert standard_error(torch.tensor([2.0, -1.0, 0.0, 3.0])) == pytest.approx(math.sqrt(10 / 12))
+    assert math.isnan(standard_error(torch.tensor([2.0])))

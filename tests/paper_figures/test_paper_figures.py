@@ -284,8 +284,7 @@ def test_figure_2_reads_the_toy_and_a_run(tmp_path):
             "loss": 0.7 / step,
             "accuracy": 0.5,
             "margin": 0.1 * step,
-            "plain_chosen_logratio": 0.25 * step,
-            "plain_rejected_logratio": -0.5,
+            "deployed_margin": 0.25 * step + 0.5,
         }
         for step in (1, 2)
     ]

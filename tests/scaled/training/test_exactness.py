@@ -60,7 +60,7 @@ def test_ranks_zero_packing_and_checkpointing_do_not_change_the_trajectory(traje
         for name in ("loss", "grad_norm", "learning_rate"):
             if name in theirs:
                 assert ours[name] == pytest.approx(theirs[name], rel=1e-5)
-        for name in ("margin", "plain_margin", "chosen_logps", "rejected_logps"):
+        for name in ("margin", "deployed_margin", "chosen_logps", "rejected_logps"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-5, abs=1e-4)
     difference = weights(other) - weights(reference)
     assert difference.norm() <= 1e-5 * weights(reference).norm()

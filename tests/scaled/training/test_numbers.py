@@ -41,7 +41,7 @@ def test_bf16_starts_at_its_reference_and_learns(config):
     chosen = config(precision="bf16", reference="conditioned", max_updates=12, warmup_ratio=0)
     run(chosen)
     lines = [line for line in read(Path(chosen.out) / "metrics.jsonl") if line["kind"] == "update"]
-    for name in ("margin", "chosen_logratio", "rejected_logratio", "plain_chosen_logratio"):
+    for name in ("margin", "chosen_logratio", "rejected_logratio", "deployed_margin"):
         assert lines[0][name] == 0
     assert lines[0]["loss"] == pytest.approx(0.693147, abs=1e-6)
     assert lines[-1]["loss"] < 0.5
@@ -65,7 +65,7 @@ def test_what_is_only_logged_costs_no_backward_pass(config, conditioning, monkey
     monkeypatch.setattr(inspo.hf.rows, "token_logps", counted)
     gradients, losses = [], []
     for plain in (False, True):
-        chosen = config(method="simpo", conditioning=conditioning, plain_logps=plain)
+        chosen = config(method="simpo", conditioning=conditioning, measure_deployed=plain)
         training = assemble(chosen, prepare_run(chosen))
         batch = make_batch(training.examples, Slot((0, 1, 2, 3), (0, 1, 2, 3)))
         projected.clear()
