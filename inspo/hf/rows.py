@@ -43,8 +43,8 @@ from inspo.prefix_tree import PackedRow, build_row, concatenate
 def enable_tree_rows(model: nn.Module) -> None:
     """Put a model on tree attention and let ``model(row=row)`` return token log-probs, also through wrappers.
 
-    From then on ``model(row=row, ...)`` means :func:`row_logps`; any other call is the model's own forward.
-    Until ``set_attn_implementation`` says otherwise, every forward attends over trees.
+    From then on ``model(row=row, ...)`` means :func:`row_logps`; any other call is the model's own forward, and
+    attends as under ``sdpa``: ``generate`` works.
 
     Args:
         model: a transformers causal language model, or PEFT around one, before DDP, DeepSpeed,
@@ -142,27 +142,42 @@ def hidden_states(model: nn.Module, row: PackedRow, *, attention: str = "auto") 
             or sequences too deep for the model's positions.
     """
     policy = causal_lm(model)
+    tree = prepare_trees(policy, row, policy.device, attention)
+    decoder = policy.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+    output = decoder(input_ids=row_tokens(row, policy.device), **tree.arguments())
+    check_layers(policy, tree)
+    return cast("Tensor", output.last_hidden_state[0])
+
+
+def row_tokens(row: PackedRow, device: torch.device) -> Tensor:
+    """(1, T) int64 token ids of a packed row."""
+    return torch.as_tensor(row.tokens, device=device).long()[None]
+
+
+def prepare_trees(
+    policy: PreTrainedModel, row: PackedRow, device: torch.device, attention: str = "auto"
+) -> TreeAttention:
+    """The trees of a row, for a model that is on tree attention and whose positions reach deep enough.
+
+    Raises:
+        ValueError: a model that is not, or sequences too deep for its positions.
+    """
     if policy.config._attn_implementation != TREE_ATTENTION:  # noqa: SLF001  # transformers' only place for it
         raise ValueError(
             f"the model is on {policy.config._attn_implementation} attention: call enable_tree_rows(model) once"  # noqa: SLF001
         )
     check_depth(policy.config, int(row.positions.max()) + 1)
-    decoder = policy.get_decoder()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    device = policy.device
-    tree = TreeAttention.of(row, device, attention)
-    output = decoder(
-        input_ids=torch.as_tensor(row.tokens, device=device).long()[None],
-        position_ids=tree.positions[None],
-        use_cache=False,
-        tree=tree,
-    )
+    return TreeAttention.of(row, device, attention)
+
+
+def check_layers(policy: PreTrainedModel, tree: TreeAttention) -> None:
+    """Raise where, after a forward pass, not every layer has attended over the trees."""
     layers = policy.config.get_text_config(decoder=True).num_hidden_layers
     if len(tree.layers) != layers:
         raise ValueError(
             f"{len(tree.layers)} of the {layers} layers of {type(policy).__name__} attended over the trees: "
             "the others mix tokens in another way, or not through transformers' attention interface"
         )
-    return cast("Tensor", output.last_hidden_state[0])
 
 
 def row_logps(

@@ -5,10 +5,13 @@ A row of :mod:`inspo.prefix_tree` holds trees of tokens in depth-first order. Ro
     k <= q < subtree_ends[k],  and in a layer with a window also  depth[q] - depth[k] < window.
 
 Importing this module registers one attention of that rule with transformers, under the name
-:data:`TREE_ATTENTION`. A model that runs on it takes its trees as an extra keyword argument::
+:data:`TREE_ATTENTION`. A model that runs on it takes its trees as extra keyword arguments::
 
     model.set_attn_implementation(TREE_ATTENTION)
-    model(input_ids=..., position_ids=..., tree=TreeAttention.of(row, device), use_cache=False)
+    model(input_ids=..., **TreeAttention.of(row, device).arguments())
+
+Without trees it attends as under ``sdpa``, with masks and a cache: ``model.generate`` and plain forward passes
+are what they are on that attention.
 
 How the rule is computed travels with the trees, so a layer that is recomputed under gradient
 checkpointing does as it did the first time:
@@ -45,8 +48,10 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
-from inspo.hf.trees import TreeAttention
+from inspo.hf.trees import TreeAttention, is_no_mask
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -130,7 +135,7 @@ def _attend(
     if mask is None:
         mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
     scores = scoring.softcap * torch.tanh(query @ key.mT * scoring.scaling / scoring.softcap)
-    scores = scores.masked_fill(~mask, -torch.inf)
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)  # -inf would make a padded row NaN
     weights = torch.softmax(scores, -1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     return nn.functional.dropout(weights, scoring.dropout) @ value
 
@@ -215,49 +220,71 @@ def tree_attention(
 
     Args:
         module: the layer's attention module.
-        query: (1, H, T, D).
-        key: (1, G, T, D).
-        value: (1, G, T, D).
-        attention_mask: must be None; trees bring their own rule.
+        query: (1, H, T, D); without trees (B, H, q, D).
+        key: (1, G, T, D); without trees (B, G, k, D).
+        value: as `key`.
+        attention_mask: with trees, which bring their own rule, that of ``TreeAttention.arguments`` or None.
         scaling: what scores are multiplied by; None for D ** -0.5.
         dropout: probability that an attention weight is dropped.
         sliding_window: the layer's window in tokens, or None.
         softcap: the layer's soft cap of attention scores, or None.
-        tree: the trees of the row.
+        tree: the trees of the row, or None for plain attention.
         others: other arguments that the model passes on to its layers.
 
     Returns:
-        (1, T, H, D), and None for the weights.
+        (1, T, H, D), without trees (B, q, H, D), and None for the weights.
 
     Raises:
-        ValueError: no trees, a mask, other than one row, or attention of a kind that trees do not have.
+        ValueError: trees that did not reach the layer; with trees a mask, other than one row, or attention of a
+            kind that trees do not have.
     """
+    scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap, dropout)
     if tree is None:
-        raise ValueError(
-            f"{type(module).__name__} got no trees: use inspo.hf.rows.row_logps, or go back to plain attention with "
-            'model.set_attn_implementation("sdpa"); an architecture that keeps keyword arguments from its layers '
-            "is not supported"
-        )
+        if is_no_mask(attention_mask):
+            raise ValueError(
+                f"{type(module).__name__} got no trees: an architecture that keeps keyword arguments from its layers "
+                "is not supported"
+            )
+        return _without_trees(module, query, key, value, attention_mask, scoring, others)
     _refuse_unknown_attention(module, attention_mask, sliding_window, others)
     if query.shape[0] != 1 or not query.shape[2] == key.shape[2] == len(tree.positions):
         raise ValueError(f"one row of {len(tree.positions)} tokens expected, got queries of shape {tuple(query.shape)}")
     tree.layers.add(int(getattr(module, "layer_idx", id(module))))
-    output = IMPLEMENTATIONS[tree.attention](
-        tree,
-        query,
-        key,
-        value,
-        Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, sliding_window, softcap, dropout),
-    )
+    output = IMPLEMENTATIONS[tree.attention](tree, query, key, value, scoring)
     return output.transpose(1, 2).contiguous(), None
+
+
+def _without_trees(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scoring: Scoring,
+    others: dict[str, Any],
+) -> tuple[Tensor, None]:
+    """Plain attention; the window is in the mask. With a soft cap, which transformers' own does not compute."""
+    if scoring.softcap is None:
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, mask, dropout=scoring.dropout, scaling=scoring.scaling, **others
+        )
+        return output, None
+    if mask is None:  # causal; in a cache with more room than tokens the first ones are those
+        seen = key.shape[2] if query.shape[2] == 1 else query.shape[2]
+        key, value = key[:, :, :seen], value[:, :, :seen]
+        mask = torch.ones(query.shape[2], seen, dtype=torch.bool, device=query.device).tril(seen - query.shape[2])
+    return _attend(query, key, value, mask, scoring).transpose(1, 2).contiguous(), None
 
 
 def _refuse_unknown_attention(
     module: nn.Module, attention_mask: Tensor | None, sliding_window: int | None, others: dict[str, Any]
 ) -> None:
     """Raise where this layer wants something that the rule does not compute."""
-    if attention_mask is not None:
-        raise ValueError("tree attention takes no attention mask: rows are not padded and trees bring their own rule")
+    if attention_mask is not None and not is_no_mask(attention_mask):
+        raise ValueError(
+            "tree attention takes no attention mask: rows are not padded and trees bring their own rule; "
+            "call the model with **tree.arguments()"
+        )
     for name in ("s_aux", "position_bias", "alibi", "head_mask", "cache"):
         if others.get(name) is not None:
             raise ValueError(f"{type(module).__name__} wants {name}, which attention over trees does not compute")
@@ -268,15 +295,5 @@ def _refuse_unknown_attention(
         raise ValueError(f"{type(module).__name__} is a sliding layer that does not pass its window on")
 
 
-def no_mask(*, attention_mask: Tensor | None = None, **_others: Any) -> None:
-    """Make no mask, so that neither a dense causal one nor one for packed sequences reaches the layers.
-
-    Raises:
-        ValueError: a padding mask was given.
-    """
-    if attention_mask is not None:
-        raise ValueError("tree attention takes no attention mask: rows are not padded")
-
-
 AttentionInterface.register(TREE_ATTENTION, tree_attention)
-AttentionMaskInterface.register(TREE_ATTENTION, no_mask)
+AttentionMaskInterface.register(TREE_ATTENTION, sdpa_mask)

@@ -85,6 +85,19 @@ class TreeAttention:
             AUTO if attention == "auto" else attention,
         )
 
+    def arguments(self) -> dict[str, Any]:
+        """What a model on tree attention is called with, beside the row's (1, T) tokens.
+
+        The mask is a token one, which transformers hands through to the layers instead of making one of T x T.
+        """
+        device = self.positions.device
+        return {
+            "position_ids": self.positions[None],
+            "attention_mask": torch.zeros(1, 1, 1, 1, dtype=torch.uint8, device=device),
+            "use_cache": False,
+            "tree": self,
+        }
+
     def keep(self, key: Any, make: Callable[[], Value]) -> Value:
         """Make something once for this row and keep it for the other layers."""
         if key not in self._kept:
@@ -125,6 +138,11 @@ class TreeAttention:
             for sizes in ([path.new for path in self.paths], [path.length for path in self.paths])
         )
         return torch.cat([nodes[node] for path in self.paths for node in path.nodes]), query_ends, key_ends
+
+
+def is_no_mask(mask: Any) -> bool:
+    """Whether an attention mask is the one of :meth:`TreeAttention.arguments`; others are of bool or float."""
+    return isinstance(mask, Tensor) and mask.dtype == torch.uint8
 
 
 def _split_paths(row: PackedRow) -> tuple[list[int], tuple[Path, ...]]:

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from inspo.hf.rows import causal_lm
-from inspo.hf.tree_attention import TREE_ATTENTION
 
 
 @torch.no_grad()
@@ -28,23 +27,19 @@ def sample(model: nn.Module, prompt: Sequence[int], *, max_tokens: int, end: int
     """
     policy = causal_lm(model)
     tokens = torch.tensor([list(prompt)], device=policy.device)
-    policy.set_attn_implementation("sdpa")  # generation has no trees, but a cache
     devices = [policy.device] if policy.device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
-            made = cast("Any", policy).generate(
-                tokens,
-                attention_mask=torch.ones_like(tokens),
-                do_sample=True,
-                temperature=1.0,
-                top_k=0,
-                top_p=1.0,
-                max_new_tokens=max_tokens,
-                eos_token_id=end,
-                pad_token_id=end,
-                use_cache=True,
-            )
-    finally:
-        policy.set_attn_implementation(TREE_ATTENTION)
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        made = cast("Any", policy).generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=max_tokens,
+            eos_token_id=end,
+            pad_token_id=end,
+            use_cache=True,
+        )
     return list(map(int, made[0, len(prompt) :].tolist()))

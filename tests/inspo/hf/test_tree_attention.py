@@ -19,12 +19,13 @@ from tiny_models import (
 )
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 import inspo.hf.rows
 import inspo.hf.tree_attention
 from inspo.conditioning import Conditioning
 from inspo.hf.rows import enable_tree_rows, output_projection, row_logps
-from inspo.hf.tree_attention import pathwise, tree_attention
+from inspo.hf.tree_attention import TREE_ATTENTION, pathwise, tree_attention
 from inspo.hf.trees import TreeAttention
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row, concatenate
@@ -280,19 +281,46 @@ def test_each_silent_trap_would_show(mistake, monkeypatch):
     assert (row_logps(model, case.row, attention=attention) - expected).abs().max() > 0.05
 
 
-def test_no_mask_is_made_and_none_is_taken():
+def test_no_mask_is_made_and_none_is_taken(monkeypatch):
     model = tiny_model("gemma2")
     enable_tree_rows(model)
     row = Case.random(0, trees=1).row
-    tokens, positions = torch.from_numpy(row.tokens)[None], torch.from_numpy(row.positions)[None]
+    tokens = torch.from_numpy(row.tokens)[None]
     tree = TreeAttention.of(row)
     for mask in (torch.ones_like(tokens), torch.ones(1, 1, len(row), len(row), dtype=torch.bool)):
         with pytest.raises(ValueError, match="takes no attention mask"):
-            model(input_ids=tokens, position_ids=positions, attention_mask=mask, tree=tree)
+            model(input_ids=tokens, **(tree.arguments() | {"attention_mask": mask}))
     with pytest.raises(ValueError, match="got no trees"):
-        model(input_ids=tokens, position_ids=positions)
+        model(input_ids=tokens, **(tree.arguments() | {"tree": None}))
     with pytest.raises(ValueError, match="one row of"):
-        model(input_ids=tokens[:, :-1], position_ids=positions[:, :-1], tree=tree)
+        model(input_ids=tokens[:, :-1], **(tree.arguments() | {"position_ids": tree.positions[None, :-1]}))
+    monkeypatch.setitem(ALL_MASK_ATTENTION_FUNCTIONS._global_mapping, TREE_ATTENTION, None)  # noqa: SLF001  # called, it would raise
+    model(input_ids=tokens, **tree.arguments())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_generation_on_tree_attention_is_that_of_the_stock_model(family):
+    """Greedy, of two padded prompts, longer than the windows, with and without a cache, and a forward pass."""
+    model = tiny_model(family)
+    tokens = torch.randint(3, 90, (2, 12), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(tokens)
+    mask[0, :5] = 0
+
+    def made() -> list[Tensor]:
+        options = {"attention_mask": mask, "max_new_tokens": 12, "do_sample": False, "eos_token_id": None}
+        generated = [
+            model.generate(tokens, **options, use_cache=cached, output_logits=True, return_dict_in_generate=True)
+            for cached in (True, False)
+        ]
+        steps = [torch.stack(one.logits) for one in generated]
+        return [*(one.sequences for one in generated), *steps, model(tokens[1:]).logits]
+
+    model.set_attn_implementation(stock_attention(family))
+    expected = made()
+    enable_tree_rows(model)
+    for ours, theirs in zip(made(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
