@@ -46,6 +46,11 @@ def stop_after(update: int, values: dict) -> str:
     return running.run(TrainConfig(**values), StopAfter(update))
 
 
+def interrupt(*_):
+    """Ends a run where it would have written its results."""
+    raise InterruptedError
+
+
 def lines(out: Path | str) -> list[dict]:
     return [
         {name: value for name, value in line.items() if name not in TIMES} for line in read(Path(out) / "metrics.jsonl")
@@ -121,8 +126,8 @@ def test_ranks_that_read_other_data_do_not_train_on_them(values, monkeypatch):
 
 def test_a_folder_that_was_moved_still_finds_its_best_checkpoint(values, tmp_path, monkeypatch):
     """Ended but for its results, and moved: they come from the best checkpoint where it is now."""
-    with monkeypatch.context() as patched:
-        patched.setattr(running, "write_results", lambda *_: None)
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(running, "write_results", interrupt)
         running.run(TrainConfig(**values))
     moved = tmp_path / "moved"
     shutil.move(values["out"], moved)
@@ -133,8 +138,8 @@ def test_a_folder_that_was_moved_still_finds_its_best_checkpoint(values, tmp_pat
 
 
 def test_a_result_without_weights_is_not_called_finished(values, monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setattr(running, "write_results", lambda *_: None)
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(running, "write_results", interrupt)
         running.run(TrainConfig(**values))
     out = Path(values["out"])
     best = out / f"checkpoint-{checkpoints.facts(out / 'checkpoint-4')['best_update']}"
