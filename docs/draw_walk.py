@@ -96,8 +96,8 @@ def _record(axis: Axes, found: Walk) -> None:
     (turn,) = found.record["prompt"]
     lines = (
         ("prompt", f"{turn['role']}: {turn['content']}"),
-        ("chosen", found.record["chosen"]),
-        ("rejected", found.record["rejected"]),
+        ("chosen", found.record["chosen"]["content"]),
+        ("rejected", found.record["rejected"]["content"]),
         ("preference", f"{found.record['preference']:g}, a hard label"),
     )
     y = 1.0
@@ -115,7 +115,7 @@ def _split(axis: Axes, found: Walk) -> None:
     _bar(axis, share, 0.5, 1 - share, "0.55", f"{len(found.validation)}")
     for x, side, name in ((0, "left", "to train on"), (1, "right", "to validate on")):
         axis.text(x, 0.42, name, size=8.6, ha=side, color="0.15")
-    _text(axis, 0.22, "drawn with the seed")
+    _text(axis, 0.22, "whole prompts, drawn with the seed")
 
 
 def _pair(axis: Axes, found: Walk) -> None:

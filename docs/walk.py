@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,8 +100,8 @@ def walk(folder: Path) -> Walk:
     left_out: dataset.LeftOut = {}
 
     records = dataset.read(options, "data", left_out)
-    tokenizer = train_tokenizer(texts(records), NAMED["chatml"])
-    kept = dataset.filtered(options, "data", records, tokenizer, left_out)
+    tokenizer = train_tokenizer(texts(chain.from_iterable(records)), NAMED["chatml"])
+    kept = dataset.filtered(options, "data", records, tokenizer, left_out, seed=0)
     train, validation = dataset.split(kept, options.validation_size, seed=0)
     pairs = tokenize(train, tokenizer)
     examples = make_examples(pairs, layout, "training")

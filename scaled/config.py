@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +18,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from inspo.command_line import OneLineParser, UserError, first_mistake, unknown_name
@@ -80,21 +91,115 @@ class AdapterOptions(_Options):
     qlora: StrictBool = Field(False, description="quantize the frozen weights to 4 bits (needs a GPU and bitsandbytes)")
 
 
+COLUMNS = (
+    *("prompt", "chosen", "rejected", "messages", "instruction", "input", "output", "conversations", "history"),
+    *("system", "tools", "chat_template_kwargs", "preference", "score_chosen", "score_rejected"),
+    *("response_a", "response_b", "p_a_preferred"),
+)
+"""Names of columns that are read (scaled/data/layouts.py), which `columns` gives to columns of other names."""
+
+
+def _columns(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise UserError(f"columns = {value!r} must be a mapping such as {{prompt: question, chosen: good}}")
+    for name, column in value.items():
+        if name not in COLUMNS:
+            raise UserError(f"columns: {unknown_name(str(name), COLUMNS)}; {', '.join(COLUMNS)} are read")
+        if not isinstance(column, str):
+            raise UserError(f"columns: {name} = {column!r} must be the name of a column")
+    doubled = [column for column, count in Counter(value.values()).items() if count > 1]
+    if doubled:
+        raise UserError(f"columns: {doubled[0]} can be read as one thing only")
+    return dict(value)
+
+
+Columns = Annotated[dict[str, str], BeforeValidator(_columns)]
+
+
+class DataSource(_Options):
+    """Where records come from: one entry of `data` or `validation`."""
+
+    path: Annotated[Text, Field(min_length=1)] = Field(description="file, folder, or name on the hub")
+    config: Text | None = Field(default=None, description="configuration of a data set that has several")
+    split: Text | None = Field(
+        default=None, description="split; null for train, or for validation or test of the validation"
+    )
+    revision: Text | None = Field(default=None, description="branch, tag or commit on the hub")
+    columns: Columns | None = Field(default=None, description="as the key columns, of this source alone")
+    weight: Annotated[Number, Field(gt=0, le=1000)] = Field(
+        default=1.0,
+        description="how often its records are taken: 1 once, 2 twice, 0.25 a quarter of them, drawn with the seed",
+    )
+
+    def __str__(self) -> str:
+        """As messages and model cards name it, such as ``org/name, split train``."""
+        parts = [f"{name} {value}" for name in ("config", "split", "revision") if (value := getattr(self, name))]
+        return ", ".join([self.path, *parts])
+
+
+def _sources(value: Any, about: ValidationInfo) -> Any:
+    """One source or several, each a path or a mapping."""
+    entries = value if isinstance(value, (list, tuple)) else [value]
+    if not entries:
+        raise UserError(f"{about.field_name}: the list of sources is empty")
+    try:
+        return tuple(_source(entry) for entry in entries)
+    except UserError as error:
+        raise UserError(f"{about.field_name}: {error}") from None
+
+
+def _source(entry: Any) -> DataSource:
+    if isinstance(entry, DataSource):
+        return entry
+    if isinstance(entry, str):
+        entry = {"path": entry}
+    if not isinstance(entry, Mapping):
+        raise UserError(f"{entry!r} must be a file, a folder, a name on the hub, or a mapping with a path")
+    for name in entry:
+        if name not in DataSource.model_fields:
+            raise UserError(unknown_name(str(name), list(DataSource.model_fields)))
+    if "path" not in entry:
+        raise UserError(f"{dict(entry)} has no path: name a file, a folder, or a data set on the hub")
+    try:
+        return DataSource(**entry)
+    except ValidationError as error:
+        raise UserError(first_mistake(error, optional=("config", "split", "revision", "columns"))) from None
+
+
+def _short(sources: tuple[DataSource, ...] | None) -> Any:
+    """Sources as one would write them: without defaults, a path alone as text."""
+    if sources is None:
+        return None
+    written = [source.model_dump(exclude_defaults=True) for source in sources]
+    short = [entry["path"] if len(entry) == 1 else entry for entry in written]
+    return short[0] if len(short) == 1 else short
+
+
+Sources = Annotated[tuple[DataSource, ...], BeforeValidator(_sources), PlainSerializer(_short)]
+
+
 class DataOptions(_Options):
     """On what."""
 
-    data: Text = Field(
-        "scaled/examples/tiny.jsonl",
-        description="preference records: a .jsonl, .json or .csv (also .gz), .parquet or .arrow file",
+    data: Sources = Field(
+        (DataSource(path="scaled/examples/tiny.jsonl"),),
+        description="preference records: a file (.jsonl, .json, .csv, also .gz; .parquet, .arrow), a folder, a name on "
+        "the hub, {path: NAME, config:, split:, revision:, columns:, weight:}, or a list of these; see docs/data.md",
     )
-    validation: Text | None = Field(
-        None, description="validation records; null takes validation_size records out of the data"
+    validation: Sources | None = Field(
+        None, description="validation records, given like data; null takes validation_size records out of the data"
     )
     validation_size: Count = Field(
-        1000, ge=0, description="validation records taken out of the data, drawn with the seed; 0 for none"
+        1000,
+        ge=0,
+        description="validation records taken out of the data: whole prompts, drawn with the seed until there are so "
+        "many; 0 for none",
     )
     limit: Annotated[Count, Field(ge=2)] | None = Field(
-        None, description="use the first so many records of the data only"
+        None, description="use the first so many records of the data only, of those that filters keeps"
+    )
+    columns: Columns = Field(
+        {}, description="columns that have other names: {prompt: question, chosen: good, rejected: bad}"
     )
     filters: Literal["none", "unusable", "paper"] = Field(
         "none",
@@ -107,6 +212,10 @@ class DataOptions(_Options):
         "false: hard labels",
     )
     template: Text = Field("tokenizer", description="named chat template, or tokenizer for the tokenizer's own")
+
+    def named(self, key: Literal["data", "validation"]) -> str:
+        """The sources of a key, for messages."""
+        return ", ".join(map(str, getattr(self, key)))
 
 
 class SequenceOptions(_Options):
@@ -463,7 +572,7 @@ def _help_lines() -> list[str]:
 def _as_yaml(default: Any) -> str:
     value = default.value if isinstance(default, Enum) else default
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 

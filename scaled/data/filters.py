@@ -3,7 +3,8 @@
 The paper filters a data set that is not public as described: no variant of UltraFeedback has a "GPT-4
 confidence", and the safety classifier's version is not given. So the margin is read as the
 probability that the scores imply, ``sigma(score_chosen - score_rejected)``, and the classifier is an
-argument. What the training could not take anyway, empty and equal replies, goes first.
+argument. What no training could take, such as empty and equal replies, is left out before, while the data are read
+(:func:`scaled.data.records.load_records`).
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ PRESETS = {
     "unusable": Filters(duplicates=False, max_tokens=None, min_tokens=0, min_margin=None),
     "paper": Filters(),
 }
-"""What a configuration's `filters` names: what no training could take, and all of D.2 but the classifier."""
+"""What `filters` of a configuration names: nothing beside what reading leaves out; all of D.2 but the classifier."""
 
 
 def filter_records(
@@ -74,8 +75,8 @@ def filter_records(
         tokenizer: the policy's, for lengths; a reply's length is without template and end-of-turn.
 
     Returns:
-        The records kept, in order, and for each step in order the number it dropped: ``empty``,
-        ``equal``, ``duplicate``, ``length``, ``unsafe``, ``margin``. A step that is off is not there.
+        The records kept, in order, and for each step in order the number it dropped: ``duplicate``, ``length``,
+        ``unsafe``, ``margin``. A step that is off is not there.
 
     Raises:
         ValueError: lengths without a tokenizer, a margin for records without scores, or nothing left.
@@ -93,7 +94,7 @@ def filter_records(
 
 
 def _steps(filters: Filters, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, Rule]]:
-    steps: list[tuple[str, Rule]] = [("empty", _not_empty), ("equal", _not_equal)]
+    steps: list[tuple[str, Rule]] = []
     if filters.duplicates:
         steps.append(("duplicate", _first_of_its_kind))
     if filters.max_tokens is not None or filters.min_tokens:
@@ -108,19 +109,11 @@ def _steps(filters: Filters, tokenizer: PreTrainedTokenizerBase | None) -> list[
     return steps
 
 
-def _not_empty(records: list[Record]) -> list[bool]:
-    return [bool(record["chosen"].strip() and record["rejected"].strip()) for record in records]
-
-
-def _not_equal(records: list[Record]) -> list[bool]:
-    return [record["chosen"].strip() != record["rejected"].strip() for record in records]
-
-
 def _first_of_its_kind(records: list[Record]) -> list[bool]:
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[str] = set()
     verdicts = []
     for record in records:
-        kind = (json.dumps(record["prompt"]), record["chosen"], record["rejected"])
+        kind = json.dumps([record.get(part) for part in ("prompt", "chosen", "rejected", "tools", "template_options")])
         verdicts.append(kind not in seen)
         seen.add(kind)
     return verdicts
@@ -133,7 +126,9 @@ def _of_length(tokenizer: PreTrainedTokenizerBase, minimum: int, maximum: float)
         chosen, rejected = (
             [
                 len(ids)
-                for ids in tokenizer([record[reply] for record in records], add_special_tokens=False)["input_ids"]
+                for ids in tokenizer([record[reply]["content"] for record in records], add_special_tokens=False)[
+                    "input_ids"
+                ]
             ]
             for reply in ("chosen", "rejected")
         )
@@ -145,7 +140,7 @@ def _of_length(tokenizer: PreTrainedTokenizerBase, minimum: int, maximum: float)
 def _safe(is_safe: Judge) -> Rule:
     def rule(records: list[Record]) -> list[bool]:
         return [
-            is_safe(record["prompt"], record["chosen"]) and is_safe(record["prompt"], record["rejected"])
+            all(is_safe(record["prompt"], record[reply]["content"]) for reply in ("chosen", "rejected"))
             for record in records
         ]
 

@@ -20,7 +20,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from inspo.pairs import PreferencePair
-from scaled.data.records import Record
+from scaled.data.records import Record, texts
 from scaled.data.templates import Template
 
 logger = logging.getLogger(__name__)
@@ -76,11 +76,11 @@ def tokenize(
 def _tokenize_batch(
     records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, template: Template, events: Counter[str]
 ) -> list[PreferencePair]:
-    texts = [_texts(record, tokenizer, template) for record in records]
-    ids = tokenizer([text for three in texts for text in three], add_special_tokens=False)["input_ids"]
+    rendered = [_texts(record, tokenizer, template) for record in records]
+    ids = tokenizer([text for three in rendered for text in three], add_special_tokens=False)["input_ids"]
     pairs = []
     for index, record in enumerate(records):
-        prompt_text, *full_texts = texts[index]
+        prompt_text, *full_texts = rendered[index]
         prompt, *full = ids[3 * index : 3 * index + 3]
         if _has_control_tokens(record, template):
             events["control_tokens_in_text"] += 1
@@ -95,16 +95,8 @@ def _tokenize_batch(
     return pairs
 
 
-_LEAVE_OUT = "filters=unusable (scaled.data.filters) leaves such records out"
-
-
 def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Template) -> tuple[str, str, str]:
     """Prompt, prompt with chosen, prompt with rejected. The template's lead belongs to the prompt."""
-    for reply in ("chosen", "rejected"):
-        if not record[reply].strip():
-            raise ValueError(f"record {record['record']}: the {reply} response is empty; {_LEAVE_OUT}")
-    if record["chosen"].strip() == record["rejected"].strip():
-        raise ValueError(f"record {record['record']}: chosen and rejected are the same response; {_LEAVE_OUT}")
     try:
         prompt, chosen, rejected = (template.render(tokenizer, record["prompt"], reply) for reply in _replies(record))
     except ValueError as error:
@@ -120,12 +112,11 @@ def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Templat
 
 def _replies(record: Record) -> tuple[None, str, str]:
     """What follows the prompt in its three renderings."""
-    return None, record["chosen"], record["rejected"]
+    return None, record["chosen"]["content"], record["rejected"]["content"]
 
 
 def _has_control_tokens(record: Record, template: Template) -> bool:
-    texts = (record["chosen"], record["rejected"], *(turn["content"] for turn in record["prompt"]))
-    return any(template.control_tokens.search(text) for text in texts)
+    return any(template.control_tokens.search(text) for text in texts([record]))
 
 
 def _sanitized(

@@ -71,7 +71,11 @@ def _architecture(config: TrainConfig) -> PreTrainedConfig:
 def _prepared(config: TrainConfig, architecture: PreTrainedConfig) -> Prepared | None:
     """The run's data and plan, where data and tokenizer are here."""
     at_hand = Path(config.tokenizer or config.model).is_dir() or (config.model == RANDOM and config.tokenizer is None)
-    return prepare_run(config, architecture) if at_hand and Path(config.data).exists() else None
+    return prepare_run(config, architecture) if at_hand and _data_at_hand(config) else None
+
+
+def _data_at_hand(config: TrainConfig) -> bool:
+    return all(Path(source.path).exists() for source in (*config.data, *(config.validation or ())))
 
 
 def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | None, int | None, list[str]]:
@@ -80,7 +84,7 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | N
         longest = (config.max_length or 4096) * 2
         row = config.row_tokens or config.micro_batch * longest
         largest = config.batch_size * longest
-        why = "tokenizer" if Path(config.data).exists() else "data"
+        why = "tokenizer" if _data_at_hand(config) else "data"
         return row, None, None, [f"tokens per update: at most {largest:,} (the {why} is not here to count)"]
     plan = ready.plan
     sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]

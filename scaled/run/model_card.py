@@ -46,7 +46,7 @@ def model_card(config: TrainConfig, record: Mapping[str, Any]) -> str:
         conditioning=conditioning,
         name=config.method if conditioning == "none" else f"{conditioning} {config.method}",
         model=json.dumps(str((Path(config.out) / "model").resolve())),
-        data=config.data,
+        data=config.named("data"),
         data_fingerprint=record["data_fingerprint"][:16],
         measured=_measured(config, record),
         rows="\n".join(rows),
@@ -56,9 +56,10 @@ def model_card(config: TrainConfig, record: Mapping[str, Any]) -> str:
 def header(config: TrainConfig) -> ModelCardData:
     """What the hub shows of a model: its base and data where they are the hub's, the license of its base."""
     hub_model = is_hub_name(config.model)
+    hub_data = list(dict.fromkeys(source.path for source in config.data if is_hub_name(source.path)))
     return ModelCardData(
         base_model=config.model if hub_model else None,
-        datasets=[config.data] if is_hub_name(config.data) else None,
+        datasets=hub_data or None,
         license=_license(config.model, on_hub=hub_model),
         library_name="transformers",
         pipeline_tag="text-generation",

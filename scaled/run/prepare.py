@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -44,8 +45,8 @@ class Prepared:
         loss: what is compared.
         train: the training pairs.
         validation: the validation pairs; maybe none.
-        left_out: by source, records that were left out and why: ``ties`` of judged pairs, and the steps of
-            :func:`scaled.data.filters.filter_records`.
+        left_out: by key, records that were left out and why: as :func:`scaled.data.records.load_records` counts
+            them, and the steps of :func:`scaled.data.filters.filter_records`.
         plan: every update.
     """
 
@@ -80,15 +81,16 @@ def prepare_run(config: TrainConfig, architecture: PreTrainedConfig | None = Non
 
 def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prepared:
     left_out: dataset.LeftOut = {}
-    records = dataset.read(config, "data", left_out)
-    validation = None if config.validation is None else dataset.read(config, "validation", left_out)
-    source, tokenizer, architecture = _model(config, records, architecture)
+    sources = dataset.read(config, "data", left_out)
+    others = None if config.validation is None else dataset.read(config, "validation", left_out)
+    source, tokenizer, architecture = _model(config, list(chain.from_iterable(sources)), architecture)
     check_supported(architecture)
-    records = dataset.filtered(config, "data", records, tokenizer, left_out)
-    if validation is None:
+    records = dataset.filtered(config, "data", sources, tokenizer, left_out, config.seed)
+    if others is None:
         records, validation = dataset.split(records, config.validation_size, config.seed)
     else:
-        validation = dataset.filtered(config, "validation", validation, tokenizer, left_out)
+        validation = dataset.filtered(config, "validation", others, tokenizer, left_out, config.seed)
+        dataset.warn_of_shared_prompts(records, validation)
     template = Template.of(tokenizer, config.template)
     loss = config.preference_loss()
     layout = _layout(config, loss, tokenizer, template, architecture)
@@ -101,7 +103,7 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prep
 
     train, validated = examples(records, "training"), examples(validation, "validation")
     if not train.pairs:
-        raise UserError(f"no pair of {config.data} is within max_length = {config.max_length}: raise it")
+        raise UserError(f"no pair of {config.named('data')} is within max_length = {config.max_length}: raise it")
     check_depth(architecture, max(train.depth, validated.depth))
     _check_sampling(config, validated, architecture)
     plan = make_plan(

@@ -103,7 +103,7 @@ def settle_fingerprints(config: TrainConfig, ready: Prepared, resume: Path | Non
         "weights": from_first(weights),
     }
     if any(other != found for other in gathered(found)):
-        raise UserError(f"ranks read other records from {config.data}: give all machines the same files")
+        raise UserError(f"ranks read other records from {config.named('data')}: give all machines the same files")
     if resume is not None:
         facts = checkpoints.facts(resume)
         for name, now in found.items():

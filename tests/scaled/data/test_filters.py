@@ -10,7 +10,7 @@ from tiny_tokenizers import tiny_tokenizer
 from scaled.data.filters import Filters, filter_records
 from scaled.data.records import load_records
 
-ONLY_CLEAN = Filters(duplicates=False, max_tokens=None, min_tokens=0, min_margin=None)
+NOTHING = Filters(duplicates=False, max_tokens=None, min_tokens=0, min_margin=None)
 
 
 def rows(*replies, **columns):
@@ -22,19 +22,19 @@ def names(records):
 
 
 def test_each_step_is_counted_in_order_and_logged(caplog):
-    """Six of seven records each fall to one step; tokens are bytes here, so lengths are characters."""
+    """Five of seven records each fall to one step; tokens are bytes here, so lengths are characters."""
     tokenizer = tiny_tokenizer(["a"], vocab_size=1)
-    data = rows(("a" * 9, ""), ("b" * 9, "b" * 9 + " "), ("c" * 9, "d"), ("c" * 9, "d"), ("e" * 99, "f"), ("g", "h"))
+    data = rows(("c" * 9, "d"), ("c" * 9, "d"), ("e" * 99, "f"), ("g", "h"))
     data += rows(("bad" * 3, "i"), ("j" * 9, "k"), ("l" * 9, "m"))
     for number, record in enumerate(data):
         record["record"] = str(number)
-        record["score_chosen"], record["score_rejected"] = (0.4 if number == 7 else 0.5), 0.0
+        record["score_chosen"], record["score_rejected"] = (0.4 if number == 5 else 0.5), 0.0
     filters = Filters(max_tokens=50, min_tokens=5, is_safe=lambda _turns, reply: "bad" not in reply)
     with caplog.at_level(logging.INFO):
         kept, dropped = filter_records(data, filters, tokenizer)
-    assert names(kept) == ["2", "8"]  # sigma(.4) = .599 < .6 < sigma(.5) = .622
-    assert dropped == {"empty": 1, "equal": 1, "duplicate": 1, "length": 2, "unsafe": 1, "margin": 1}
-    assert list(dropped) == ["empty", "equal", "duplicate", "length", "unsafe", "margin"]
+    assert names(kept) == ["0", "6"]  # sigma(.4) = .599 < .6 < sigma(.5) = .622
+    assert dropped == {"duplicate": 1, "length": 2, "unsafe": 1, "margin": 1}
+    assert list(dropped) == ["duplicate", "length", "unsafe", "margin"]
     assert "filter length: 2 dropped, 4 kept" in caplog.text
 
 
@@ -48,9 +48,9 @@ def test_length_drops_either_too_long_and_both_too_short():
 
 def test_filters_that_are_off_do_nothing():
     data = rows(("a", "b"), ("a", "b"))
-    kept, dropped = filter_records(data, ONLY_CLEAN)
+    kept, dropped = filter_records(data, NOTHING)
     assert kept == data
-    assert dropped == {"empty": 0, "equal": 0}
+    assert dropped == {}
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,10 @@ def test_what_a_filter_needs(filters, message):
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match=r"no record passes the filters; dropped: {'empty': 1, 'equal': 0}"):
-        filter_records(rows(("a", "")), ONLY_CLEAN)
+    with pytest.raises(ValueError, match=r"no record passes the filters; dropped: {'length': 1}"):
+        filter_records(
+            rows(("a", "b")), Filters(min_margin=None, duplicates=False), tiny_tokenizer(["a"], vocab_size=1)
+        )
     with pytest.raises(ValueError, match="min_margin = 60"):
         Filters(min_margin=60)
     with pytest.raises(ValueError, match="min_tokens = 4096"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from itertools import islice
 
 import pytest
 from tiny_tokenizers import tiny_tokenizer
@@ -20,7 +19,7 @@ from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row
 from inspo.sequences import Limits, fit
-from scaled.data.records import load_records
+from scaled.data.records import load_records, texts
 from scaled.data.templates import NAMED, Template
 from scaled.data.tokens import fingerprint, tokenize
 
@@ -30,14 +29,13 @@ PAIRS = 500
 
 @pytest.fixture(scope="session")
 def real_records(shared_data):
-    records = load_records(shared_data / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz")
-    usable = (record for record in records if record["chosen"].strip() and record["rejected"].strip())
-    return list(islice(usable, PAIRS))
+    path = shared_data / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"
+    return load_records(path, unusable="drop", limit=PAIRS)
 
 
 @pytest.fixture(scope="session")
 def tokenizer(real_records):
-    return tiny_tokenizer([record[part] for record in real_records for part in ("chosen", "rejected")], vocab_size=1500)
+    return tiny_tokenizer(list(texts(real_records)), vocab_size=1500)
 
 
 def records(*rows):

@@ -78,7 +78,7 @@ MISTAKES = {
     "a context of nothing": ({"conditioning": "none", "reference": "conditioned"}, "set reference=plain"),
     "a separator of nothing": ({"conditioning": "none", "separator": "turn"}, "set separator=none"),
     "none where YAML has null": ({"tokenizer": "none"}, "write tokenizer=null"),
-    "samples of nothing": ({"sample_kl": 9}, "sample_kl = 9 is more than the 8 validation pairs"),
+    "samples of nothing": ({"sample_kl": 99}, "sample_kl = 99 is more than the"),
     "length of no samples": ({"sample_tokens": 9}, "give sample_kl too"),
     "samples of weights elsewhere": ({"sample_kl": 4, "zero_stage": 3}, "set zero_stage=2"),
     "a GPU's attention": ({"attention": "flex"}, "attention = flex needs a GPU"),
@@ -96,9 +96,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(train, tmp_path, mistake):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "has no records"),
+        ("", "there are no records in it"),
         ('{"prompt": "a", "chosen": "b"}\n', 'record 1: column "rejected" is missing'),
-        ('{"prompt": "a", "chosen": "b", "rejected": 3}\n', 'column "rejected" must be text'),
+        ('{"prompt": "a", "chosen": "b", "rejected": 3}\n', 'column "rejected" must be text or a list of messages'),
         ('{"prompt": "a", "chosen": "b"\n', "record 1: not JSON"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_hub_model_with_a_tokenizer_at_hand_is_described_offline(base, tmp_pat
     )
     monkeypatch.setattr("sys.argv", ["train.py", "--config", str(file), "--dry-run"])
     assert main() == 0
-    assert "pairs: 16 to train on, 8 to validate on" in capsys.readouterr().out
+    assert "pairs: 15 to train on, 9 to validate on" in capsys.readouterr().out
     assert not (tmp_path / "o").exists()
 
 
@@ -257,6 +257,6 @@ def test_a_record_that_nothing_can_be_trained_on_names_itself_and_the_remedy(tra
     rows[6]["rejected"] = ""
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert_one_line(train(data=str(data)), "data.jsonl:7", "the rejected response is empty", "filters=unusable")
+    assert_one_line(train(data=str(data)), "data.jsonl: record 7", "the rejected response is empty", "filters=unusable")
     assert_one_line(train(data=str(data), filters="paper"), "score_chosen and score_rejected", "filters=unusable")
     assert_one_line(train(data=str(data), filters="all"), "filters", "none, unusable, paper")

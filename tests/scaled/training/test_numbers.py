@@ -169,11 +169,14 @@ def test_ktos_kl_counts_a_row_that_two_ranks_score_once(config, monkeypatch):
 def test_validation_scores_every_pair_in_order(config):
     chosen = config(validation_size=7, micro_batch=4)
     training = assemble(chosen, prepare_run(chosen))
+    count = len(training.validation.examples)
+    assert count >= 7
     training.model.eval()
     with torch.no_grad():
         outcome = score_validation(training)
         each = [
-            score(training, make_batch(training.validation.examples, Slot((index,), (index,)))) for index in range(7)
+            score(training, make_batch(training.validation.examples, Slot((index,), (index,))))
+            for index in range(count)
         ]
     for request, logps in outcome.policy.items():
         torch.testing.assert_close(logps, torch.cat([found[request] for found in each]), rtol=1e-5, atol=1e-4)
@@ -234,7 +237,7 @@ def test_nothing_that_happened_to_the_data_is_silent(config, tmp_path, caplog):
     train, validation = record["pairs_cut_or_dropped"], record["validation_pairs_cut_or_dropped"]
     assert train.get("control_tokens_in_text", 0) + validation.get("control_tokens_in_text", 0) == 1
     assert train["responses_cut"] + validation["responses_cut"] > 5
-    for said in ("3 judged pairs are ties and left out", "1 records have control tokens in their text"):
+    for said in ("data.jsonl: 3 pairs are ties and left out", "1 records have control tokens in their text"):
         assert (said, "WARNING") in [(line.message.partition(",")[0], line.levelname) for line in caplog.records]
 
 
@@ -244,14 +247,16 @@ def test_filters_leave_out_and_count(config, tmp_path, caplog):
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ready = prepare_run(config(data=str(data), limit=None, filters="unusable", validation_size=4))
-    assert ready.left_out == {"data": {"ties": 0, "empty": 1, "equal": 1}}
-    assert len(ready.train.pairs) == 24
-    assert "data: filters=unusable left out empty 1, equal 1 of 30 records" in caplog.messages
+    assert ready.left_out == {"data": {"ties": 0, "empty": 1, "equal": 1, "not_text": 0, "malformed": 0}}
+    assert len(ready.train.pairs) + len(ready.validation.pairs) == 28
+    said = "1 records left out as empty, the first: data.jsonl: record 5: the rejected response is empty"
+    assert said in caplog.messages
+    assert "1 records left out as equal, the first: data.jsonl: record 10: chosen and rejected" in caplog.text
     scored = tmp_path / "scored.jsonl"
     scores = ({"score_chosen": float(index % 2), "score_rejected": 0.0} for index in range(len(rows)))
     scored.write_text("".join(json.dumps(row | score) + "\n" for row, score in zip(rows, scores, strict=True)))
     ready = prepare_run(config(data=str(data), validation=str(scored), limit=None, filters="unusable"))
-    assert ready.left_out["validation"] == {"ties": 0, "empty": 1, "equal": 1}
+    assert ready.left_out["validation"] == ready.left_out["data"]
     long = tmp_path / "long.jsonl"
     for row in rows:
         row["chosen"] += " and so on" * 40
@@ -261,4 +266,6 @@ def test_filters_leave_out_and_count(config, tmp_path, caplog):
         config(data=str(long), limit=None, filters="paper", validation_size=4, max_length=None, draft_cap=None)
     )
     # Records 4 is empty; of the others, sigma(0) = .5 < .6 drops those with an even index.
-    assert ready.left_out["data"] == {"ties": 0, "empty": 1, "equal": 0, "duplicate": 0, "length": 0, "margin": 14}
+    assert ready.left_out["data"]["empty"] == 1
+    dropped = {"duplicate": 0, "length": 0, "margin": 14}
+    assert {step: ready.left_out["data"][step] for step in dropped} == dropped

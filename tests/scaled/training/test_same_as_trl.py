@@ -70,8 +70,8 @@ def trl_run(base: Path, out: Path) -> tuple[list[float], dict]:
     rows = [
         {
             "prompt": record["prompt"],
-            "chosen": [{"role": "assistant", "content": record["chosen"]}],
-            "rejected": [{"role": "assistant", "content": record["rejected"]}],
+            "chosen": [record["chosen"]],
+            "rejected": [record["rejected"]],
         }
         for record in records
     ]

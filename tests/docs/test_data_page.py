@@ -1,0 +1,59 @@
+"""The page about data: every example is read, and reads as the page says."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+from pages import ROOT, code_blocks
+
+from scaled.config import COLUMNS, DataOptions, load
+from scaled.data.records import load_records
+
+PAGE = (ROOT / "docs" / "data.md").read_text()
+OPTIONS = [yaml.safe_load(block) for block in code_blocks(PAGE, "yaml")]
+RECORDS = [[json.loads(line) for line in block.splitlines()] for block in code_blocks(PAGE, "json")]
+
+
+def plain(record):
+    return {part: record[part] for part in ("prompt", "chosen", "rejected", "preference")}
+
+
+def test_every_layout_reads_the_same():
+    layouts, _, _ = RECORDS
+    first, *others = [plain(*load_records([row])) for row in layouts]
+    assert first["prompt"] == [{"role": "user", "content": "Name a bird."}]
+    assert first["chosen"]["content"] == "The owl."
+    assert all(other == first for other in others)
+    assert len(layouts) == 9
+
+
+def test_what_a_record_may_have_beside_is_read(caplog):
+    ((row,),) = RECORDS[1:2]
+    (record,) = load_records([row], soft_labels=True)
+    assert [turn["role"] for turn in record["prompt"]] == ["system", "user", "assistant", "user"]
+    assert (record["preference"], record["score_chosen"], record["score_rejected"]) == (0.8, 8.0, 3.0)
+    assert record["tools"] == row["tools"]
+    assert record["template_options"] == {"enable_thinking": False}
+    assert not caplog.messages
+
+
+def test_columns_of_other_names():
+    (record,) = load_records(RECORDS[2], columns=OPTIONS[-1]["columns"])
+    assert plain(record) == plain(*load_records(RECORDS[0][:1]))
+
+
+def test_every_option_is_one():
+    for options in OPTIONS:
+        DataOptions.model_validate(options)
+    assert len(OPTIONS) == 5
+    assert [source.weight for source in DataOptions.model_validate(OPTIONS[3]).data] == [0.25, 2.0]
+
+
+def test_every_column_that_is_read_is_named():
+    for column in COLUMNS:
+        assert f'"{column}"' in PAGE, column
+
+
+def test_the_help_points_here():
+    assert "docs/data.md" in str(type(load(None, ["architecture=tiny-llama"])).model_fields["data"].description)
