@@ -323,7 +323,10 @@ class OptimizerOptions(_Options):
 class ComputeOptions(_Options):
     """How it is computed."""
 
-    precision: Literal["bf16", "float32"] = Field("bf16", description="bf16 (with float32 optimizer state) or float32")
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "auto",
+        description="bf16 (with float32 optimizer state) or float32; auto: bf16 on a GPU that has it, else float32",
+    )
     gradient_checkpointing: StrictBool = Field(True, description="compute activations again in the backward pass")
     zero_stage: Count = Field(3, ge=0, le=3, description="DeepSpeed ZeRO stage; 0 trains without DeepSpeed (DDP)")
     offload: Literal["none", "cpu"] = Field("none", description="where ZeRO keeps the optimizer state")
@@ -332,8 +335,18 @@ class ComputeOptions(_Options):
         "auto", description="how to attend over trees"
     )
     threads: Annotated[Count, Field(ge=1)] | None = Field(
-        None, description="CPU threads per rank; null shares the cores among the ranks"
+        None,
+        description="CPU threads per rank; null for OMP_NUM_THREADS, or where it is not set a share of the cores",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _precision_of_the_machine(cls, values: Any) -> Any:
+        """Put what ``auto`` stands for in its place, so that nothing else ever sees it."""
+        if isinstance(values, Mapping) and values.get("precision", "auto") == "auto":
+            bf16 = values.get("device") != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+            return {**values, "precision": "bf16" if bf16 else "float32"}
+        return values
 
 
 class PolicyOptions(ComputeOptions, AdapterOptions):

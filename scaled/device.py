@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
+from pathlib import Path
 
 import torch
 
@@ -25,6 +27,16 @@ PEAK_TERAFLOPS = {
 def uses_gpu(options: ComputeOptions) -> bool:
     """Whether the run is on a GPU, which a machine may have and the configuration decline."""
     return options.device != "cpu" and torch.cuda.is_available()
+
+
+def slow_precision(options: ComputeOptions) -> str | None:
+    """A line about a precision that this machine computes slowly, or None."""
+    if options.precision != "bf16" or uses_gpu(options):
+        return None
+    info = Path("/proc/cpuinfo")
+    if not info.is_file() or re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", info.read_text()):
+        return None
+    return "precision = bf16: this CPU emulates bf16, many times slower than float32: set precision=auto"
 
 
 def device_peak(*, gpu: bool) -> float | None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -48,7 +50,7 @@ def join(*, gpu: bool, always: bool, threads: int | None) -> None:
     Args:
         gpu: whether ranks compute on GPUs.
         always: connect even a world of one, as DeepSpeed wants it.
-        threads: CPU threads of this rank; None shares the cores among the ranks of the machine.
+        threads: CPU threads of this rank, see :func:`threads_of_rank`.
     """
     if "RANK" not in os.environ and always:
         with socket.socket() as free:
@@ -58,15 +60,37 @@ def join(*, gpu: bool, always: bool, threads: int | None) -> None:
     if gpu:
         torch.cuda.set_device(local_rank())
     else:
-        # deepspeed calls it LOCAL_SIZE, torchrun and accelerate LOCAL_WORLD_SIZE.
-        local = int(os.environ.get("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1")))
-        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // local))
+        torch.set_num_threads(threads_of_rank(threads))
         os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # or accelerate sets its own
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     if not torch.distributed.is_initialized() and (world_size() > 1 or always):
         torch.distributed.init_process_group("nccl" if gpu else "gloo", timeout=COLLECTIVE_PATIENCE)
     if rank() != 0:  # what ranks warn of, all find alike
         logging.getLogger("scaled").setLevel(logging.ERROR)
+
+
+def threads_of_rank(wanted: int | None) -> int:
+    """CPU threads of this rank.
+
+    Args:
+        wanted: the configuration's; None for ``OMP_NUM_THREADS``, or where it is not set an equal share of the cores
+            that this process may use.
+    """
+    if wanted is None and (given := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()).isdigit():
+        wanted = int(given)
+    # deepspeed calls it LOCAL_SIZE, torchrun and accelerate LOCAL_WORLD_SIZE.
+    local = int(os.environ.get("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return wanted or max(1, usable_cores() // local)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: fewer than the machine has under ``taskset`` or in a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")  # microseconds of CPU per period; "max" for no limit
+    with suppress(OSError, ValueError):
+        allowed, period = quota.read_text().split()
+        return max(1, min(cores, round(int(allowed) / int(period))))
+    return cores
 
 
 def barrier() -> None:

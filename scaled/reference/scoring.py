@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.prefix_tree import plan_packs
 from scaled.data.examples import Examples
 from scaled.distributed import barrier, rank, world_size
+from scaled.progress import progress
 from scaled.reference.cache import (
     CacheFolder,
     Columns,
@@ -35,8 +35,9 @@ from scaled.reference.cache import (
 
 logger = logging.getLogger(__name__)
 
-SHARD_PAIRS = 512
-"""Pairs of one shard: what an interruption costs at most, per rank."""
+SHARD_PAIRS, LEAST_SHARD_PAIRS, SHARDS = 512, 8, 32
+"""Most and least pairs of one shard, which is what an interruption costs at most, per rank; and how many a pass has
+where these allow it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _cached(examples: Examples, requests: Sequence[LogpRequest], key: Key, score
     if found is not None:
         logger.info("reference log-probs read from %s", folder.file)
         return found
-    spans = [(start, min(start + SHARD_PAIRS, len(examples))) for start in range(0, len(examples), SHARD_PAIRS)]
+    spans = _spans(len(examples))
     missing = [span for span in spans if folder.read_shard(span) is None]
     if len(missing) < len(spans):
         logger.info("reference log-probs: %d of %d shards are there already", len(spans) - len(missing), len(spans))
@@ -101,12 +102,18 @@ def _cached(examples: Examples, requests: Sequence[LogpRequest], key: Key, score
     return finished
 
 
+def _spans(pairs: int) -> list[Span]:
+    """The shards of so many pairs."""
+    size = min(SHARD_PAIRS, max(LEAST_SHARD_PAIRS, math.ceil(pairs / SHARDS)))
+    return [(start, min(start + size, pairs)) for start in range(0, pairs, size)]
+
+
 def _pass(
     examples: Examples, requests: Sequence[LogpRequest], spans: Sequence[Span], scored: Pass
 ) -> Iterator[Columns]:
     """Log-probs of each span of examples in turn."""
     total = sum(end - start for start, end in spans)
-    with tqdm(total=total, desc="reference", unit="pair", disable=None) as bar:
+    with progress(total, "reference", "pair") as bar:
         for start, end in spans:
             lengths = [min(len(examples.row([index], requests)), scored.row_tokens) for index in range(start, end)]
             parts, order = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,13 +12,15 @@ from transformers import PreTrainedConfig
 
 from inspo.command_line import UserError
 from scaled.config import OutputOptions, TrainConfig
-from scaled.device import uses_gpu
+from scaled.device import slow_precision, uses_gpu
 from scaled.model.sizes import count_weights, disk_bytes
 from scaled.training import checkpoints
 
+logger = logging.getLogger(__name__)
+
 
 def check_machine(config: TrainConfig) -> None:
-    """Raise where the machine lacks what the configuration asks for.
+    """Raise where the machine lacks what the configuration asks for, warn where it will be slow at it.
 
     Raises:
         UserError: naming what is missing.
@@ -37,6 +40,8 @@ def check_machine(config: TrainConfig) -> None:
         raise UserError("lora_rank needs peft: pip install -e '.[train]'")
     if config.trackers:
         _check_trackers(config.trackers)
+    if slow := slow_precision(config):
+        logger.warning(slow)
 
 
 def _check_trackers(wanted: tuple[str, ...]) -> None:

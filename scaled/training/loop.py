@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
@@ -26,6 +25,7 @@ from scaled.data.plan import Plan, Slot
 from scaled.device import memory_gib
 from scaled.distributed import gathered, rank, world_size
 from scaled.model.sizes import peak_share
+from scaled.progress import progress
 from scaled.training.checkpoints import Checkpoints
 from scaled.training.finite import check_gradient, check_losses
 from scaled.training.journal import Journal
@@ -100,7 +100,7 @@ def train(t: Training) -> str | None:
     """
     updates, out = len(t.plan.updates), Path(t.output.out)
     scale = world_size() * t.plan.accumulation / t.plan.batch_size
-    bar = tqdm(total=updates, initial=t.done, desc="training", unit="update", disable=rank() != 0)
+    bar = progress(updates, "training", "update", t.done)
     for update in range(t.done + 1, updates + 1):
         started = time.perf_counter()
         rate = learning_rate(t.options, update, updates)
