@@ -114,6 +114,8 @@ def _of_folder(name: str, source: DataSource, splits: tuple[str, ...]) -> Iterat
         if source.split is not None and not isinstance(loaded, dict):
             raise ValueError(f"{name}: a data set saved alone has no split: leave it out")
         table = _of_split(name, loaded, source, splits)
+        with readable(name):  # memory-mapped as it is: damaged offsets would end the process where they are followed
+            table.data.table.validate(full=True)
     else:
         files = _files(name, folder, source)
         split = _split(name, list(files), source, splits)
@@ -134,9 +136,30 @@ def _of_hub(source: DataSource, splits: tuple[str, ...]) -> Iterator[Row]:
     try:
         loaded = _loaded(name, name, name=source.config, split=source.split, revision=source.revision, streaming=False)
     except ValueError as error:
-        raise ValueError(f"{error} (it is no file or folder here, so it was looked for on the hub)") from error
-    for number, values in _of_table(name, _of_split(name, loaded, source, splits)):
+        if isinstance(error.__cause__, (FileNotFoundError, ConnectionError)):
+            raise ValueError(f"{error} (it is no file or folder here, so it was looked for on the hub)") from error
+        raise
+    table = _of_split(name, loaded, source, splits)
+    _check_revision(name, source.revision, table)
+    for number, values in _of_table(name, table):
         yield Row(name, number, values)
+
+
+def _check_revision(name: str, revision: str | None, table: Any) -> None:
+    """Offline `datasets` takes what its cache has of a data set last, whatever the revision: refuse another one."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
+    known = folder / "refs" / (revision or "main")
+    if revision is None and not known.is_file():
+        return
+    commit = known.read_text().strip() if known.is_file() else str(revision)
+    if any(Path(file["filename"]).parent.name != commit for file in table.cache_files):
+        raise ValueError(
+            f"{name}: the hub was not reached, and what is in the cache last is not revision {revision or 'main'}: "
+            "start once with the hub in reach"
+        )
 
 
 def _loaded(place: str, path: str, *, streaming: bool = True, **options: Any) -> Any:

@@ -67,10 +67,11 @@ def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(nam
             template.render(tokenizer, record["prompt"]), add_special_tokens=False
         )
         for tokens, reply in ((pair.chosen, record["chosen"]), (pair.rejected, record["rejected"])):
+            text = reply["content"]
             assert tokens.count(template.end_of_turn) == 1
             assert tokens[-1] == template.end_of_turn
             assert tokenizer.bos_token_id not in tokens
-            expected = reply.strip() if name == "llama-3" else reply
+            expected = text.strip() if name == "llama-3" else text
             assert tokenizer.decode(tokens) == expected + END[name]
 
 
