@@ -17,7 +17,7 @@ __all__ = ["Message", "Record", "load_records", "texts"]
 
 logger = logging.getLogger(__name__)
 
-REMEDY = "filters=unusable (scaled.data.filters) leaves such records out"
+REMEDY = "filters=unusable leaves such records out"
 
 Source = str | Path | DataSource
 

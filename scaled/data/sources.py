@@ -70,6 +70,12 @@ def read_rows(source: DataSource, splits: tuple[str, ...] = ("train",)) -> Itera
         raise ValueError(f"{name}: there are no records in it")
 
 
+def names_hub(source: DataSource) -> bool:
+    """Whether a source is no file or folder here, and its path has the form of a name on the hub."""
+    owned = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source.path)
+    return bool(owned) and kind_of(Path(source.path)) not in {*READERS, *_TABLES, ".gz"} and _mode(source.path) is None
+
+
 def _mode(path: str) -> int | None:
     """What kind of thing is at a path; None where there is nothing."""
     try:
@@ -131,7 +137,7 @@ def _of_folder(name: str, source: DataSource, splits: tuple[str, ...]) -> Iterat
 
 def _of_hub(source: DataSource, splits: tuple[str, ...]) -> Iterator[Row]:
     name = source.path
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) or kind_of(Path(name)) in {*READERS, *_TABLES, ".gz"}:
+    if not names_hub(source):
         raise ValueError(f"{name}: there is no such file")
     try:
         loaded = _loaded(name, name, name=source.config, split=source.split, revision=source.revision, streaming=False)

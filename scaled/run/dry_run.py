@@ -16,6 +16,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from inspo.command_line import UserError
 from scaled.config import RANDOM, TrainConfig
+from scaled.data.sources import names_hub
 from scaled.device import device_name, uses_gpu
 from scaled.distributed import world_size
 from scaled.model.precision import weights_dtype
@@ -75,7 +76,7 @@ def _prepared(config: TrainConfig, architecture: PreTrainedConfig) -> Prepared |
 
 
 def _data_at_hand(config: TrainConfig) -> bool:
-    return all(Path(source.path).exists() for source in (*config.data, *(config.validation or ())))
+    return not any(names_hub(source) for source in (*config.data, *(config.validation or ())))
 
 
 def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | None, int | None, list[str]]:

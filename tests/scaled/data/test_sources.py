@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict, Features, Image, Value
 from pyarrow import feather
 
 from scaled.config import DataSource
-from scaled.data.sources import read_rows
+from scaled.data.sources import names_hub, read_rows
 
 ROWS = [{"prompt": f"Name {n}.", "chosen": f"A {n}", "rejected": None if n == 1 else "B"} for n in range(3)]
 
@@ -167,3 +167,21 @@ def test_a_name_that_is_no_path_is_looked_for_on_the_hub_and_said_so(monkeypatch
     assert "\n" not in str(error.value)
     assert asked == [("org/name", {"name": "c", "split": "s", "revision": "v1", "streaming": False})]
     assert not Path("org").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("org/name", True),
+        ("org/name.v2", True),
+        ("name", False),
+        ("a/b/c", False),
+        ("org/name.jsonl", False),
+        ("../a", False),
+    ],
+)
+def test_what_may_be_a_name_on_the_hub(tmp_path, monkeypatch, path, named):
+    monkeypatch.chdir(tmp_path)
+    assert names_hub(source(path)) is named
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    assert not names_hub(source("org/name"))

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from inspo.command_line import UserError
 from scaled.config import TrainConfig
 from scaled.device import device_name, memory_gib, uses_gpu
 from scaled.model.random_weights import shipped_architecture
@@ -85,3 +86,10 @@ def test_a_time_is_given_only_where_a_like_run_was_measured(tmp_path):
     assert "at 1,000 tokens/s, measured by" in described()
     for change in ({"world_size": 2}, {"precision": "bf16"}, {"gradient_checkpointing": False}, {"lora_rank": 4}):
         assert "time: unknown" in described(**change)
+
+
+def test_data_that_are_nowhere_are_said_and_data_on_the_hub_are_not_looked_for(monkeypatch):
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: pytest.fail("looked for the data"))
+    with pytest.raises(UserError, match=r"^nowhere.jsonl: there is no such file"):
+        describe_run(config(data="nowhere.jsonl"))
+    assert "(the data is not here to count)" in describe_run(config(data={"path": "org/name", "split": "train"}))

@@ -126,9 +126,10 @@ def test_ranks_that_read_other_data_do_not_train_on_them(values, monkeypatch):
 
 def test_a_folder_that_was_moved_still_finds_its_best_checkpoint(values, tmp_path, monkeypatch):
     """Ended but for its results, and moved: they come from the best checkpoint where it is now."""
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched:
         patched.setattr(running, "write_results", interrupt)
-        running.run(TrainConfig(**values))
+        with pytest.raises(InterruptedError):
+            running.run(TrainConfig(**values))
     moved = tmp_path / "moved"
     shutil.move(values["out"], moved)
     running.run(TrainConfig(**(values | {"out": str(moved)})))
@@ -138,9 +139,10 @@ def test_a_folder_that_was_moved_still_finds_its_best_checkpoint(values, tmp_pat
 
 
 def test_a_result_without_weights_is_not_called_finished(values, monkeypatch):
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched:
         patched.setattr(running, "write_results", interrupt)
-        running.run(TrainConfig(**values))
+        with pytest.raises(InterruptedError):
+            running.run(TrainConfig(**values))
     out = Path(values["out"])
     best = out / f"checkpoint-{checkpoints.facts(out / 'checkpoint-4')['best_update']}"
     if best.name == "checkpoint-4":  # damage would be seen at resumption
