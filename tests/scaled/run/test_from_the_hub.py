@@ -1,0 +1,65 @@
+"""From a model and a data set on the hub to a folder that generates, against a hub on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from datasets import Dataset
+from local_hub import serving
+from tiny_base import ROOT, SMALL, TINY, write_base
+
+
+@pytest.mark.slow
+def test_from_hub_names_to_a_model_that_generates(tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    rows = [json.loads(line) for line in TINY.read_text().splitlines()[:40]]
+    (tmp_path / "pairs").mkdir()
+    for split, some in (("train_prefs", rows[:32]), ("test_prefs", rows[32:])):
+        Dataset.from_list(some).to_parquet(tmp_path / "pairs" / f"{split}.parquet")
+    (tmp_path / "pairs" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n"
+        "  - {split: train_prefs, path: train_prefs.parquet}\n  - {split: test_prefs, path: test_prefs.parquet}\n---\n"
+    )
+    repositories = {
+        ("models", "org/base"): {"main": write_base(tmp_path / "base", seed=0)},
+        ("datasets", "org/pairs"): {"main": tmp_path / "pairs"},
+    }
+    values = SMALL | {
+        "model": "org/base",
+        "architecture": None,
+        "data": {"path": "org/pairs", "split": "train_prefs"},
+        "validation": {"path": "org/pairs", "split": "test_prefs"},
+        "out": str(tmp_path / "out"),
+        "max_updates": 2,
+    }
+    values.pop("limit", None)
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    with serving(repositories) as hub:
+        done = subprocess.run(
+            [sys.executable, "scaled/train.py", *settings],
+            cwd=ROOT,
+            env=os.environ | hub.environment(tmp_path / "cache"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=500,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = tmp_path / "out" / "model"
+    card = (folder / "README.md").read_text()
+    assert "base_model: org/base" in card
+    assert "- org/pairs" in card
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": rows[0]["prompt"]}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    generated = AutoModelForCausalLM.from_pretrained(folder).generate(**asked, max_new_tokens=4, do_sample=False)
+    assert generated.shape[1] > asked["input_ids"].shape[1]
