@@ -97,6 +97,10 @@ def _tokenize_batch(
 
 def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Template) -> tuple[str, str, str]:
     """Prompt, prompt with chosen, prompt with rejected. The template's lead belongs to the prompt."""
+    messages = (*record["prompt"], record["chosen"], record["rejected"])
+    keys = {key for message in messages for key in message} | record.keys()
+    if lost := sorted(keys & {"tools", "tool_calls", "reasoning_content", "template_options"}):
+        raise ValueError(f"record {record['record']}: {', '.join(lost)} are not given to the chat template yet")
     try:
         prompt, chosen, rejected = (template.render(tokenizer, record["prompt"], reply) for reply in _replies(record))
     except ValueError as error:
