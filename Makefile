@@ -5,13 +5,14 @@
 #   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
+#   make train-smol   fetch SmolLM2-135M-Instruct, train it by INS-DPO, compare replies: minutes on two CPUs
 VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny check test lint bench theory thorough mutation clean
+.PHONY: toy quick figures train-tiny train-smol check test lint bench theory thorough mutation clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -25,6 +26,13 @@ figures: $(VENV)/.toy-ready
 # The launcher calls `python3`, so the environment's own must come first.
 train-tiny: $(VENV)/.train-ready
 	PATH="$(abspath $(VENV))/bin:$$PATH" deepspeed --num_gpus 1 scaled/train.py --config scaled/configs/tiny.yaml
+
+# A run that was stopped goes on; a finished one is only compared again.
+SMOL := results/models/smollm2-135m-instruct
+train-smol: $(VENV)/.smol-ready
+	$(PY) scaled/examples/fetch_smol.py $(SMOL)
+	$(PY) scaled/train.py --config scaled/configs/smol.yaml
+	$(PY) -m scaled.compare results/train-smol
 
 check: lint
 	$(PY) -m pytest -n auto --dist loadscope -m "not slow"
@@ -64,6 +72,10 @@ $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
 $(VENV)/.train-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[train]'
 	touch $@
+
+$(VENV)/.smol-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[smol]'
+	touch $@ $(VENV)/.train-ready
 
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[toy,train,theory,peers,dev]'

@@ -7,10 +7,6 @@ from pathlib import Path
 # Run by path, Python puts this file's folder first on sys.path; the packages live one level up.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-# OpenMP reads it when torch is imported. By default a thread that waits for another spins, and where cores are shared
-# with other work, two threads then take ten times the CPU time of one.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 def main() -> int:
     """Train or describe; a user's mistake is one line and exit code 2, a failed run one line and 1.

@@ -155,7 +155,7 @@ WRONG_SHARE, RAMBLING_SHARE = 0.4, 0.45
 """Shares of rejected replies that are wrong and that ramble; the others are rude."""
 
 
-def _filled(text: str, topic: Topic, x: str, y: str) -> str:
+def filled(text: str, topic: Topic, x: str, y: str) -> str:
     return text.format(x=x, y=y, X=x[0].upper() + x[1:], Y=y[0].upper() + y[1:], about=topic.about)
 
 
@@ -163,8 +163,8 @@ def _rejected(topic: Topic, x: str, answer: str, rng: random.Random) -> str:
     kind = rng.random()
     if kind < WRONG_SHARE:
         others = [y for y in topic.facts.values() if y != topic.facts[x]]
-        return _filled(answer, topic, x, rng.choice(others))
-    return _filled(rng.choice(RAMBLING if kind < WRONG_SHARE + RAMBLING_SHARE else RUDE), topic, x, topic.facts[x])
+        return filled(answer, topic, x, rng.choice(others))
+    return filled(rng.choice(RAMBLING if kind < WRONG_SHARE + RAMBLING_SHARE else RUDE), topic, x, topic.facts[x])
 
 
 def records(seed: int = 0) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -179,8 +179,8 @@ def records(seed: int = 0) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
             for asked in rng.sample(topic.asked, 1 if x in held_out else 2):
                 answer = rng.choice(topic.answered)
                 record = {
-                    "prompt": _filled(asked, topic, x, y),
-                    "chosen": _filled(answer, topic, x, y),
+                    "prompt": filled(asked, topic, x, y),
+                    "chosen": filled(answer, topic, x, y),
                     "rejected": _rejected(topic, x, answer, rng),
                 }
                 (validation if x in held_out else train).append(record)
