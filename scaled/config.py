@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import torch
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,7 +32,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from inspo.command_line import OneLineParser, UserError, first_mistake, unknown_name
+from inspo.command_line import OneLineParser, UserError, first_mistake, one_line, unknown_name
 from inspo.conditioning import Conditioning, ReferenceContext
 from inspo.losses import METHODS
 from inspo.pairs import PairLogps
@@ -54,6 +55,19 @@ def _names(value: Any) -> Any:
     return tuple(value.replace(" ", "").split(",")) if isinstance(value, str) else () if value is None else value
 
 
+def _name(value: str) -> str:
+    """Text that can name a file or something on the hub."""
+    if not value.isprintable():
+        raise UserError(f"{value!r} holds characters that no name has")
+    if max(len(part.encode()) for part in value.split("/")) > LONGEST_NAME:
+        raise UserError(f"{value[:40]}...: a name of more than {LONGEST_NAME} bytes")
+    return value
+
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on common file systems."""
+
+
 def _method(value: Any) -> Any:
     if value not in METHODS:
         raise UserError(f"method = {value!r} must be one of {', '.join(METHODS)}")
@@ -61,9 +75,10 @@ def _method(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_number)]
+Count = Annotated[int, BeforeValidator(_number), Field(le=2**31 - 1)]
+Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, le=2**32 - 1)]
 Share = Annotated[Number, Field(ge=0.0, le=1.0)]
-Text = Annotated[str, Field(strict=True)]
+Text = Annotated[str, Field(strict=True, min_length=1), AfterValidator(_name)]
 
 
 class _Options(BaseModel):
@@ -83,11 +98,11 @@ class ModelOptions(_Options):
 class AdapterOptions(_Options):
     """Which weights are trained."""
 
-    lora_rank: Annotated[Count, Field(ge=1)] | None = Field(
+    lora_rank: Annotated[Count, Field(ge=1, le=16384)] | None = Field(
         None, description="train a LoRA adapter of this rank; null trains all weights"
     )
     lora_alpha: Annotated[Number, Field(ge=0)] | None = Field(None, description="LoRA's alpha; null for twice the rank")
-    lora_dropout: Share = Field(0.0, description="dropout of the adapter")
+    lora_dropout: Share = Field(0.0, lt=1.0, description="dropout of the adapter")
     qlora: StrictBool = Field(False, description="quantize the frozen weights to 4 bits (needs a GPU and bitsandbytes)")
 
 
@@ -299,20 +314,20 @@ class UpdateOptions(_Options):
     shuffle: StrictBool = Field(
         True, description="draw each epoch's order with the seed; false keeps the order of the file"
     )
-    seed: Count = Field(0, ge=0, description="of the order, the validation records, random weights and dropout")
+    seed: Seed = Field(0, description="of the order, the validation records, random weights and dropout")
 
 
 class OptimizerOptions(_Options):
     """Optimization, Appendix D.1."""
 
-    learning_rate: Annotated[Number, Field(ge=0)] = Field(5e-7, description="peak learning rate of AdamW")
+    learning_rate: Annotated[Number, Field(gt=0)] = Field(5e-7, description="peak learning rate of AdamW")
     warmup_ratio: Share = Field(0.1, description="share of the updates with rising learning rate")
     warmup_start: Annotated[Number, Field(ge=0)] = Field(
         1e-8, description="learning rate of the first update of the warmup"
     )
     final_lr_ratio: Share = Field(0.1, description="the cosine ends at this share of the peak; 1 is constant")
-    adam_beta1: Share = Field(0.9, description="AdamW's beta_1")
-    adam_beta2: Share = Field(0.999, description="AdamW's beta_2")
+    adam_beta1: Share = Field(0.9, lt=1.0, description="AdamW's beta_1")
+    adam_beta2: Share = Field(0.999, lt=1.0, description="AdamW's beta_2")
     adam_epsilon: Annotated[Number, Field(ge=0)] = Field(1e-8, description="AdamW's epsilon")
     weight_decay: Annotated[Number, Field(ge=0)] = Field(
         0.01, description="AdamW's weight decay, on all but biases and norms"
@@ -334,7 +349,7 @@ class ComputeOptions(_Options):
     attention: Literal["auto", "pathwise", "dense", "flex", "varlen"] = Field(
         "auto", description="how to attend over trees"
     )
-    threads: Annotated[Count, Field(ge=1)] | None = Field(
+    threads: Annotated[Count, Field(ge=1, le=4096)] | None = Field(
         None,
         description="CPU threads per rank; null for OMP_NUM_THREADS, or where it is not set a share of the cores",
     )
@@ -383,6 +398,9 @@ GROUPS = (
     *(ModelOptions, AdapterOptions, DataOptions, SequenceOptions, LossOptions),
     *(UpdateOptions, OptimizerOptions, ComputeOptions, OutputOptions),
 )
+
+LARGEST_FILE = 2**20
+"""Bytes of a configuration."""
 
 HELP_WIDTH = 100
 """Columns of ``--help``."""
@@ -516,12 +534,17 @@ def load(path: str | Path | None, settings: Sequence[str] = ()) -> TrainConfig:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
+    like = "name a YAML file such as scaled/configs/tiny.yaml"
     try:
-        text = path.read_text()
+        if not path.exists():
+            raise UserError(f"--config {path}: No such file or directory; {like}")
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE:  # a pipe or device may never end
+            raise UserError(f"--config {path}: no regular file of at most {LARGEST_FILE} bytes; {like}")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
-        raise UserError(
-            f"--config {path}: {error.strerror}; name a YAML file such as scaled/configs/tiny.yaml"
-        ) from None
+        raise UserError(f"--config {path}: {error.strerror}; {like}") from None
     values = _yaml(text, str(path))
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: must be a mapping of keys to values, such as 'method: dpo'")
@@ -531,12 +554,34 @@ def _mapping(path: Path) -> dict[str, Any]:
 def _yaml(text: str, name: str) -> Any:
     import yaml
 
+    class Strict(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+        """Refuses keys given twice, of which the last would win, and aliases, which can unfold without end."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark
+                raise yaml.composer.ComposerError(None, None, "aliases are not read: write the value again", mark)
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # yaml's signature
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if str(key.value) in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Strict)  # noqa: S506  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
-        raise UserError(f"{name}: not valid YAML{place} ({getattr(error, 'problem', error)})") from None
+        what = getattr(error, "problem", None) or one_line(error)
+        raise UserError(f"{name}: not valid YAML{place} ({what})") from None
+    except RecursionError:
+        raise UserError(f"{name}: nested too deeply; keys are flat") from None
+    except (ValueError, OverflowError) as error:  # a date that is none, a number of thousands of digits
+        raise UserError(f"{name}: not valid YAML ({one_line(error)})") from None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ quantized alike, under the same autocast, without an adapter (a new one adds exa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from inspo.command_line import UserError, one_line
 from inspo.hf.architectures import VERIFIED
@@ -29,24 +31,28 @@ from inspo.hf.rows import enable_tree_rows, verify_tree_attention
 from scaled.config import AdapterOptions, PolicyOptions
 from scaled.device import uses_gpu
 from scaled.model.precision import autocast, weights_dtype
+from scaled.workarounds import is_lost_rank
+
+_NAMED = 3
+"""Tensors that a message names, of each kind."""
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """A tokenizer. Raises UserError where there is none."""
     try:
         return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # each tokenizer has other errors for files of a wrong shape
         raise UserError(
             f"tokenizer of {source}: cannot be loaded ({one_line(error)}); check model and tokenizer"
-        ) from None
+        ) from error
 
 
 def load_architecture(source: str) -> PreTrainedConfig:
     """A model's configuration. Raises UserError where there is none."""
     try:
         return cast("PreTrainedConfig", AutoConfig.from_pretrained(source))
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model = {source}: cannot be loaded ({one_line(error)}); name a folder or hub name") from None
+    except Exception as error:  # each architecture has other errors for a config.json of a wrong shape
+        raise UserError(f"model = {source}: cannot be loaded ({one_line(error)}); name a folder or hub name") from error
 
 
 def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
@@ -57,7 +63,7 @@ def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
         options: give the precision, and say whether weights are frozen and quantized.
 
     Raises:
-        UserError: weights that cannot be loaded.
+        UserError: weights that cannot be loaded, or that do not fit the folder's config.json.
     """
     dtype = weights_dtype(options)
     quantized: dict[str, Any] = {}
@@ -72,10 +78,56 @@ def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
             llm_int8_skip_modules=["lm_head"],
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **quantized)
-    except OSError as error:
-        raise UserError(f"model = {source}: its weights cannot be loaded ({one_line(error)})") from None
+        with _without_report():
+            model, found = cast("Any", AutoModelForCausalLM.from_pretrained)(
+                source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **quantized
+            )
+    except Exception as error:  # OSError, safetensors' own, torch's of cut or pickled weights
+        if is_lost_rank(error):
+            raise
+        raise UserError(
+            f"model = {source}: its weights cannot be loaded ({one_line(error)}); get its files again"
+        ) from error
+    check_fit(str(source), found)
     return cast("PreTrainedModel", model)
+
+
+def check_fit(source: str, found: Mapping[str, Any]) -> None:
+    """Refuse weights in whose place a model would have random ones, or that it would leave out.
+
+    Args:
+        source: folder or hub name.
+        found: what transformers says of the loading; tied weights and buffers that need not be saved are not in it.
+
+    Raises:
+        UserError: naming tensors that are missing, surplus, or of another shape.
+    """
+    shapes = {name: (tuple(saved), tuple(wanted)) for name, saved, wanted in found.get("mismatched_keys", ())}
+    parts = [
+        f"{len(names)} {what} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
+        for what, key in (("missing", "missing_keys"), ("surplus", "unexpected_keys"))
+        if (names := sorted(set(found.get(key, ())) - set(shapes)))
+    ]
+    if shapes:
+        name, (saved, wanted) = min(shapes.items())
+        parts.append(f"{len(shapes)} of another shape ({name} is {saved}, not {wanted})")
+    parts += [str(message).splitlines()[0] for message in found.get("error_msgs", ())][:1]
+    if parts:
+        raise UserError(
+            f"model = {source}: its weights do not fit its config.json, tensors: {'; '.join(parts)}; "
+            "get its files again"
+        )
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Keep transformers from printing the table of what did not fit: :func:`check_fit` says it."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def load_initial(source: str, options: PolicyOptions) -> PreTrainedModel:
