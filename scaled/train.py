@@ -9,6 +9,23 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 
 def main() -> int:
+    """As :func:`_main`; an interrupt before training is one line and exit code 130."""
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        if not os.environ.get(name, "0").isdecimal():
+            print(f"error: {name} = {os.environ[name]!r} in the environment is no number: unset it", file=sys.stderr)  # noqa: T201
+            return 2
+    if int(os.environ.get("RANK", "0")) >= int(os.environ.get("WORLD_SIZE", "1")):
+        print("error: RANK must be less than WORLD_SIZE in the environment: unset both", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        return _main()
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") == "0":
+            print("\nstopped before training; the same command starts again", file=sys.stderr, flush=True)  # noqa: T201
+        return 130
+
+
+def _main() -> int:
     """Train or describe; a user's mistake is one line and exit code 2, a failed run one line and 1.
 
     Anything else is a mistake of the program's and keeps its traceback.

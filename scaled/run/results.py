@@ -13,9 +13,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
 import inspo
+from inspo.command_line import one_line
 from scaled.config import TrainConfig
 from scaled.data.plan import Plan
 from scaled.data.templates import Template as ChatTemplate
@@ -60,8 +62,20 @@ def write_results(
     """Write ``model/`` (and ``adapter/``) from the best checkpoint, then ``run.json``. On one rank.
 
     Raises:
-        SaveError: the checkpoint has no weights.
+        SaveError: the checkpoint has no weights, or the disk is full or fails.
     """
+    try:
+        _write(config, facts, tokenizer, template, plan)
+    except (OSError, SafetensorError) as error:
+        raise SaveError(
+            f"the result could not be written ({one_line(error)}): free space on the disk of {config.out} "
+            "and start again"
+        ) from error
+
+
+def _write(
+    config: TrainConfig, facts: Provenance, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate, plan: Plan
+) -> None:
     out = Path(config.out)
     staged = out / ".model.new"
     shutil.rmtree(staged, ignore_errors=True)
@@ -87,6 +101,10 @@ def write_results(
     readable_by_all(staged)
     shutil.rmtree(out / "model", ignore_errors=True)
     staged.replace(out / "model")
+    folders = ("model",) if config.lora_rank is None else ("model", "adapter")
+    record["files"] = {
+        f"{name}/{file}": found for name in folders for file, found in checkpoints.sums(out / name).items()
+    }
     checkpoints.write_atomically(out / "run.json", json.dumps(record, indent=1) + "\n")
 
 

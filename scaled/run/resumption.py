@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from inspo.command_line import UserError
 from scaled.config import NOT_DECISIVE, RANDOM, TrainConfig
@@ -33,7 +38,9 @@ def claim_folder(config: TrainConfig) -> None:
         raise UserError(f"out = {out}: cannot be written ({error.strerror}); name another folder") from None
     try:
         earlier = json.loads((out / "config.json").read_text())["config"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if not isinstance(earlier, dict) or not _trained(out):
         return
     now = config.resolved()
     changed = [
@@ -45,12 +52,70 @@ def claim_folder(config: TrainConfig) -> None:
         raise UserError(f"out = {out} holds a run of another configuration ({', '.join(changed)}): set another out")
 
 
-def claim_on_first(config: TrainConfig) -> None:
-    """:func:`claim_folder` by rank 0, with its answer on every rank."""
+def _trained(out: Path) -> bool:
+    """Whether an update was made: a start that failed before leaves nothing that another would mix with."""
+    journal = out / "metrics.jsonl"
+    return (
+        (out / "run.json").exists()
+        or bool(checkpoints.existing(out))
+        or (journal.exists() and journal.stat().st_size > 0)
+    )
+
+
+def lock_folder(config: TrainConfig) -> BaseFileLock:
+    """Hold the run's folder against other starts, until released or the process ends, however it ends.
+
+    The lock is the kernel's (flock); over NFS it holds between machines where the server grants locks (version 4).
+
+    Raises:
+        UserError: another process holds it.
+    """
+    out = Path(config.out)
+    lock, owner = FileLock(out / ".lock"), out / ".owner"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = owner.read_text() if owner.exists() else "another process"
+        raise UserError(f"out = {out} is in use by {who}: wait for it to end, or set another out") from None
+    owner.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    return lock
+
+
+def check_finished(config: TrainConfig, ready: Prepared) -> None:
+    """Compare a finished run with what it was made from and what it wrote.
+
+    Raises:
+        UserError: other data or initial weights, or files that are gone or changed.
+    """
+    out = Path(config.out)
+    again = f"remove {out / 'run.json'} to have the result written again from its checkpoint, or set another out"
+    try:
+        record = json.loads((out / "run.json").read_text())
+        made = {name: str(record[f"{name}_fingerprint"]) for name in ("data", "validation", "initial_weights")}
+        files = {str(name): (int(size), int(crc)) for name, (size, crc) in record["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{out / 'run.json'} is not as it was written: {again}") from None
+    now = {"data": ready.train.fingerprint, "validation": ready.validation.fingerprint}
+    if config.model != RANDOM:
+        now["initial_weights"] = weights_fingerprint(ready.source, ready.architecture)
+    for name, value in now.items():
+        if made[name] != value:
+            what = {"data": "data", "validation": "validation data", "initial_weights": "initial weights"}[name]
+            raise UserError(f"{out} holds a run on other {what}: set another out to train on these")
+    if not files:
+        raise UserError(f"{out / 'run.json'} names no files of a result: {again}")
+    for name, expected in files.items():
+        path = out / name
+        if not path.is_file() or checkpoints.file_sum(path) != expected:
+            raise UserError(f"{path} is {'changed' if path.is_file() else 'gone'} since the run ended: {again}")
+
+
+def on_first(check: Callable[[], None]) -> None:
+    """A check by rank 0, with its answer on every rank."""
     problem = None
     if rank() == 0:
         try:
-            claim_folder(config)
+            check()
         except UserError as error:
             problem = str(error)
     if problem := from_first(problem):

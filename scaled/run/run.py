@@ -20,6 +20,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from filelock import BaseFileLock
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -28,7 +29,7 @@ from scaled.config import TrainConfig
 from scaled.data.examples import Examples
 from scaled.data.plan import validation_slots
 from scaled.device import uses_gpu
-from scaled.distributed import barrier, join, rank, world_size
+from scaled.distributed import barrier, from_first, join, rank, world_size
 from scaled.generation.sampled_kl import SampledKl
 from scaled.model.loading import as_policy, load_initial, load_weights, partitioned, weights_fingerprint
 from scaled.model.precision import autocast, weights_dtype
@@ -39,7 +40,14 @@ from scaled.run.checks import check_disk, check_machine
 from scaled.run.model_card import closing_message
 from scaled.run.prepare import Prepared, prepare_run
 from scaled.run.results import Provenance, write_results
-from scaled.run.resumption import claim_folder, claim_on_first, find_checkpoint, settle_fingerprints
+from scaled.run.resumption import (
+    check_finished,
+    claim_folder,
+    find_checkpoint,
+    lock_folder,
+    on_first,
+    settle_fingerprints,
+)
 from scaled.training import checkpoints, state
 from scaled.training.checkpoints import Checkpoints
 from scaled.training.engine import deepspeed_config, make_accelerator, make_optimizer
@@ -65,21 +73,29 @@ def run(config: TrainConfig, stop: StopWatch | None = None) -> str:
         NonFiniteError, SaveError: see :mod:`scaled.errors`.
     """
     with stop or StopWatch() as watch:
-        return _run(config, watch)
+        held: list[BaseFileLock] = []  # the folder's lock, on rank 0
+        try:
+            return _run(config, watch, held)
+        finally:
+            for lock in held:
+                lock.release()
 
 
-def _run(config: TrainConfig, stop: StopWatch) -> str:
+def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     out = Path(config.out)
-    if (out / "run.json").is_file():
-        claim_folder(config)
-        return f"{out} holds a finished run of this configuration: its model is in {out / 'model'}"
     check_machine(config)
     join(gpu=uses_gpu(config), always=config.zero_stage > 0, threads=config.threads)
     if config.zero_stage:
         start_deepspeed(gpu=uses_gpu(config))
     ready = prepare_run(config)
-    check_disk(config, ready.architecture, _saves(config, ready))
-    claim_on_first(config)
+    finished = from_first((out / "run.json").exists())
+    if not finished:
+        check_disk(config, ready.architecture, _saves(config, ready))
+    on_first(lambda: claim_folder(config))
+    on_first(lambda: held.append(lock_folder(config)))
+    if finished:
+        on_first(lambda: check_finished(config, ready))
+        return f"{out} holds a finished run of this configuration: its model is in {out / 'model'}"
     resume = find_checkpoint(config)
     fingerprints = settle_fingerprints(config, ready, resume)
     if rank() == 0:
@@ -91,6 +107,7 @@ def _run(config: TrainConfig, stop: StopWatch) -> str:
         best = checkpoints.facts(resume)["best_update"]
     else:
         training = assemble(config, ready, fingerprints, resume, stop)
+        stop.training = True
         stopped = train(training)
         for tracker in training.accelerator.trackers:  # end_training() would end the process group too
             tracker.finish()

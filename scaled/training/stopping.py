@@ -13,23 +13,27 @@ LAUNCHERS = ("deepspeed", "torchrun", "torch.distributed.run", "accelerate")
 
 
 class StopWatch:
-    """Notices that the run should end: SIGTERM, SIGINT, or a launcher that is gone.
+    """Notices that the run should end: SIGTERM, SIGHUP, SIGINT, or a launcher that is gone.
 
     A signal to the ``deepspeed`` command kills only that command, so ranks look for their parent and
     its parent. Nothing happens in the handler but taking note; the run ends after the update at hand.
 
     Attributes:
         reason: why the run should end, or None.
+        training: whether updates are made; before, an interrupt ends the run at once.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.training = False
         self._launchers = _launchers()
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take note of SIGTERM and SIGINT from now on."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Take note of signals from now on; of SIGHUP unless ``nohup`` has it ignored."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -39,6 +43,8 @@ class StopWatch:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # signal's signature
+        if number == signal.SIGINT and not self.training:
+            raise KeyboardInterrupt
         self.reason = signal.Signals(number).name
 
     def should_stop(self) -> bool:

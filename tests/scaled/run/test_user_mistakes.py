@@ -142,6 +142,7 @@ def test_a_folder_of_another_configuration_is_one_line(train, tmp_path):
     out.mkdir()
     config = TrainConfig(**SMALL, out=str(out), beta=0.3)
     (out / "config.json").write_text(json.dumps({"hash": config.hash(), "config": config.resolved()}))
+    (out / "metrics.jsonl").write_text("{}\n")
     assert_one_line(train(), "another configuration (beta was 0.3)", "set another out")
 
 
