@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # not in its __all__
 
 from inspo.losses import METHODS
 from inspo.pairs import PairLogps
@@ -101,7 +101,7 @@ def _measured(config: TrainConfig, record: Mapping[str, Any]) -> str:
     if "deployed_margin" not in found or config.conditioning.value != "none" or score is not PairLogps.logratios:
         numbers = f"{with_error(found, 'accuracy')} | {with_error(found, 'margin')}"
         sees = "" if config.conditioning.value == "none" else ", which sees the other response"
-        table.append(f"| what the loss compares{sees}: {_SCORES[score]} | {numbers} |")
+        table.append(f"| what the loss compares{sees}: {_SCORES[score]} | {numbers} |")  # type: ignore[index]  # functions alike
     about = f"{record['validation_pairs']} validation pairs, ± one standard error over pairs."
     return "\n".join([about, "", *table, "", _EXPLAINED, "", f"Validation loss: {with_error(found, 'loss')}."])
 
