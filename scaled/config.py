@@ -91,7 +91,9 @@ class ModelOptions(_Options):
     model: Text = Field(RANDOM, description="folder or hub name of the policy's initial weights, or random")
     tokenizer: Text | None = Field(None, description="folder or hub name of the tokenizer; null for the model's")
     architecture: Text | None = Field(
-        None, description="shipped architecture (scaled/configs/architectures) for --dry-run and model: random"
+        None,
+        description="shipped architecture (scaled/configs/architectures) for model: random, and for --dry-run without "
+        "the hub",
     )
 
 
@@ -436,6 +438,7 @@ class TrainConfig(
 
     @model_validator(mode="after")
     def _together(self) -> TrainConfig:
+        _check_model(self)
         _check_together(self)
         _check_effect(self)
         _check_loss(self)
@@ -455,11 +458,14 @@ FIELDS = {name: field for group in GROUPS for name, field in group.model_fields.
 OPTIONAL = [name for name, field in FIELDS.items() if type(None) in get_args(field.annotation)]
 
 
+def _check_model(config: TrainConfig) -> None:
+    if config.model == RANDOM and config.architecture is None:
+        raise UserError("model: random needs the architecture to make, such as architecture: tiny-llama")
+
+
 def _check_together(config: TrainConfig) -> None:
     if config.draft_cap is not None and (config.max_length is None or config.draft_cap == 0):
         raise UserError("draft_cap is a share in (0, 1] of max_length: give both, or set draft_cap=null")
-    if config.model == RANDOM and config.architecture is None:
-        raise UserError("model: random needs the architecture to make, such as architecture: tiny-llama")
     if config.qlora and config.lora_rank is None:
         raise UserError("qlora trains an adapter on quantized weights: give lora_rank too")
     if config.qlora and config.zero_stage == 3:

@@ -42,7 +42,13 @@ def _main() -> int:
         if command.dry_run:
             from scaled.run.dry_run import describe_run
 
-            message = describe_run(command.config) if rank() == 0 else ""
+            if rank() != 0:
+                return 0
+            described = describe_run(command.config)
+            print(described.text)  # noqa: T201  # what the run will be
+            for obstacle in described.obstacles:
+                report_error(f"the run would fail here: {obstacle}")
+            return 2 if described.obstacles else 0
         else:
             from scaled.run.run import run
 

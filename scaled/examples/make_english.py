@@ -156,7 +156,7 @@ WRONG_SHARE, RAMBLING_SHARE = 0.4, 0.45
 
 
 def filled(text: str, topic: Topic, x: str, y: str) -> str:
-    """A text with its blanks filled in."""
+    """A text of a topic with a fact in it; X and Y are x and y with a capital letter."""
     return text.format(x=x, y=y, X=x[0].upper() + x[1:], Y=y[0].upper() + y[1:], about=topic.about)
 
 

@@ -107,8 +107,10 @@ def activation_bytes(architecture: PreTrainedConfig, row_tokens: int, compute: C
     text = architecture.get_text_config(decoder=True)
     each = 2 if compute.precision == "bf16" else 4
     heads = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    attention = heads * (text.num_attention_heads + 2 * text.num_key_value_heads)
-    layer = each * (8 * text.hidden_size + 2 * attention + 3 * text.intermediate_size)
+    pairs = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    attention = heads * (text.num_attention_heads + 2 * pairs)
+    feed_forward = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
+    layer = each * (8 * text.hidden_size + 2 * attention + 3 * feed_forward)
     kept = each * text.hidden_size if compute.gradient_checkpointing else layer
     logits = 3 * 4 * min(CHUNK_ELEMENTS, row_tokens * text.vocab_size)
     return int(row_tokens * (kept * text.num_hidden_layers + layer) + logits)

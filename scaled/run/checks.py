@@ -14,7 +14,9 @@ from inspo.command_line import UserError
 from scaled.config import OutputOptions, TrainConfig
 from scaled.device import slow_precision, uses_gpu
 from scaled.model.sizes import count_weights, disk_bytes
+from scaled.run.prepare import Prepared
 from scaled.training import checkpoints
+from scaled.training.schedule import due
 
 logger = logging.getLogger(__name__)
 
@@ -86,3 +88,10 @@ def kept_checkpoints(output: OutputOptions) -> int:
 
 def _installed(package: str) -> bool:
     return find_spec(package) is not None
+
+
+def saves(config: TrainConfig, ready: Prepared) -> int:
+    """Checkpoints of the whole run."""
+    validates = bool(ready.validation.pairs)
+    updates = range(1, len(ready.plan.updates) + 1)
+    return sum(due(config, ready.plan, update, validates=validates)[1] for update in updates)

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a run will be, without weights and without training, offline.
+"""``--dry-run``: what a run will be, and why it would fail, without weights and without training.
 
 Weights are counted on the meta device. Memory is DeepSpeed's own estimate of weights, gradients and
 optimizer state, and an estimate of activations from the architecture. A time is given only
@@ -9,39 +9,63 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from inspo.command_line import UserError
 from scaled.config import RANDOM, TrainConfig
-from scaled.data.sources import names_hub
 from scaled.device import device_name, uses_gpu
-from scaled.distributed import world_size
+from scaled.distributed import threads_of_rank, world_size
+from scaled.model.loading import load_architecture
 from scaled.model.precision import weights_dtype
 from scaled.model.random_weights import shipped_architecture
 from scaled.model.sizes import Weights, activation_bytes, count_weights, disk_bytes, state_bytes
-from scaled.run.checks import kept_checkpoints
+from scaled.run.checks import check_disk, check_machine, kept_checkpoints, saves
 from scaled.run.prepare import Prepared, prepare_run
 
 GPUS = (1, 2, 4, 8)
 
 
-def describe_run(config: TrainConfig) -> str:
-    """Everything that ``--dry-run`` prints.
+@dataclass(frozen=True)
+class Description:
+    """What ``--dry-run`` says.
+
+    Attributes:
+        text: of the run.
+        obstacles: why it would fail if it were started here, a line each; none where it would not.
+    """
+
+    text: str
+    obstacles: list[str]
+
+
+def describe_run(config: TrainConfig) -> Description:
+    """Look at everything that the run will need, and describe it.
 
     Raises:
-        UserError: neither an architecture nor a folder of weights at hand to count from.
+        UserError: the model's configuration is nowhere, so that there is nothing to describe.
     """
-    architecture = _architecture(config)
-    ready = _prepared(config, architecture)
+    obstacles: list[str] = []
+    with _noted(obstacles):
+        check_machine(config)
+    architecture = _architecture(config, obstacles)
+    ready = None
+    with _noted(obstacles):
+        ready = prepare_run(config, architecture)
     if ready is not None:  # with model: random, of the vocabulary that the data make
         architecture = ready.architecture
+        with _noted(obstacles):
+            check_disk(config, architecture, saves(config, ready))
     weights = count_weights(architecture, config)
     lines = [f"{name}: {json.dumps(value)}" for name, value in config.resolved().items() if value is not None]
     lines += ["", f"configuration hash: {config.hash()}"]
     lines.append(f"parameters: {weights.total:,} ({architecture.model_type}), {weights.trained:,} of them trained")
+    if not uses_gpu(config):
+        lines.append(f"CPU threads per rank: {threads_of_rank(config.threads)}")
     row, tokens, updates, about = _tokens(config, ready)
     lines += about
     lines.append("memory per GPU, estimated (weights, gradients, optimizer state + activations of one row):")
@@ -57,26 +81,33 @@ def describe_run(config: TrainConfig) -> str:
         f"and {_size(disk.result)} the result"
     )
     lines.append(_time(config, weights, tokens, updates))
-    return "\n".join(lines)
+    return Description("\n".join(lines), obstacles)
 
 
-def _architecture(config: TrainConfig) -> PreTrainedConfig:
-    """The model's architecture, without looking for it anywhere but here."""
-    if config.architecture is not None:
+@contextmanager
+def _noted(obstacles: list[str]) -> Iterator[None]:
+    """Note a mistake of the user's instead of raising it."""
+    try:
+        yield
+    except UserError as error:
+        if str(error) not in obstacles:
+            obstacles.append(str(error))
+
+
+def _architecture(config: TrainConfig, obstacles: list[str]) -> PreTrainedConfig:
+    """The model's configuration from its folder, the cache or the hub; where that fails, the shipped one if named."""
+    if config.model == RANDOM:
+        return shipped_architecture(str(config.architecture))
+    folder = Path(config.model)
+    if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        obstacles.append(f"model = {config.model}: has no weights (*.safetensors): put them there")
+    try:
+        return load_architecture(config.model)
+    except UserError as error:
+        if config.architecture is None:
+            raise
+        obstacles.append(str(error))
         return shipped_architecture(config.architecture)
-    if not Path(config.model).is_dir():
-        raise UserError(f"--dry-run works offline and {config.model} is no folder here: set architecture too")
-    return cast("PreTrainedConfig", AutoConfig.from_pretrained(config.model))
-
-
-def _prepared(config: TrainConfig, architecture: PreTrainedConfig) -> Prepared | None:
-    """The run's data and plan, where data and tokenizer are here."""
-    at_hand = Path(config.tokenizer or config.model).is_dir() or (config.model == RANDOM and config.tokenizer is None)
-    return prepare_run(config, architecture) if at_hand and _data_at_hand(config) else None
-
-
-def _data_at_hand(config: TrainConfig) -> bool:
-    return not any(names_hub(source) for source in (*config.data, *(config.validation or ())))
 
 
 def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | None, int | None, list[str]]:
@@ -85,8 +116,7 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | N
         longest = (config.max_length or 4096) * 2
         row = config.row_tokens or config.micro_batch * longest
         largest = config.batch_size * longest
-        why = "tokenizer" if _data_at_hand(config) else "data"
-        return row, None, None, [f"tokens per update: at most {largest:,} (the {why} is not here to count)"]
+        return row, None, None, [f"tokens per update: at most {largest:,} (without data and tokenizer to count)"]
     plan = ready.plan
     sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
     tokens = sum(sizes) / len(plan.updates)

@@ -36,7 +36,7 @@ from scaled.model.precision import autocast, weights_dtype
 from scaled.model.sizes import count_weights
 from scaled.reference.cache import UnusableReferenceError, architecture_digest
 from scaled.reference.scoring import Pass, with_reference
-from scaled.run.checks import check_disk, check_machine
+from scaled.run.checks import check_disk, check_machine, saves
 from scaled.run.model_card import closing_message
 from scaled.run.prepare import Prepared, prepare_run
 from scaled.run.results import Provenance, write_results
@@ -53,7 +53,6 @@ from scaled.training.checkpoints import Checkpoints
 from scaled.training.engine import deepspeed_config, make_accelerator, make_optimizer
 from scaled.training.journal import Journal
 from scaled.training.loop import Training, Validation, train
-from scaled.training.schedule import due
 from scaled.training.stopping import StopWatch
 from scaled.workarounds import start_deepspeed
 
@@ -90,7 +89,7 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     ready = prepare_run(config)
     finished = from_first((out / "run.json").exists())
     if not finished:
-        check_disk(config, ready.architecture, _saves(config, ready))
+        check_disk(config, ready.architecture, saves(config, ready))
     on_first(lambda: claim_folder(config))
     on_first(lambda: held.append(lock_folder(config)))
     if finished:
@@ -132,13 +131,6 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
         write_results(config, facts, ready.tokenizer, ready.template, ready.plan)
     barrier()
     return closing_message(out)
-
-
-def _saves(config: TrainConfig, ready: Prepared) -> int:
-    """Checkpoints of the whole run."""
-    validates = bool(ready.validation.pairs)
-    updates = range(1, len(ready.plan.updates) + 1)
-    return sum(due(config, ready.plan, update, validates=validates)[1] for update in updates)
 
 
 def assemble(

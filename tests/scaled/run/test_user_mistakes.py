@@ -2,15 +2,19 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import yaml
 from tiny_base import ROOT, TINY
 from tiny_base import SMALL as TRAINED
+from transformers import AutoConfig
 
+from inspo.command_line import UserError
 from inspo.losses import METHODS
 from scaled.config import FIELDS, TrainConfig, load
 from scaled.model import loading
+from scaled.run import dry_run
 from scaled.run import run as running
 from scaled.train import main
 
@@ -179,8 +183,6 @@ def test_weights_that_are_not_there_are_one_line(train, base, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_one_line(train, base, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(base, tmp_path / "broken")
@@ -204,9 +206,15 @@ def test_every_committed_configuration_loads_and_can_be_described(path, base, ca
         "sys.argv", ["train.py", "--config", str(path), "--dry-run", *(f"--set={value}" for value in model)]
     )
     monkeypatch.chdir(ROOT)
-    assert main() == 0
-    said = capsys.readouterr().out
+    on_hub = path.stem not in ("tiny", "smol")
+    if on_hub:
+        monkeypatch.setattr(dry_run, "load_architecture", raiser("model = M: cannot be loaded (no hub)"))
+        monkeypatch.setattr(dry_run, "prepare_run", raiser("D: cannot be read: no hub"))
+    assert main() == (2 if on_hub else 0)
+    said, errors = capsys.readouterr()
     assert config.hash() in said
+    for line in ("model = M: cannot be loaded (no hub)", "D: cannot be read: no hub"):
+        assert (f"error: the run would fail here: {line}\n" in errors) is on_hub
     counts = {
         "mistral": "7,241,732,096",
         "llama-3": "8,030,261,248",
@@ -218,23 +226,55 @@ def test_every_committed_configuration_loads_and_can_be_described(path, base, ca
     assert "time: " in said
 
 
-def test_a_hub_model_with_a_tokenizer_at_hand_is_described_offline(base, tmp_path, monkeypatch, capsys):
-    from transformers import AutoConfig
+def raiser(message: str):
+    def fail(*_: object):
+        raise UserError(message)
 
-    stock = AutoConfig.from_pretrained
-    monkeypatch.setattr(
-        AutoConfig,
-        "from_pretrained",
-        lambda name, **_: pytest.fail("looked for the model") if "/hub" in name else stock(name),
-    )
-    file = tmp_path / "config.yaml"
-    file.write_text(
-        yaml.safe_dump(SMALL | {"model": "some/hub-model", "tokenizer": str(base), "out": str(tmp_path / "o")})
-    )
-    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(file), "--dry-run"])
+    return fail
+
+
+def test_a_dry_run_reads_a_models_configuration_whatever_its_architecture(tmp_path, base, capsys, monkeypatch):
+    """No shipped architecture is asked for, no weights are read and nothing is written."""
+    gpt2 = AutoConfig.for_model("gpt2", n_layer=2, n_head=2, n_embd=32, n_positions=512, vocab_size=600)
+    gpt2.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    values = SMALL | {"model": str(tmp_path / "model"), "tokenizer": str(base), "architecture": None}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(values | {"out": str(tmp_path / "o")}))
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(tmp_path / "my.yaml"), "--dry-run"])
     assert main() == 0
-    assert "pairs: 15 to train on, 9 to validate on" in capsys.readouterr().out
+    assert "(gpt2)" in capsys.readouterr().out
     assert not (tmp_path / "o").exists()
+
+
+def test_a_dry_run_says_all_that_would_fail(tmp_path, base, capsys, monkeypatch):
+    shutil.copytree(base, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    values = SMALL | {"model": str(tmp_path / "model"), "architecture": None, "data": "nowhere.jsonl", "device": "cuda"}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(values | {"out": str(tmp_path / "o")}))
+    monkeypatch.setattr("sys.argv", ["train.py", "--config", str(tmp_path / "my.yaml"), "--dry-run"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main() == 2
+    said, errors = capsys.readouterr()
+    assert "memory per GPU" in said
+    lines = [line for line in errors.splitlines() if line]
+    assert len(lines) == 3
+    assert all(line.startswith("error: the run would fail here: ") for line in lines)
+    for part in ("there is no GPU here", "has no weights", "nowhere.jsonl: there is no such file"):
+        assert any(part in line for line in lines)
+
+
+def test_a_model_that_is_nowhere_leaves_nothing_to_describe(capsys, monkeypatch):
+    monkeypatch.setattr(dry_run, "load_architecture", raiser("model = no/where: cannot be loaded (no hub)"))
+    monkeypatch.setattr("sys.argv", ["train.py", "--set=model=no/where", "--dry-run"])
+    assert main() == 2
+    said, errors = capsys.readouterr()
+    assert said == ""
+    assert errors.count("error: ") == 1
+
+
+def test_a_models_folder_is_described_whatever_architecture_stands_beside_it(base):
+    described = dry_run.describe_run(load(None, [f"model={base}", "architecture=llama-3-8b-instruct", f"data={TINY}"]))
+    assert "parameters: 405,408 (llama)" in described.text
 
 
 def test_help_says_null_where_yaml_wants_it(monkeypatch, capsys):
