@@ -7,6 +7,7 @@ reads and no others; :class:`TrainConfig` is all of them.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import hashlib
 import json
 import textwrap
@@ -221,7 +222,8 @@ class DataOptions(_Options):
     filters: Literal["none", "unusable", "paper"] = Field(
         "none",
         description="records to leave out: none, where one that cannot be trained on is an error; unusable, those with "
-        "an empty response or two equal ones; paper, also duplicates, lengths and margins as in Appendix D.2",
+        "an empty response, two equal ones, or a conversation that the chat template cannot write; paper, also "
+        "duplicates, lengths and margins as in Appendix D.2",
     )
     soft_labels: StrictBool = Field(
         False,
@@ -229,6 +231,12 @@ class DataOptions(_Options):
         "false: hard labels",
     )
     template: Text = Field("tokenizer", description="named chat template, or tokenizer for the tokenizer's own")
+    chat_template_kwargs: dict[str, Any] = Field(
+        {}, description="what the chat template is told beside the messages, such as {enable_thinking: false}"
+    )
+    date: dt.date | None = Field(
+        None, description="day that a chat template is told which asks for one; null for that of the first start"
+    )
 
     def named(self, key: Literal["data", "validation"]) -> str:
         """The sources of a key, for messages."""

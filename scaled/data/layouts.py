@@ -52,8 +52,9 @@ class Record(TypedDict):
     template_options: NotRequired[dict[str, Any]]
 
 
-Why = Literal["empty", "equal", "not_text", "malformed"]
-"""What is wrong with a record of its own: a response without text; two equal ones; half a character; anything else."""
+Why = Literal["empty", "equal", "not_text", "malformed", "refused_by_template", "left_out_by_template"]
+"""What is wrong with a record of its own: a response without text; two equal ones; half a character; a conversation
+that the chat template refuses, or writes less of than it says; anything else."""
 
 
 class UnusableRecordError(ValueError):

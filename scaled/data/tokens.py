@@ -14,19 +14,31 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import encode_marked_chat
 
 from inspo.pairs import PreferencePair
-from scaled.data.records import Record, texts
+from scaled.data.layouts import Record, UnusableRecordError
+from scaled.data.records import REMEDY
+from scaled.data.rendering import Rendered, render
 from scaled.data.templates import Template
 
 logger = logging.getLogger(__name__)
 
 BATCH = 1024
 """Records rendered and tokenized at a time."""
+
+_SAID = {
+    "separately_tokenized": "responses merge with their prompts and are tokenized on their own",
+    "control_tokens_in_text": "records have control tokens in their text, which are read as text",
+    "earlier_reasoning_left_out": "records have reasoning in earlier replies, which the chat template leaves out, as "
+    "it does when the policy is deployed",
+}
 
 
 def tokenize(
@@ -35,12 +47,13 @@ def tokenize(
     template: Template | str = "tokenizer",
     *,
     vocab_size: int | None = None,
+    unusable: Literal["refuse", "drop"] = "refuse",
     counts: Counter[str] | None = None,
 ) -> list[PreferencePair]:
     """Turn records into pairs of tokens.
 
-    What a message's text has of the tokenizer's control tokens is read as plain text. A response
-    whose tokens would change the prompt's (its first character merges with the prompt's last) is
+    Control tokens in a text are read as plain text, but for those that the assistant itself is meant to write. A
+    response whose tokens would change the prompt's (its first character merges with the prompt's last) is
     tokenized on its own. Both are counted and logged.
 
     Args:
@@ -48,96 +61,96 @@ def tokenize(
         tokenizer: the policy's.
         template: what :meth:`~scaled.data.templates.Template.of` returns, or its name.
         vocab_size: rows of the model's input embedding, to check token ids against.
-        counts: gets ``separately_tokenized``, a number of responses, and ``control_tokens_in_text``, of records.
+        unusable: what to do with a record that the template writes otherwise than it says: refuse the data, or leave
+            it out, counted and logged.
+        counts: gets ``separately_tokenized``, a number of responses, ``control_tokens_in_text`` and
+            ``earlier_reasoning_left_out``, of records, and by what is wrong the records left out.
 
     Returns:
-        One pair per record, in order.
+        One pair per record, in order, but for those left out.
 
     Raises:
-        ValueError: a record that makes no pair, or a tokenizer that does not fit the model, naming
+        ValueError: a record that is refused, or a tokenizer that does not fit the model, naming
             the first such record.
     """
     if isinstance(template, str):
         template = Template.of(tokenizer, template)
     events: Counter[str] = Counter() if counts is None else counts
+    problems = _Problems(refuse=unusable == "refuse")
     records = list(records)
-    pairs = []
+    pairs: list[PreferencePair] = []
     for start in range(0, len(records), BATCH):
-        pairs += _tokenize_batch(records[start : start + BATCH], tokenizer, template, events)
+        rendered = []
+        for record in records[start : start + BATCH]:
+            with problems.of(record):
+                rendered.append(render(record, tokenizer, template, events))
+        pairs += _pairs(rendered, tokenizer, template, events, problems)
+    if records and not pairs:
+        raise ValueError(f"{next(iter(problems.found.values()))[0]}; no other record can be trained on either")
     if vocab_size is not None:
         _check_vocabulary(pairs, vocab_size)
-    if count := events["separately_tokenized"]:
-        logger.warning("%d responses merge with their prompts and are tokenized on their own", count)
-    if count := events["control_tokens_in_text"]:
-        logger.warning("%d records have control tokens in their text, which are read as text", count)
+    for event, said in _SAID.items():
+        if count := events[event]:
+            logger.warning("%d %s", count, said)
+    for why, messages in problems.found.items():
+        events[why] += len(messages)
+        logger.warning("%d records left out as %s, the first: %s", len(messages), why.replace("_", " "), messages[0])
     return pairs
 
 
-def _tokenize_batch(
-    records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, template: Template, events: Counter[str]
+class _Problems:
+    """Of records that make no pair: raised at the first, or kept by what is wrong."""
+
+    def __init__(self, *, refuse: bool) -> None:
+        self._refuse = refuse
+        self.found: dict[str, list[str]] = {}
+
+    @contextmanager
+    def of(self, record: Record) -> Iterator[None]:
+        try:
+            yield
+        except UnusableRecordError as error:
+            message = f"record {record['record']}: {error}"
+            if self._refuse:
+                raise ValueError(f"{message}; {REMEDY}") from error
+            self.found.setdefault(error.why, []).append(message)
+
+
+def _pairs(
+    batch: Sequence[Rendered],
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    events: Counter[str],
+    problems: _Problems,
 ) -> list[PreferencePair]:
-    rendered = [_texts(record, tokenizer, template) for record in records]
-    ids = tokenizer([text for three in rendered for text in three], add_special_tokens=False)["input_ids"]
+    """The pairs of some records, tokenized together where no text is marked."""
+    plain = [text for each in batch if not each.marked for text in each.texts]
+    ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else [])
     pairs = []
-    for index, record in enumerate(records):
-        prompt_text, *full_texts = rendered[index]
-        prompt, *full = ids[3 * index : 3 * index + 3]
-        if _has_control_tokens(record, template):
-            events["control_tokens_in_text"] += 1
-            prompt, *full = _sanitized(record, tokenizer, template)
-        for which, tokens in enumerate(full):
-            if tokens[: len(prompt)] != prompt:
-                separately = tokenizer.encode(full_texts[which][len(prompt_text) :], add_special_tokens=False)
-                full[which] = [*prompt, *separately]
-                events["separately_tokenized"] += 1
-        chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
-        pairs.append(PreferencePair(prompt, chosen, rejected, record["record"], record["preference"]))
+    for each in batch:
+        with problems.of(each.record):
+            prompt, *full = [_marked_ids(tokenizer, text) if each.marked else next(ids) for text in each.texts]
+            for which, text in enumerate(each.texts[1:]):
+                if full[which][: len(prompt)] != prompt:
+                    full[which] = [*prompt, *_ids(tokenizer, text[len(each.prompt) :], marked=each.marked)]
+                    events["separately_tokenized"] += 1
+            chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
+            if chosen == rejected:
+                raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
+            pairs.append(PreferencePair(prompt, chosen, rejected, each.record["record"], each.record["preference"]))
     return pairs
 
 
-def _texts(record: Record, tokenizer: PreTrainedTokenizerBase, template: Template) -> tuple[str, str, str]:
-    """Prompt, prompt with chosen, prompt with rejected. The template's lead belongs to the prompt."""
-    messages = (*record["prompt"], record["chosen"], record["rejected"])
-    keys = {key for message in messages for key in message} | record.keys()
-    if lost := sorted(keys & {"tools", "tool_calls", "reasoning_content", "template_options"}):
-        raise ValueError(f"record {record['record']}: {', '.join(lost)} are not given to the chat template yet")
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, marked: bool) -> list[int]:
+    return _marked_ids(tokenizer, text) if marked else list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _marked_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text with marks: what is marked is spelled out."""
     try:
-        prompt, chosen, rejected = (template.render(tokenizer, record["prompt"], reply) for reply in _replies(record))
-    except ValueError as error:
-        raise ValueError(f"record {record['record']}: {error}") from error
-    for start in (prompt + template.lead, prompt):
-        if chosen.startswith(start) and rejected.startswith(start):
-            return start, chosen, rejected
-    raise ValueError(
-        f"record {record['record']}: the chat template writes the prompt differently once a reply follows: "
-        "name another template"
-    )
-
-
-def _replies(record: Record) -> tuple[None, str, str]:
-    """What follows the prompt in its three renderings."""
-    return None, record["chosen"]["content"], record["rejected"]["content"]
-
-
-def _has_control_tokens(record: Record, template: Template) -> bool:
-    return any(template.control_tokens.search(text) for text in texts([record]))
-
-
-def _sanitized(
-    record: Record, tokenizer: PreTrainedTokenizerBase, template: Template
-) -> tuple[list[int], list[int], list[int]]:
-    """The record's three token sequences with control tokens in its texts as text."""
-    prompt, *full = (template.sanitized_ids(tokenizer, record["prompt"], reply) for reply in _replies(record))
-    lead = tokenizer.encode(template.lead, add_special_tokens=False)
-    chosen, rejected = full
-    if all(tokens[: len(prompt) + len(lead)] == prompt + lead for tokens in full):
-        prompt += lead
-    if all(tokens[: len(prompt)] == prompt for tokens in full):
-        return prompt, chosen, rejected
-    raise ValueError(
-        f"record {record['record']}: has control tokens in its text and a response that merges with the prompt: "
-        "leave it out"
-    )
+        return list(encode_marked_chat(tokenizer, text))
+    except ValueError as error:  # a tokenizer that has no other way to write it
+        raise UnusableRecordError("malformed", f"a control token stands in its text, and {error}") from error
 
 
 def _ended(tokens: list[int], template: Template) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,7 +17,7 @@ from inspo.losses import METHODS
 from inspo.pairs import PairLogps
 from scaled.config import TrainConfig
 
-_SCORES = {
+_SCORES: dict[Callable[..., Any], str] = {
     PairLogps.logratios: "log-ratios, nats",
     PairLogps.length_means: "mean log-probs, nats per token",
     PairLogps.logps: "log-probs, nats",
@@ -47,6 +47,7 @@ def model_card(config: TrainConfig, record: Mapping[str, Any]) -> str:
         name=config.method if conditioning == "none" else f"{conditioning} {config.method}",
         model=json.dumps(str((Path(config.out) / "model").resolve())),
         data=config.named("data"),
+        told="".join(f", {name}={value!r}" for name, value in config.chat_template_kwargs.items()),
         data_fingerprint=record["data_fingerprint"][:16],
         measured=_measured(config, record),
         rows="\n".join(rows),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -61,25 +63,28 @@ class Prepared:
     plan: Plan
 
 
-def prepare_run(config: TrainConfig, architecture: PreTrainedConfig | None = None) -> Prepared:
+def prepare_run(
+    config: TrainConfig, architecture: PreTrainedConfig | None = None, today: dt.date | None = None
+) -> Prepared:
     """Read tokenizer, architecture and data, cut the data to its limits, build the trees, and plan every update.
 
     Args:
         config: the run's configuration.
         architecture: of the model where it is known, so that the model is not looked for.
+        today: the day that a chat template is told where `config` names none; None for the clock's.
 
     Raises:
         UserError: anything that is wrong with them, in one line.
     """
     try:
-        return _prepare(config, architecture)
+        return _prepare(config, architecture, config.date or today)
     except UserError:
         raise
     except ValueError as error:  # what records, templates, limits and the plan say of a mistake in them
         raise UserError(str(error)) from error
 
 
-def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prepared:
+def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: dt.date | None) -> Prepared:
     left_out: dataset.LeftOut = {}
     sources = dataset.read(config, "data", left_out)
     others = None if config.validation is None else dataset.read(config, "validation", left_out)
@@ -91,14 +96,15 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None) -> Prep
     else:
         validation = dataset.filtered(config, "validation", others, tokenizer, left_out, config.seed)
         dataset.warn_of_shared_prompts(records, validation)
-    template = Template.of(tokenizer, config.template)
+    template = Template.of(tokenizer, config.template, options=config.chat_template_kwargs, today=today)
     loss = config.preference_loss()
     layout = _layout(config, loss, tokenizer, template, architecture)
 
     def examples(chosen: Sequence[Record], what: str) -> Examples:
         counts: Counter[str] = Counter()
         vocabulary = architecture.get_text_config(decoder=True).vocab_size
-        pairs = tokenize(chosen, tokenizer, template, vocab_size=vocabulary, counts=counts)
+        unusable: Literal["refuse", "drop"] = "refuse" if config.filters == "none" else "drop"
+        pairs = tokenize(chosen, tokenizer, template, vocab_size=vocabulary, unusable=unusable, counts=counts)
         return make_examples(pairs, layout, what, counts)
 
     train, validated = examples(records, "training"), examples(validation, "validation")

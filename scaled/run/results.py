@@ -96,7 +96,11 @@ def _write(
         merge(facts.source, out / "adapter", staged)
     tokenizer.chat_template = template.source
     tokenizer.save_pretrained(staged)
-    record = run_record(config, facts, plan)
+    stop_at(staged, template.end_of_turn)
+    record = run_record(config, facts, plan) | {
+        "template": template.fingerprint,
+        "template_date": None if template.date is None else template.date.isoformat(),
+    }
     (staged / "README.md").write_text(model_card(config, record))
     readable_by_all(staged)
     shutil.rmtree(out / "model", ignore_errors=True)
@@ -106,6 +110,18 @@ def _write(
         f"{name}/{file}": found for name in folders for file, found in checkpoints.sums(out / name).items()
     }
     checkpoints.write_atomically(out / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def stop_at(folder: Path, token: int) -> None:
+    """Name a token among those that end what a model generates, beside those that its folder names already."""
+    config, generation = (
+        json.loads(file.read_text()) if (file := folder / f"{name}.json").is_file() else {}
+        for name in ("config", "generation_config")
+    )
+    named = generation.get("eos_token_id", config.get("eos_token_id"))
+    ends = named if isinstance(named, list) else [] if named is None else [named]
+    generation["eos_token_id"] = ends if token in ends else [*ends, token]
+    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
 def merge(source: str, adapter: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import os
@@ -50,6 +51,14 @@ def claim_folder(config: TrainConfig) -> None:
     ]
     if changed:
         raise UserError(f"out = {out} holds a run of another configuration ({', '.join(changed)}): set another out")
+
+
+def first_day(out: Path) -> dt.date:
+    """The day that the chat template was told at a run's first start, if its folder says so; else today."""
+    try:
+        return dt.date.fromisoformat(json.loads((out / "config.json").read_text())["date"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return dt.date.today()  # noqa: DTZ011  # the user's own
 
 
 def _trained(out: Path) -> bool:

@@ -44,6 +44,7 @@ from scaled.run.resumption import (
     check_finished,
     claim_folder,
     find_checkpoint,
+    first_day,
     lock_folder,
     on_first,
     settle_fingerprints,
@@ -86,7 +87,7 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     join(gpu=uses_gpu(config), always=config.zero_stage > 0, threads=config.threads)
     if config.zero_stage:
         start_deepspeed(gpu=uses_gpu(config))
-    ready = prepare_run(config)
+    ready = prepare_run(config, today=from_first(first_day(out)))
     finished = from_first((out / "run.json").exists())
     if not finished:
         check_disk(config, ready.architecture, saves(config, ready))
@@ -98,7 +99,8 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     resume = find_checkpoint(config)
     fingerprints = settle_fingerprints(config, ready, resume)
     if rank() == 0:
-        record = {"hash": config.hash(), "config": config.resolved()}
+        day = ready.template.date
+        record = {"hash": config.hash(), "config": config.resolved(), "date": None if day is None else day.isoformat()}
         checkpoints.write_atomically(out / "config.json", json.dumps(record, indent=1) + "\n")
     barrier()
     last = len(ready.plan.updates)

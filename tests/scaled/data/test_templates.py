@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from tiny_tokenizers import CONTROL_TOKENS, tiny_tokenizer
 
@@ -61,7 +63,7 @@ def test_the_tokenizers_own_template_is_the_default(name):
     own = tiny_tokenizer()
     own.chat_template = NAMED[name]
     ours, named = Template.of(own), Template.of(own, name)
-    assert (ours.end_of_turn, ours.header, ours.lead) == (named.end_of_turn, named.header, named.lead)
+    assert (ours.end_of_turn, ours.header) == (named.end_of_turn, named.header)
     assert ours.fingerprint.startswith("tokenizer:")
 
 
@@ -73,16 +75,59 @@ def test_a_template_without_bos_has_no_head_to_keep():
     assert Template.of(tokenizer, "chatml").prompt_head == 0
 
 
-def test_a_header_that_the_generation_prompt_leaves_out_is_prompt():
-    """Zephyr-like templates that ignore add_generation_prompt, and Qwen 3's empty thinking block."""
+@pytest.mark.parametrize(
+    ("source", "before"),
+    [
+        (
+            NAMED["chatml"].replace("{% if add_generation_prompt", "{% if false and add_generation_prompt"),
+            "<|im_start|>",
+        ),
+        (NAMED["chatml"].replace("'\n' + message", "'\n<think>\n\n</think>\n\n' + message"), "<think>"),
+    ],
+    ids=["no generation prompt", "an empty thinking block"],
+)
+def test_what_stands_between_generation_prompt_and_reply_is_said(source, before, caplog):
     tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = (
-        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + eos_token }}"
-        "{% endfor %}"
-    )
-    assert Template.of(tokenizer).lead == "<|im_start|>assistant\n"
-    tokenizer.chat_template = NAMED["chatml"].replace("'\n' + message", "'\n<think>\n\n</think>\n\n' + message")
-    assert Template.of(tokenizer).lead == "<think>\n\n</think>\n\n"
+    tokenizer.chat_template = source
+    with caplog.at_level("WARNING"):
+        Template.of(tokenizer)
+    assert f"writes '{before}" in caplog.text
+    assert "trained on as part of the reply" in caplog.text
+
+
+DATED = "{{ 'Today is ' + strftime_now('%d %b %Y') + '.' }}" + NAMED["chatml"]
+
+
+def test_the_day_is_the_one_that_is_given():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = DATED
+    first, second = (Template.of(tokenizer, today=dt.date(2026, 11, day)) for day in (25, 26))
+    assert first.render(tokenizer, [USER]).startswith("Today is 25 Nov 2026.<s>")
+    assert first.fingerprint != second.fingerprint
+    assert first.date == dt.date(2026, 11, 25)
+    assert first.source == DATED, "what is saved beside the model asks for its own day"
+    assert Template.of(tokenizer).date == dt.date.today()  # noqa: DTZ011
+    tokenizer.chat_template = NAMED["chatml"]
+    undated = Template.of(tokenizer, today=dt.date(2026, 11, 25))
+    assert undated.date is None
+    assert undated.fingerprint == Template.of(tokenizer).fingerprint
+
+
+@pytest.mark.parametrize("start", ["", "\n", "  text", "{%- if true %}x{% endif %}"])
+def test_a_date_changes_nothing_else_of_a_template(start):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = start + DATED
+    expected = tokenizer.apply_chat_template([USER], tokenize=False, add_generation_prompt=True)
+    assert Template.of(tokenizer).render(tokenizer, [USER]) == expected
+
+
+def test_options_are_told_to_the_template_and_part_of_its_identity():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ 'brief ' if brief else '' }}" + NAMED["chatml"]
+    brief = Template.of(tokenizer, options={"brief": True})
+    assert brief.render(tokenizer, [USER]).startswith("brief <s>")
+    assert not brief.render(tokenizer, [USER], options={"brief": False}).startswith("brief")
+    assert brief.fingerprint != Template.of(tokenizer).fingerprint
 
 
 def test_a_template_that_does_not_end_replies_gets_the_end_of_sequence():

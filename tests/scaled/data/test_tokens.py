@@ -56,6 +56,7 @@ def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(nam
     """On real text: decoding gives back the template's text, part by part."""
     template = Template.of(tokenizer, name)
     counts = Counter()
+    before = " " if name == "mistral" else ""
     pairs = tokenize(real_records, tokenizer, template, vocab_size=len(tokenizer), counts=counts)
     assert [pair.record for pair in pairs] == [record["record"] for record in real_records]
     assert counts["separately_tokenized"] <= (5 if name == "plain" else 0)  # replies that begin with blank lines
@@ -72,7 +73,7 @@ def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(nam
             assert tokens[-1] == template.end_of_turn
             assert tokenizer.bos_token_id not in tokens
             expected = text.strip() if name == "llama-3" else text
-            assert tokenizer.decode(tokens) == expected + END[name]
+            assert tokenizer.decode(tokens) == before + expected + END[name]
 
 
 @pytest.mark.slow
@@ -122,7 +123,7 @@ def test_control_tokens_in_text_are_text(name, small, caplog):
         (pair,) = tokenize(records((control, f"Yes {control}!", "No")), small, name, counts=counts)
     special = set(small.all_special_ids) | {small.convert_tokens_to_ids(token) for token in control.split()}
     assert [token for token in pair.chosen if token in special] == [pair.chosen[-1]]
-    assert small.decode(pair.chosen) == f"Yes {control}!{END[name]}"
+    assert small.decode(pair.chosen).lstrip(" ") == f"Yes {control}!{END[name]}"
     assert pair.prompt.count(small.bos_token_id) == 1
     assert pair.prompt.count(small.eos_token_id) == 0
     assert counts["control_tokens_in_text"] == 1
@@ -130,22 +131,34 @@ def test_control_tokens_in_text_are_text(name, small, caplog):
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("source", "before"),
     [
-        NAMED["chatml"],
-        NAMED["chatml"].replace("{% if add_generation_prompt", "{% if false and add_generation_prompt"),
-        NAMED["chatml"].replace("'\n' + message", "'\n<think>\n\n</think>\n\n' + message"),
+        (NAMED["chatml"], ""),
+        (
+            NAMED["chatml"].replace("{% if add_generation_prompt", "{% if false and add_generation_prompt"),
+            "<|im_start|>assistant\n",
+        ),
+        (
+            NAMED["chatml"].replace(
+                "'\n' + message",
+                "'\n' + ('<think>\n\n</think>\n\n' if message['role'] == 'assistant' else '') + message",
+            ),
+            "<think>\n\n</think>\n\n",
+        ),
     ],
-    ids=["with a generation prompt", "without one", "with an empty thinking block"],
+    ids=["all of it", "no generation prompt", "no empty thinking block"],
 )
 @pytest.mark.parametrize("reply", ["Yes", "Yes <s>"])
-def test_the_assistants_header_is_never_scored(small, source, reply):
-    """Also where the template's generation prompt leaves the header out."""
+def test_a_prompt_is_what_the_deployed_policy_is_given(small, source, before, reply):
+    """What the template writes beyond the generation prompt is the policy's to write."""
     small.chat_template = source
     (pair,) = tokenize(records(("What?", reply, "No")), small)
+    asked = small.apply_chat_template(
+        [{"role": "user", "content": "What?"}], add_generation_prompt=True, return_dict=False
+    )
     small.chat_template = None
-    assert small.decode(pair.chosen) == f"{reply}<|im_end|>"
-    assert small.decode(pair.prompt).count("<|im_start|>assistant\n") == 1
+    assert list(pair.prompt) == asked
+    assert small.decode(pair.chosen) == f"{before}{reply}<|im_end|>"
 
 
 def test_a_template_that_does_not_end_replies(small):
@@ -197,9 +210,16 @@ def test_mistakes_name_their_record(small):
         tokenize(records(("What?", "Yes ", "Yes")), small, "llama-3")
     with pytest.raises(ValueError, match="no chat template: name one with --set template=NAME"):
         tokenize(records(("What?", "Yes", "No")), small)
+    tool = [{"role": "user", "content": "What?"}, {"role": "tool", "content": "Sun."}]
+    with pytest.raises(ValueError, match=r"^record 1: the chat template refuses this conversation: roles are user and"):
+        tokenize(load_records([{"prompt": tool, "chosen": "Yes", "rejected": "No"}]), small, "mistral")
+
+
+def test_mistral_writes_a_system_message_into_the_first_turn(small):
     system = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
-    with pytest.raises(ValueError, match=r"^record 1: the chat template refuses this conversation: there is no system"):
-        tokenize(load_records([{"prompt": system, "chosen": "Yes", "rejected": "No"}]), small, "mistral")
+    (pair,) = tokenize(load_records([{"prompt": system, "chosen": "Yes", "rejected": "No"}]), small, "mistral")
+    assert small.decode(pair.prompt) == "<s>[INST] Be brief.\n\nWhat? [/INST]"
+    assert small.decode(pair.chosen) == " Yes</s>"
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(small):
