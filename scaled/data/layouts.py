@@ -52,17 +52,19 @@ class Record(TypedDict):
     template_options: NotRequired[dict[str, Any]]
 
 
-Why = Literal["empty", "equal", "not_text", "malformed", "refused_by_template", "left_out_by_template"]
-"""What is wrong with a record of its own: a response without text; two equal ones; half a character; a conversation
-that the chat template refuses, or writes less of than it says; anything else."""
+Why = Literal["empty", "equal", "not_text", "malformed"]
+"""What is wrong with a record of its own: a response without text; two equal ones; half a character; anything else."""
+
+UnderTemplate = Literal["refused_by_template", "left_out_by_template"]
+"""What else is wrong with it under a chat template, which refuses it, or writes less of it than it says."""
 
 
 class UnusableRecordError(ValueError):
     """A record that cannot be trained on by itself, while others of its source may be. The message is one line."""
 
-    def __init__(self, why: Why, message: str) -> None:
+    def __init__(self, why: Why | UnderTemplate, message: str) -> None:
         super().__init__(message)
-        self.why: Why = why
+        self.why = why
 
 
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")

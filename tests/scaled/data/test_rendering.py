@@ -30,8 +30,8 @@ REASONING = (
 # As some distilled models have it: only what follows the thoughts, and no place for a system message.
 ANSWERS = (
     "{% for turn in messages %}{% if turn.role != 'system' %}"
-    "{{ '<|im_start|>' + turn.role + '\n' + turn.content.split('</think>')[-1] + '<|im_end|>\n' }}{% endif %}{% endfor %}"
-    + ASKED
+    "{{ '<|im_start|>' + turn.role + '\n' + turn.content.split('</think>')[-1] + '<|im_end|>\n' }}"
+    "{% endif %}{% endfor %}" + ASKED
 )
 WEATHER = {
     "type": "function",
@@ -181,7 +181,7 @@ def test_whatever_a_template_leaves_out_is_named():
     answers, chatml = reasoner(ANSWERS), reasoner(NAMED["chatml"])
     thinking = "<think>\none more than three\n</think>\n\nFour."
     assert refused(answers, prompt="2+2?", chosen=thinking, rejected="Five.") == (
-        "the chat template leaves out 19 characters of the chosen response"
+        "the chat template leaves out 27 characters of the chosen response"
     )
     assert refused(answers, prompt="2+2?", chosen="Four.", rejected=thinking).endswith("of the rejected response")
     system = [{"role": "system", "content": "Be brief."}, *user("2+2?")]
@@ -199,7 +199,8 @@ def test_whatever_a_template_leaves_out_is_named():
 
 def test_replies_that_the_template_makes_equal_are_named_as_such():
     """Upper and lower case, of which this template writes one: the same text stands in both."""
-    tokenizer = reasoner(NAMED["chatml"].replace("message['content']", "'yes Yes'"))
+    written = "('yes Yes' if message['content'] in ['yes', 'Yes'] else message['content'])"
+    tokenizer = reasoner(NAMED["chatml"].replace("message['content']", written))
     with pytest.raises(ValueError, match=r"^record 1: chosen and rejected are the same response as the chat template"):
         one(tokenizer, prompt="Yes", chosen="yes", rejected="Yes")
 

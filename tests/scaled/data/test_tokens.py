@@ -263,17 +263,3 @@ def test_fingerprint_follows_template_and_truncation(tokenizer, real_records, na
     assert (fingerprint(pairs) == fingerprint(plain)) == (name == "plain")
     cut = fit(pairs, Conditioning.NONE, Limits(100, ("cut_responses",))).pairs
     assert fingerprint(cut) != fingerprint(pairs)
-
-
-@pytest.mark.parametrize(
-    ("beside", "within"),
-    [
-        ({"tools": [{"name": "weather"}]}, {}),
-        ({}, {"tool_calls": [{"name": "weather"}]}),
-        ({}, {"reasoning_content": "so"}),
-    ],
-)
-def test_what_the_template_is_not_given_is_refused(small, beside, within):
-    row = {"prompt": "?", "chosen": {"role": "assistant", "content": "A", **within}, "rejected": "B", **beside}
-    with pytest.raises(ValueError, match=f"record 1: {next(iter(beside | within))} are not given to the chat template"):
-        tokenize(load_records([row]), small, "chatml")
