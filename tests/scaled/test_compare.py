@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -15,26 +16,15 @@ from scaled.compare import Reply, main, prompts_of_file, summary, table
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What the README says to do, with a local folder for the model and one for the data set of a hub."""
+    """What docs/first_run.md says to do, with a local folder for the model and one for the data set of a hub."""
     root = tmp_path_factory.mktemp("path")
     write_base(root / "model", seed=3)
     rows = [json.loads(line) for line in TINY.read_text().splitlines()[:80]]
     DatasetDict({"train": Dataset.from_list(rows)}).save_to_disk(root / "pairs")
-    values = {
-        "model": str(root / "model"),
-        "data": str(root / "pairs"),
-        "validation_size": 12,
-        "out": str(root / "run"),
-        "max_length": 128,
-        "separator": "turn",
-        "batch_size": 16,
-        "lora_rank": 4,
-        "learning_rate": 1e-3,
-        "zero_stage": 0,
-        "gradient_checkpointing": False,
-        "epochs": 1,
-        "trackers": [],
-    }
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "first_run.md").read_text(), re.DOTALL)
+    values = yaml.safe_load(text)
+    local = {"model": str(root / "model"), "data": str(root / "pairs"), "out": str(root / "run")}
+    values |= local | {"validation_size": 12, "max_length": 128, "epochs": 1}
     (root / "my.yaml").write_text(yaml.safe_dump(values))
     done = command("scaled/train.py", "--config", str(root / "my.yaml"))
     assert done.returncode == 0, done.stderr
