@@ -50,6 +50,8 @@ def first_mistake(error: ValidationError, *, optional: Sequence[str] = (), prefi
     for limit, words in _LIMITS.items():
         if limit in context:
             return f"{name}{equals}{found['input']} must be {words} {context[limit]}"
+    if kind == "too_short":
+        return f"{shown} must be at least {context['min_length']} long"
     if kind == "finite_number":
         return f"{name}{equals}{found['input']} must be a finite number"
     words = _KINDS.get(kind.partition("_")[0], found["msg"])

@@ -106,6 +106,16 @@ class AdapterOptions(_Options):
     )
     lora_alpha: Annotated[Number, Field(ge=0)] | None = Field(None, description="LoRA's alpha; null for twice the rank")
     lora_dropout: Share = Field(0.0, lt=1.0, description="dropout of the adapter")
+    lora_target_modules: Annotated[tuple[Text, ...], BeforeValidator(_names), Field(min_length=1)] = Field(
+        ("all-linear",), description="names of the linear layers that get an adapter, such as q_proj,v_proj"
+    )
+    use_rslora: StrictBool = Field(
+        False, description="rank-stabilized LoRA: alpha / sqrt(rank) instead of alpha / rank"
+    )
+    use_dora: StrictBool = Field(False, description="DoRA: the magnitude of each weight is trained too")
+    init_lora_weights: Literal["default", "gaussian", "orthogonal"] = Field(
+        "default", description="how the adapter begins; only such ways as add zero, so that the policy is its reference"
+    )
     qlora: StrictBool = Field(False, description="quantize the frozen weights to 4 bits (needs a GPU and bitsandbytes)")
 
 
@@ -330,12 +340,20 @@ class UpdateOptions(_Options):
 class OptimizerOptions(_Options):
     """Optimization, Appendix D.1."""
 
-    learning_rate: Annotated[Number, Field(gt=0)] = Field(5e-7, description="peak learning rate of AdamW")
+    optim: Literal["adamw_torch", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = Field(
+        "adamw_torch", description="AdamW, or bitsandbytes' with moments of 8 bits, paged out to the CPU, or both"
+    )
+    learning_rate: Annotated[Number, Field(gt=0)] = Field(
+        5e-7, description="peak learning rate of AdamW; where none is given an adapter has ten times this"
+    )
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="how the learning rate goes on after the warmup"
+    )
     warmup_ratio: Share = Field(0.1, description="share of the updates with rising learning rate")
     warmup_start: Annotated[Number, Field(ge=0)] = Field(
         1e-8, description="learning rate of the first update of the warmup"
     )
-    final_lr_ratio: Share = Field(0.1, description="the cosine ends at this share of the peak; 1 is constant")
+    final_lr_ratio: Share = Field(0.1, description="a cosine or linear schedule ends at this share of the peak")
     adam_beta1: Share = Field(0.9, lt=1.0, description="AdamW's beta_1")
     adam_beta2: Share = Field(0.999, lt=1.0, description="AdamW's beta_2")
     adam_epsilon: Annotated[Number, Field(ge=0)] = Field(1e-8, description="AdamW's epsilon")
@@ -438,16 +456,19 @@ class TrainConfig(
 
     @model_validator(mode="before")
     @classmethod
-    def _null(cls, values: Any) -> Any:
+    def _given(cls, values: Any) -> Any:
         for name in OPTIONAL:
             if isinstance(value := values.get(name), str) and value.lower() == "none":
                 raise UserError(f"{name} = {value}: write {name}=null for none")
+        if values.get("lora_rank") is not None:
+            return {"learning_rate": 10 * FIELDS["learning_rate"].default} | values
         return values
 
     @model_validator(mode="after")
     def _together(self) -> TrainConfig:
         _check_model(self)
         _check_together(self)
+        _check_adapter(self)
         _check_effect(self)
         _check_loss(self)
         return self
@@ -474,10 +495,8 @@ def _check_model(config: TrainConfig) -> None:
 def _check_together(config: TrainConfig) -> None:
     if config.draft_cap is not None and (config.max_length is None or config.draft_cap == 0):
         raise UserError("draft_cap is a share in (0, 1] of max_length: give both, or set draft_cap=null")
-    if config.qlora and config.lora_rank is None:
-        raise UserError("qlora trains an adapter on quantized weights: give lora_rank too")
-    if config.qlora and config.zero_stage == 3:
-        raise UserError("4-bit weights cannot be partitioned: set zero_stage=2 with qlora")
+    if config.optim.endswith("8bit") and config.zero_stage:
+        raise UserError(f"optim = {config.optim}: DeepSpeed partitions moments of its own kind only: set zero_stage=0")
     if config.offload == "cpu" and config.zero_stage == 0:
         raise UserError("offload needs DeepSpeed: set zero_stage to 1, 2 or 3")
     if config.epochs == 0:
@@ -492,13 +511,29 @@ def _check_together(config: TrainConfig) -> None:
         raise UserError("sample_kl needs all weights on each rank to generate with: set zero_stage=2")
 
 
+def _check_adapter(config: TrainConfig) -> None:
+    for name, field in AdapterOptions.model_fields.items():
+        if config.lora_rank is None and name != "qlora" and getattr(config, name) != field.default:
+            raise UserError(f"{name} is an adapter's: give lora_rank too")
+    if config.qlora and config.lora_rank is None:
+        raise UserError("qlora trains an adapter on quantized weights: give lora_rank too")
+    if config.qlora and config.zero_stage == 3:
+        raise UserError("4-bit weights cannot be partitioned: set zero_stage=2 with qlora")
+    if config.use_dora and config.zero_stage == 3:
+        raise UserError("use_dora reads whole weights, which ZeRO-3 partitions: set zero_stage=2")
+    if config.init_lora_weights == "orthogonal" and (config.lora_rank or 0) % 2:
+        raise UserError("init_lora_weights = orthogonal needs an even lora_rank")
+    if "all-linear" in config.lora_target_modules and len(config.lora_target_modules) > 1:
+        raise UserError("lora_target_modules = all-linear has every linear layer: name it alone")
+    if config.lora_alpha == 0:
+        raise UserError("lora_alpha = 0 switches the adapter off: raise it, or set null for twice the rank")
+
+
 def _check_effect(config: TrainConfig) -> None:
     """Refuse options that would change nothing."""
     method = METHODS[config.method]
-    if config.lora_rank is None and (config.lora_alpha is not None or config.lora_dropout):
-        raise UserError("lora_alpha and lora_dropout are an adapter's: give lora_rank too")
-    if config.lora_alpha == 0:
-        raise UserError("lora_alpha = 0 switches the adapter off: raise it, or set null for twice the rank")
+    if config.schedule == "constant" and "final_lr_ratio" in config.model_fields_set:
+        raise UserError("schedule = constant keeps the peak, so final_lr_ratio changes nothing: leave it out")
     if config.sample_kl is None and config.sample_tokens != FIELDS["sample_tokens"].default:
         raise UserError("sample_tokens is the length of sample_kl's responses: give sample_kl too")
     if config.kl_group is not None and not method.needs_kl:

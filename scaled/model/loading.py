@@ -28,8 +28,9 @@ from transformers.utils import logging as transformers_logging
 from inspo.command_line import UserError, one_line
 from inspo.hf.architectures import VERIFIED
 from inspo.hf.rows import enable_tree_rows, verify_tree_attention
-from scaled.config import AdapterOptions, PolicyOptions
+from scaled.config import PolicyOptions
 from scaled.device import uses_gpu
+from scaled.model.adapters import lora
 from scaled.model.precision import autocast, weights_dtype
 from scaled.workarounds import is_lost_rank
 
@@ -162,7 +163,6 @@ def as_policy(model: PreTrainedModel, options: PolicyOptions, seed: int, saved: 
         saved: a checkpoint that has the adapter; None for a new one.
     """
     policy: nn.Module = model
-    model.config.use_cache = False
     if options.gradient_checkpointing:
         cast("Any", model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if options.lora_rank is not None:
@@ -175,20 +175,6 @@ def as_policy(model: PreTrainedModel, options: PolicyOptions, seed: int, saved: 
             policy = PeftModel.from_pretrained(model, str(saved), is_trainable=True)
     enable_tree_rows(policy)
     return policy
-
-
-def lora(adapter: AdapterOptions) -> Any:
-    """PEFT's configuration of the adapter."""
-    from peft import LoraConfig
-
-    width = cast("int", adapter.lora_rank)
-    return LoraConfig(
-        r=width,
-        lora_alpha=cast("Any", 2 * width if adapter.lora_alpha is None else adapter.lora_alpha),
-        lora_dropout=adapter.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
 
 
 @contextmanager

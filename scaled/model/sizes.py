@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 from inspo.logprobs import CHUNK_ELEMENTS
 from scaled.config import AdapterOptions, ComputeOptions, PolicyOptions
 from scaled.device import device_peak
-from scaled.model.loading import lora
+from scaled.model.adapters import lora
 from scaled.model.precision import weights_dtype
 
 

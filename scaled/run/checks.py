@@ -36,6 +36,12 @@ def check_machine(config: TrainConfig) -> None:
         raise UserError(f"attention = {config.attention} needs a GPU, and this run is on the CPU: set attention=auto")
     if config.qlora and not _installed("bitsandbytes"):
         raise UserError("qlora needs bitsandbytes: pip install bitsandbytes")
+    if config.optim != "adamw_torch" and not _installed("bitsandbytes"):
+        raise UserError(
+            f"optim = {config.optim} needs bitsandbytes: pip install bitsandbytes, or set optim=adamw_torch"
+        )
+    if config.optim.startswith("paged") and not gpu:
+        raise UserError(f"optim = {config.optim} pages a GPU's memory and there is no GPU here: set optim=adamw_torch")
     if config.zero_stage and not _installed("deepspeed"):
         raise UserError("zero_stage needs deepspeed: pip install -e '.[train]', or set zero_stage=0")
     if config.lora_rank and not _installed("peft"):

@@ -31,6 +31,7 @@ from scaled.data.records import Record, texts
 from scaled.data.templates import NAMED, Template
 from scaled.data.tokens import tokenize
 from scaled.distributed import world_size
+from scaled.model.adapters import check_targets
 from scaled.model.loading import load_architecture, load_tokenizer
 from scaled.model.random_weights import fitting_architecture, train_tokenizer
 
@@ -90,6 +91,7 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
     others = None if config.validation is None else dataset.read(config, "validation", left_out)
     source, tokenizer, architecture = _model(config, list(chain.from_iterable(sources)), architecture)
     check_supported(architecture)
+    check_targets(architecture, config)
     records = dataset.filtered(config, "data", sources, tokenizer, left_out, config.seed)
     if others is None:
         records, validation = dataset.split(records, config.validation_size, config.seed)

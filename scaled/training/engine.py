@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +55,11 @@ def make_accelerator(
     return accelerator
 
 
-def make_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
     """AdamW over the weights that are trained, decaying all but biases and norms."""
     decayed = set(get_parameter_names(model, [nn.LayerNorm], WITHOUT_DECAY))  # type: ignore[no-untyped-call]  # untyped there
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    return torch.optim.AdamW(
+    return _adamw(options, model)(
         [
             {"params": [w for name, w in trained if name in decayed], "weight_decay": options.weight_decay},
             {"params": [w for name, w in trained if name not in decayed], "weight_decay": 0.0},
@@ -66,6 +68,23 @@ def make_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.A
         betas=(options.adam_beta1, options.adam_beta2),
         eps=options.adam_epsilon,
     )
+
+
+def _adamw(options: OptimizerOptions, model: nn.Module) -> Callable[..., torch.optim.Optimizer]:
+    """The class that ``optim`` names, by transformers' names. Moments of embeddings stay in 32 bits, as there."""
+    if options.optim == "adamw_torch":
+        return torch.optim.AdamW
+    bnb: Any = import_module("bitsandbytes.optim")
+    manager = bnb.GlobalOptimManager.get_instance()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            manager.register_module_override(module, "weight", {"optim_bits": 32})
+    classes: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "adamw_8bit": bnb.AdamW8bit,
+        "paged_adamw_32bit": bnb.PagedAdamW32bit,
+        "paged_adamw_8bit": bnb.PagedAdamW8bit,
+    }
+    return classes[options.optim]
 
 
 def deepspeed_config(options: EngineOptions, accumulation: int) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from scaled.data.plan import Plan
 
 
 def learning_rate(options: OptimizerOptions, update: int, updates: int) -> float:
-    """Linear warmup from ``warmup_start``, then a cosine to ``final_lr_ratio`` of the peak. Appendix D.1.
+    """Linear warmup from ``warmup_start`` to the peak, then the schedule to ``final_lr_ratio`` of the peak.
+
+    Appendix D.1 has the cosine. A constant schedule stays at the peak.
 
     Args:
         options: gives the schedule.
@@ -19,8 +21,10 @@ def learning_rate(options: OptimizerOptions, update: int, updates: int) -> float
     done, warmup = update - 1, round(options.warmup_ratio * updates)
     if done < warmup:
         return options.warmup_start + (options.learning_rate - options.warmup_start) * done / warmup
-    progress = (done - warmup) / max(1, updates - warmup)
-    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    if options.schedule == "constant":
+        return options.learning_rate
+    progress = min(1.0, (done - warmup) / max(1, updates - warmup))
+    falling = 1 - progress if options.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return options.learning_rate * (options.final_lr_ratio + (1 - options.final_lr_ratio) * falling)
 
 

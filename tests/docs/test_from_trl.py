@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tiny_base import ROOT, TINY, write_base
 from scaled.config import FIELDS, TrainConfig
 from scaled.run.run import run
 
+VALUES = {"symmetric", "cut_responses", "linear", "constant", *get_args(FIELDS["optim"].annotation)}
 PAGE = (ROOT / "docs" / "from_trl.md").read_text()
 
 
@@ -33,7 +35,7 @@ def test_every_key_on_the_page_exists():
     rows = [row.split("|")[2] for row in PAGE.splitlines() if row.startswith("| `") and "logps" not in row]
     configuration = "\n".join(rows[: next(i for i, row in enumerate(rows) if "chosen_reward" in row)])
     for key in re.findall(r"`([a-z_]+)(?::[^`]*)?`", configuration):
-        assert key in known or key in {"symmetric", "cut_responses"}, key
+        assert key in known or key in VALUES, key
 
 
 @pytest.mark.trl

@@ -77,6 +77,29 @@ MISTAKES = {
     "another method's option": ({"kl_group": 4}, "kl_group is kto's"),
     "adapter options without adapter": ({"lora_alpha": 8}, "give lora_rank too"),
     "adapter dropout without adapter": ({"lora_dropout": 0.1}, "give lora_rank too"),
+    "adapter layers without adapter": ({"lora_target_modules": ["q_proj"]}, "give lora_rank too"),
+    "DoRA without adapter": ({"use_dora": True}, "use_dora is an adapter's: give lora_rank too"),
+    "DoRA of partitioned weights": ({"use_dora": True, "lora_rank": 4, "zero_stage": 3}, "set zero_stage=2"),
+    "a layer that is not there": (
+        {"lora_rank": 4, "lora_target_modules": ["q_proj", "wq"]},
+        "'wq' is no linear layer of llama below the output layer; there are down_proj, gate_proj, k_proj",
+    ),
+    "an adapter on the output layer": ({"lora_rank": 4, "lora_target_modules": "lm_head"}, "'lm_head' is no linear"),
+    "no layer": ({"lora_rank": 4, "lora_target_modules": []}, "lora_target_modules = [] must be at least 1 long"),
+    "all layers and one": (
+        {"lora_rank": 4, "lora_target_modules": ["all-linear", "q_proj"]},
+        "all-linear has every linear layer: name it alone",
+    ),
+    "an adapter that changes the reference": (
+        {"lora_rank": 4, "init_lora_weights": "pissa"},
+        "init_lora_weights = 'pissa' must be one of default, gaussian, orthogonal",
+    ),
+    "an odd orthogonal adapter": ({"lora_rank": 3, "init_lora_weights": "orthogonal"}, "needs an even lora_rank"),
+    "an unknown optimizer": ({"optim": "adafactor"}, "optim = 'adafactor' must be one of adamw_torch, adamw_8bit"),
+    "8 bits partitioned": ({"optim": "adamw_8bit", "zero_stage": 2}, "set zero_stage=0"),
+    "paged without GPU": ({"optim": "paged_adamw_32bit"}, "set optim=adamw_torch"),
+    "an unknown schedule": ({"schedule": "polynomial"}, "schedule = 'polynomial' must be one of cosine, linear"),
+    "the end of no fall": ({"schedule": "constant", "final_lr_ratio": 0.5}, "schedule = constant keeps the peak"),
     "adapter without effect": ({"lora_rank": 4, "lora_alpha": 0}, "lora_alpha = 0 switches the adapter off"),
     "a context for no reference": ({"method": "orpo", "reference": "conditioned"}, "orpo has no reference"),
     "a context of nothing": ({"conditioning": "none", "reference": "conditioned"}, "set reference=plain"),
@@ -163,6 +186,12 @@ def test_too_little_disk_is_one_line(train, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 10**6))
     assert_one_line(train(save_every=1, epochs=4), "GiB left, 4 more checkpoints and the result need")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_package_that_is_not_installed_is_one_line(train, monkeypatch):
+    monkeypatch.setattr("scaled.run.checks.find_spec", lambda _: None)
+    assert_one_line(train(optim="adamw_8bit"), "optim = adamw_8bit needs bitsandbytes: pip install bitsandbytes")
+    assert_one_line(train(lora_rank=4), "lora_rank needs peft")
 
 
 def test_a_mistake_of_the_programs_keeps_its_traceback(train, monkeypatch):

@@ -17,7 +17,7 @@ from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.hf import enable_tree_rows, request_logps
 from scaled.data import examples as examples_module
 from scaled.data.plan import Slot
-from scaled.model.loading import lora
+from scaled.model.adapters import lora
 from scaled.run.prepare import prepare_run
 from scaled.run.run import assemble, run
 from scaled.training import kto
