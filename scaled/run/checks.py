@@ -34,22 +34,27 @@ def check_machine(config: TrainConfig) -> None:
         raise UserError("qlora quantizes on a GPU and there is none here: set qlora=false")
     if config.attention in ("flex", "varlen") and not gpu:
         raise UserError(f"attention = {config.attention} needs a GPU, and this run is on the CPU: set attention=auto")
+    if config.optim.startswith("paged") and not gpu:
+        raise UserError(f"optim = {config.optim} pages a GPU's memory and there is no GPU here: set optim=adamw_torch")
+    _check_packages(config)
+    if config.trackers:
+        _check_trackers(config.trackers)
+    if slow := slow_precision(config):
+        logger.warning(slow)
+
+
+def _check_packages(config: TrainConfig) -> None:
+    """What only some configurations need."""
     if config.qlora and not _installed("bitsandbytes"):
         raise UserError("qlora needs bitsandbytes: pip install bitsandbytes")
     if config.optim != "adamw_torch" and not _installed("bitsandbytes"):
         raise UserError(
             f"optim = {config.optim} needs bitsandbytes: pip install bitsandbytes, or set optim=adamw_torch"
         )
-    if config.optim.startswith("paged") and not gpu:
-        raise UserError(f"optim = {config.optim} pages a GPU's memory and there is no GPU here: set optim=adamw_torch")
     if config.zero_stage and not _installed("deepspeed"):
         raise UserError("zero_stage needs deepspeed: pip install -e '.[train]', or set zero_stage=0")
     if config.lora_rank and not _installed("peft"):
         raise UserError("lora_rank needs peft: pip install -e '.[train]'")
-    if config.trackers:
-        _check_trackers(config.trackers)
-    if slow := slow_precision(config):
-        logger.warning(slow)
 
 
 def _check_trackers(wanted: tuple[str, ...]) -> None:
