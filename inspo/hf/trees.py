@@ -104,6 +104,10 @@ class TreeAttention:
             self._kept[key] = make()
         return cast("Value", self._kept[key])
 
+    def kept(self, key: Any) -> Any:
+        """What was kept for this row."""
+        return self._kept[key]
+
     def visible(self, q: Tensor, k: Tensor, window: int | None) -> Tensor:
         """The rule: may row `q` see row `k`?
 
