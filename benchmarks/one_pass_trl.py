@@ -36,7 +36,7 @@ def make_trainer(model: PreTrainedModel, pairs: Sequence[PreferencePair], folder
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # that options are renamed
 
-    class Trainer(DPOTrainer):
+    class Trainer(DPOTrainer):  # type: ignore[misc]  # TRL is half typed
         def _prepare_dataset(self, dataset: Any, *_others: Any) -> Any:
             """The data set is tokenized already."""
             return dataset

@@ -118,7 +118,7 @@ def train_trl(folder: Path, options: dict[str, Any]) -> None:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]  # it loads them lazily
+    from trl import DPOConfig, DPOTrainer
 
     from scaled.data.records import load_records
 

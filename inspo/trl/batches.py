@@ -120,7 +120,7 @@ class PreferenceCollator:
 
     def lay_out(self, examples: Sequence[dict[str, Any]], views: Sequence[View]) -> dict[str, Any]:
         """The rows of some views: chosen of each view and pair, then rejected."""
-        pairs = [PreferencePair(*_ids(example, views[0].columns), record=i) for i, example in enumerate(examples)]
+        pairs = [_pair(example, views[0].columns, number) for number, example in enumerate(examples)]
         requests = [view.chosen for view in views] + [view.rejected for view in views]
         if self.tree:
             return self._as_tree(pairs, requests)
@@ -159,9 +159,9 @@ class PreferenceCollator:
         }
 
 
-def _ids(example: dict[str, Any], columns: tuple[str, str, str]) -> tuple[list[int], list[int], list[int]]:
-    prompt, chosen, rejected = columns
-    return example[prompt], example[chosen], example[rejected]
+def _pair(example: dict[str, Any], columns: tuple[str, str, str], number: int) -> PreferencePair:
+    prompt, chosen, rejected = (example[name] for name in columns)
+    return PreferencePair(prompt, chosen, rejected, number)
 
 
 def fitted(columns: Columns, conditioning: Conditioning, limits: Limits, separator: Separator) -> Columns:
@@ -179,9 +179,9 @@ def fitted(columns: Columns, conditioning: Conditioning, limits: Limits, separat
     """
     ids = zip(*(columns[name] for name in IDS), strict=True)
     pairs = [
-        PreferencePair(*tokens, record=record)
-        for record, tokens in enumerate(ids)
-        if all(tokens) and tokens[1] != tokens[2]
+        PreferencePair(prompt, chosen, rejected, record)
+        for record, (prompt, chosen, rejected) in enumerate(ids)
+        if prompt and chosen and rejected and chosen != rejected
     ]
     kept = fit(pairs, conditioning, limits, separator=separator).pairs
     rows = {name: [values[int(pair.record)] for pair in kept] for name, values in columns.items()}

@@ -85,7 +85,7 @@ class InSPOConfig(DPOConfig):  # type: ignore[misc]  # TRL ships no types
     hyperparameters: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Further keyword arguments of the losses whose names start with `inspo:`."}
     )
-    beta: float | None = field(  # type: ignore[assignment]  # a number once it is made
+    beta: float | None = field(  # a number once it is made
         default=None,
         metadata={"help": "Inverse temperature; 0.1, or the default of the first of our own losses, if not given."},
     )

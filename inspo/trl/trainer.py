@@ -328,7 +328,7 @@ class InSPOTrainer(DPOTrainer):  # type: ignore[misc]  # TRL ships no types
     def _standing_for_scores(self, made: Pass) -> tuple[Tensor, Tensor]:
         """For losses without a reference: numbers that turn TRL's log-ratios into what the first loss compares."""
         logps = [one.detach() for one in made.logps]
-        pairs = PairLogps(*logps, None, None, *made.lengths)
+        pairs = PairLogps(logps[0], logps[1], chosen_length=made.lengths[0], rejected_length=made.lengths[1])
         scores = self._own_losses[0].loss.reads.score(pairs)
         return logps[0] - scores[0], logps[1] - scores[1]
 

@@ -32,10 +32,19 @@ def test_the_loop_on_the_page_learns(tmp_path, capsys):
 
 def test_every_key_on_the_page_exists():
     known = set(FIELDS)
-    rows = [row.split("|")[2] for row in PAGE.splitlines() if row.startswith("| `") and "logps" not in row]
+    page = PAGE[PAGE.index("## A script, line by line") :]
+    rows = [row.split("|")[2] for row in page.splitlines() if row.startswith("| `") and "logps" not in row]
     configuration = "\n".join(rows[: next(i for i, row in enumerate(rows) if "chosen_reward" in row)])
     for key in re.findall(r"`([a-z_]+)(?::[^`]*)?`", configuration):
         assert key in known or key in VALUES, key
+
+
+@pytest.mark.trl
+def test_every_option_of_the_drop_in_is_on_the_page():
+    config = pytest.importorskip("inspo.trl").InSPOConfig
+    own = {field.name for field in fields(config)} - {field.name for field in fields(config.__mro__[1])}
+    (table,) = re.findall(r"## Stay in TRL\n(.*?)\n## ", PAGE, re.DOTALL)
+    assert set(re.findall(r"^\| `(\w+)` ", table, re.MULTILINE)) == own | {"loss_type"}
 
 
 @pytest.mark.trl
@@ -54,6 +63,7 @@ def test_real_pairs_go_through_template_cache_training_and_saving(shared_data, t
         "model": "random",
         "architecture": "tiny-llama",
         "data": str(shared_data / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"),
+        "filters": "unusable",
         "limit": 500,
         "validation_size": 20,
         "max_length": 256,

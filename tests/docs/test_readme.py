@@ -53,7 +53,7 @@ def test_it_counts_the_verdicts_right():
 
 def test_its_order_is_a_newcomers():
     headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
-    assert headings[:4] == ["Status", "Install", "Ten lines", "Train on your data"]
+    assert headings[:5] == ["Status", "Install", "Ten lines", "In a TRL script", "Train on your data"]
     assert README.index("reverses the sign") < README.index("## Status")
 
 
