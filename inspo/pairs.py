@@ -24,10 +24,13 @@ class PreferencePair:
         rejected: the dispreferred response, likewise.
         record: name or number of the data record, for messages.
         preference: probability in [0, 1] that `chosen` really is the better one; 1 for a hard label.
+        cuttable: first and past-the-last token of the prompt's part that may be cut where the pair is too long, such as
+            the beginning of a long question; what is outside of it, the headers of turns, stays. None: all but the
+            last token.
 
     Raises:
         ValueError: an empty prompt or response, two equal responses, something that is not a token
-            id, or a preference outside [0, 1]; the message names the record.
+            id, a preference outside [0, 1], or a part outside of the prompt; the message names the record.
 
     >>> PreferencePair([1, 2], [3, 9], [4, 9], record=17).chosen
     (3, 9)
@@ -41,6 +44,7 @@ class PreferencePair:
     rejected: Sequence[int]
     record: int | str = 0
     preference: float = 1.0
+    cuttable: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, what in (("prompt", "prompt"), ("chosen", "chosen response"), ("rejected", "rejected response")):
@@ -56,6 +60,10 @@ class PreferencePair:
             raise ValueError(f"record {self.record}: chosen and rejected are the same response")
         if not 0 <= self.preference <= 1:
             raise ValueError(f"record {self.record}: preference = {self.preference} is not a probability in [0, 1]")
+        if self.cuttable is not None and not 0 <= self.cuttable[0] <= self.cuttable[1] <= len(self.prompt):
+            raise ValueError(
+                f"record {self.record}: cuttable = {self.cuttable} is no part of the prompt's {len(self.prompt)} tokens"
+            )
 
     def check_vocabulary(self, vocab_size: int) -> None:
         """Check that the model has every token.

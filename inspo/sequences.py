@@ -130,7 +130,8 @@ class Limits:
         over_length: what to do with a longer pair, tried in this order; where nothing makes the pair
             fit, that is an error.
 
-            - ``cut_prompt``: cut the prompt from the left, keeping its end (at least one token);
+            - ``cut_prompt``: cut the prompt where the pair allows it (:attr:`~inspo.pairs.PreferencePair.cuttable`),
+              from the left;
             - ``cut_responses``: cut both responses to the greatest common length that fits (at least
               one token, and not to equal responses); they lose their end-of-turn token;
             - ``drop``: leave the pair out, counted.
@@ -138,8 +139,6 @@ class Limits:
             for no cap. As target a response is never capped.
         over_cap: ``cut`` a longer context, so that it is a prefix of the response and has no
             end-of-turn token, or ``drop`` the pair, counted.
-        prompt_head: tokens at the prompt's start (such as the beginning-of-text token) that
-            ``cut_prompt`` leaves in place.
 
     Raises:
         ValueError: a value out of range, or a cap without max_length.
@@ -149,7 +148,6 @@ class Limits:
     over_length: tuple[LengthPolicy, ...] = ("cut_prompt",)
     draft_cap: float | None = None
     over_cap: Literal["cut", "drop"] = "cut"
-    prompt_head: int = 0
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 2:
@@ -158,8 +156,6 @@ class Limits:
             raise ValueError(f"over_length = {self.over_length} may hold {', '.join(get_args(LengthPolicy))}")
         if self.over_cap not in ("cut", "drop"):
             raise ValueError(f"over_cap = {self.over_cap!r} must be 'cut' or 'drop'")
-        if self.prompt_head < 0:
-            raise ValueError(f"prompt_head = {self.prompt_head} must be >= 0")
         if self.draft_cap is not None:
             if self.max_length is None:
                 raise ValueError("draft_cap is a share of max_length: give max_length too")
@@ -261,10 +257,11 @@ def _within_length(
         if policy == "drop":
             return None, "dropped_over_length"
         if policy == "cut_prompt":
-            prompt_length = limit - longest()
-            if prompt_length > limits.prompt_head:
-                tail = len(pair.prompt) - (prompt_length - limits.prompt_head)
-                return replace(pair, prompt=(*pair.prompt[: limits.prompt_head], *pair.prompt[tail:])), "prompt_cut"
+            surplus = len(pair.prompt) + longest() - limit
+            start, end = pair.cuttable or (0, len(pair.prompt) - 1)
+            if surplus <= end - start:
+                prompt = (*pair.prompt[:start], *pair.prompt[start + surplus :])
+                return replace(pair, prompt=prompt, cuttable=(start, end - surplus)), "prompt_cut"
         if policy == "cut_responses":
             room = limit - len(pair.prompt)
             response_limit = bisect_right(range(1, limit), room, key=longest)

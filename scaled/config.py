@@ -261,7 +261,9 @@ class SequenceOptions(_Options):
         4096, description="maximum tokens of prompt + context + response"
     )
     over_length: Annotated[tuple[LengthPolicy, ...], BeforeValidator(_names)] = Field(
-        ("cut_prompt", "drop"), description="what happens to longer pairs, tried in this order"
+        ("cut_prompt", "drop"),
+        description="what happens to longer pairs, in this order: cut_prompt (the first half of the last question, "
+        "no header and no other turn), cut_responses, drop",
     )
     draft_cap: Share | None = Field(0.4, description="a context has at most this share of max_length tokens")
     over_cap: Literal["cut", "drop"] = Field("cut", description="what happens to a longer context, or its pair")

@@ -137,17 +137,16 @@ def _mismatched(pairs: Sequence[PreferencePair], layout: Layout, what: str) -> E
                 f"kto estimates its KL from mismatched prompts, but all prompts of the {len(pairs)} {what} pairs are "
                 f"the same: {'use another method' if what == 'training' else 'raise validation_size, or set it to 0'}"
             )
-        made.append(replace(other, prompt=pair.prompt, record=pair.record))
+        made.append(replace(other, prompt=pair.prompt, record=pair.record, cuttable=pair.cuttable))
     limits = replace(layout.limits, over_length=("cut_prompt", "cut_responses"), draft_cap=None)
     return _with_trees(fit(made, PLAIN, limits).pairs, Layout(PLAIN, PLAIN, limits), {})
 
 
-def sequence_limits(options: SequenceOptions, template: Template, *, conditioned: bool) -> Limits:
+def sequence_limits(options: SequenceOptions, *, conditioned: bool) -> Limits:
     """The limits of a configuration.
 
     Args:
         options: gives them.
-        template: says how many tokens at a prompt's start stay.
         conditioned: whether there are contexts that a cap could apply to.
     """
     return Limits(
@@ -155,7 +154,6 @@ def sequence_limits(options: SequenceOptions, template: Template, *, conditioned
         over_length=options.over_length,
         draft_cap=options.draft_cap if conditioned else None,
         over_cap=options.over_cap,
-        prompt_head=template.prompt_head,
     )
 
 

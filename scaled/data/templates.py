@@ -72,8 +72,6 @@ class Template:
         ends_turns: whether the template writes that token; else it is appended.
         header: token ids that open another assistant turn after a reply's end, for
             ``Separator.parse("turn", header_tokens=...)``; empty where the template has none (Mistral).
-        prompt_head: tokens at a prompt's start that cutting must leave, for ``Limits.prompt_head``: 1
-            where it starts with a beginning-of-text token, else 0.
         fingerprint: name and a hash of template, options, date and tokenizer, for cache keys.
         control_tokens: finds what would be read as a control token, were it in somebody's text.
         reserved_tokens: the same in the assistant's own text, where ``<think>`` and ``<tool_call>`` are its to write.
@@ -86,7 +84,6 @@ class Template:
     end_of_turn: int
     ends_turns: bool
     header: tuple[int, ...]
-    prompt_head: int
     fingerprint: str
     control_tokens: re.Pattern[str] = field(repr=False)
     reserved_tokens: re.Pattern[str] = field(repr=False)
@@ -139,7 +136,6 @@ class Template:
             end_of_turn,
             ends_turns,
             _header(tokenizer, render, end_of_turn),
-            int(_ids(tokenizer, prompt)[:1] == [tokenizer.bos_token_id]),
             f"{name}:{_digest(tokenizer, source + told)}",
             control,
             reserved,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,11 +126,13 @@ def _pairs(
 ) -> list[PreferencePair]:
     """The pairs of some records, tokenized together where no text is marked."""
     plain = [text for each in batch if not each.marked for text in each.texts]
-    ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else [])
+    encoded = tokenizer(plain, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast) if plain else {}
+    ids, offsets = iter(encoded.get("input_ids", [])), iter(encoded.get("offset_mapping", [])[::3])
     pairs = []
     for each in batch:
         with problems.of(each.record):
             prompt, *full = [_marked_ids(tokenizer, text) if each.marked else next(ids) for text in each.texts]
+            cuttable = (0, 0) if each.marked or not tokenizer.is_fast else _first_half(each, next(offsets))
             for which, text in enumerate(each.texts[1:]):
                 if full[which][: len(prompt)] != prompt:
                     full[which] = [*prompt, *_ids(tokenizer, text[len(each.prompt) :], marked=each.marked)]
@@ -137,8 +140,24 @@ def _pairs(
             chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
             if chosen == rejected:
                 raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
-            pairs.append(PreferencePair(prompt, chosen, rejected, each.record["record"], each.record["preference"]))
+            about = each.record["record"], each.record["preference"], cuttable
+            pairs.append(PreferencePair(prompt, chosen, rejected, *about))
     return pairs
+
+
+def _first_half(rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The tokens of the first half of what the user says last: a longer prompt may lose these and is still a prompt.
+
+    Args:
+        rendered: the record's texts.
+        offsets: (begin, end) of each token of the prompt, in characters.
+    """
+    said = next((turn["content"].strip() for turn in rendered.record["prompt"][::-1] if turn["role"] == "user"), "")
+    begin = rendered.prompt.rfind(said)
+    if not said or begin < 0:
+        return 0, 0
+    begins = [token_begins for token_begins, _ in offsets]
+    return bisect_left(begins, begin), bisect_left(begins, begin + len(said) // 2)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, marked: bool) -> list[int]:

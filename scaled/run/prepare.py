@@ -155,7 +155,7 @@ def _layout(
     return Layout(
         policy=tuple(dict.fromkeys((*loss.requests(), *plain))),
         reference=tuple(dict.fromkeys((*loss.reference_requests(), *plain))),
-        limits=sequence_limits(config, template, conditioned=loss.conditioning is not Conditioning.NONE),
+        limits=sequence_limits(config, conditioned=loss.conditioning is not Conditioning.NONE),
         separator=context_separator(config, template, tokenizer.get_vocab().get),
         mismatched=loss.reads.needs_kl,
     )

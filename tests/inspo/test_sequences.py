@@ -38,12 +38,20 @@ def test_pairs_within_the_limits_are_left_alone():
     assert fitted.dropped == ()
 
 
-def test_the_prompt_is_cut_from_the_left_and_keeps_its_head():
-    fitted = fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=9))
+def test_the_prompt_is_cut_from_the_left_within_the_part_that_may_be_cut():
+    limits = Limits(max_length=9, over_length=("cut_prompt", "drop"))
+    fitted = fit([PAIR], Conditioning.SYMMETRIC, limits)
     assert fitted.pairs[0].prompt == (11, 12)
-    with_head = fit([PAIR], Conditioning.SYMMETRIC, Limits(max_length=9, prompt_head=1))
-    assert with_head.pairs[0].prompt == (10, 12)
-    assert with_head.counts["prompt_cut"] == 1
+    for part, left in (((1, 2), (10, 12)), ((1, 3), (10, 12)), ((0, 3), (11, 12))):
+        cut = fit([replace(PAIR, cuttable=part)], Conditioning.SYMMETRIC, limits)
+        assert cut.pairs[0].prompt == left
+        assert cut.pairs[0].cuttable == (part[0], part[1] - 1)
+        assert cut.counts["prompt_cut"] == 1
+    for part in ((0, 0), (3, 3)):
+        assert fit([replace(PAIR, cuttable=part)], Conditioning.SYMMETRIC, limits).counts["dropped_over_length"] == 1
+    for part in ((-1, 2), (2, 1), (0, 4)):
+        with pytest.raises(ValueError, match=r"record 17: cuttable = .* is no part of the prompt's 3 tokens"):
+            replace(PAIR, cuttable=part)
 
 
 def test_responses_are_cut_to_the_greatest_common_length():
@@ -122,7 +130,6 @@ def test_whatever_fits_is_within_the_limits_and_as_long_as_they_allow(case, limi
         {"max_length": 10, "over_length": ("shorten",)},
         {"max_length": 10, "over_length": "drop"},
         {"over_cap": "warn"},
-        {"prompt_head": -1},
         {"draft_cap": 0.4},
         {"max_length": 10, "draft_cap": 1.1},
         {"max_length": 10, "draft_cap": 0.0},
@@ -130,5 +137,5 @@ def test_whatever_fits_is_within_the_limits_and_as_long_as_they_allow(case, limi
     ],
 )
 def test_limits_out_of_range_are_errors(options):
-    with pytest.raises(ValueError, match=r"max_length|over_length|over_cap|prompt_head|draft_cap"):
+    with pytest.raises(ValueError, match=r"max_length|over_length|over_cap|draft_cap"):
         Limits(**options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from tiny_tokenizers import CONTROL_TOKENS, tiny_tokenizer
+from tiny_tokenizers import tiny_tokenizer
 
 from inspo.sequences import Separator
 from scaled.data.templates import NAMED, Template
@@ -50,7 +50,6 @@ def test_named_templates(tokenizer, name, prompt, end, header):
     assert text(tokenizer, [template.end_of_turn]) == end
     assert text(tokenizer, template.header) == header
     assert template.ends_turns
-    assert template.prompt_head == 1
     if header:  # what separates a context from a new assistant turn
         assert Separator.parse("turn", header_tokens=template.header).before_target == template.header
     else:
@@ -65,14 +64,6 @@ def test_the_tokenizers_own_template_is_the_default(name):
     ours, named = Template.of(own), Template.of(own, name)
     assert (ours.end_of_turn, ours.header) == (named.end_of_turn, named.header)
     assert ours.fingerprint.startswith("tokenizer:")
-
-
-def test_a_template_without_bos_has_no_head_to_keep():
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = NAMED["chatml"].replace("{{ bos_token or '' }}", "")
-    assert Template.of(tokenizer).prompt_head == 0
-    tokenizer = tiny_tokenizer(control_tokens=CONTROL_TOKENS[1:], adds_bos=False)  # as Qwen: no such token at all
-    assert Template.of(tokenizer, "chatml").prompt_head == 0
 
 
 @pytest.mark.parametrize(

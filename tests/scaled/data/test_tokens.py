@@ -192,7 +192,7 @@ def test_empty_replies_are_refused(small, name):
 def test_no_response_is_empty_after_truncation(tokenizer, real_records, max_length):
     """On real pairs, with the shortest limits that leave a token of everything."""
     pairs = tokenize(real_records, tokenizer, "llama-3")
-    limits = Limits(max_length, ("cut_prompt", "cut_responses", "drop"), draft_cap=0.4, prompt_head=1)
+    limits = Limits(max_length, ("cut_prompt", "cut_responses", "drop"), draft_cap=0.4)
     fitted = fit(pairs, Conditioning.SYMMETRIC, limits)
     assert len(fitted.pairs) + len(fitted.dropped) == len(pairs)
     assert fitted.counts["prompt_cut"] + fitted.counts["responses_cut"] > 0
@@ -200,6 +200,29 @@ def test_no_response_is_empty_after_truncation(tokenizer, real_records, max_leng
         assert pair.prompt[0] == tokenizer.bos_token_id
         row = build_row([pair], Conditioning.SYMMETRIC, draft_cap=limits.draft_tokens)
         assert all(len(target.labels) >= 1 for target in row.targets)
+
+
+def test_a_prompt_is_cut_within_its_last_question(small):
+    """Not into half turns: headers, earlier turns and the generation prompt stay, and so does half of the question."""
+    question = "word " * 19 + "word"
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}]
+    (pair,) = tokenize(load_records([{"prompt": turns, "chosen": "Yes", "rejected": "No"}]), small, "chatml")
+    begin, end = pair.cuttable
+    whole, head, rest = (small.decode(list(tokens)) for tokens in (pair.prompt, pair.prompt[:begin], pair.prompt[end:]))
+    assert head.endswith("Be brief.<|im_end|>\n<|im_start|>user\n")
+    assert whole.endswith(rest)
+    assert abs(rest.count("word") - 10) <= 1
+    limit = len(pair.prompt) + len(pair.chosen) + len(pair.rejected) - 5
+    (cut,) = fit([pair], Conditioning.SYMMETRIC, Limits(limit, ("cut_prompt", "drop"))).pairs
+    text = small.decode(list(cut.prompt))
+    assert text.startswith(head)
+    assert text.endswith("word<|im_end|>\n<|im_start|>assistant\n")
+    assert fit([pair], Conditioning.SYMMETRIC, Limits(limit - end + begin, ("cut_prompt", "drop"))).pairs == ()
+
+
+def test_a_prompt_with_control_tokens_in_its_text_is_not_cut(small):
+    (pair,) = tokenize(records(("<s> " * 20, "Yes", "No")), small, "chatml")
+    assert pair.cuttable == (0, 0)
 
 
 # --- mistakes
