@@ -22,8 +22,8 @@ BETAS = (1.0, 0.1, 0.01)
 def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
     """Which response pi_bar picks for every reference over three responses, for both psi.
 
-    Three responses span the simplex: those that pi_bar picks most often over Dirichlet(1) references
-    on all of them. The pick may be any response of the table.
+    Three responses span the picture: those that pi_bar picks most often over Dirichlet(1) references
+    on all of them. The pick may be any response of the table. All shares are over references on all responses.
 
     Raises:
         NotApplicableError: fewer than three responses.
@@ -32,16 +32,16 @@ def compute(table: PreferenceTable, rng: np.random.Generator) -> dict[str, Any]:
         raise NotApplicableError("with two responses no reference and no psi changes pi_bar's pick")
     corners = _corners(table.P, rng)
     centers = triangles().mean(axis=1)
-    references = rng.dirichlet(np.ones(3), SHARE_DRAWS)
+    references = rng.dirichlet(np.ones(len(table.P)), SHARE_DRAWS)
     panels, everywhere = [], []
     for psi in ("identity", "log_odds"):
         if psi == "log_odds" and not is_interior(table.P):
             continue
-        scores = np.stack([apply_psi(table.P, psi)[:, corner] for corner in corners], axis=1)
-        picks = optima(centers @ scores.T).argmax(axis=1)
+        scores = np.asarray(apply_psi(table.P, psi), dtype=np.float64)
+        picks = optima(centers @ scores[:, corners].T).argmax(axis=1)
         drawn = optima(references @ scores.T)
         everywhere.append(drawn)
-        shares = {table.labels[i]: float(drawn[:, i].mean()) for i in np.unique(picks)}
+        shares = {table.labels[i]: float(drawn[:, i].mean()) for i in np.flatnonzero(drawn.any(axis=0))}
         panels.append({"psi": psi, "picks": picks.tolist(), "shares": shares})
     best = best_responses(table.P, atol=TIE)
     answers = {table.labels[j]: [table.labels[i] for i in np.flatnonzero(best[:, j])] for j in range(len(table.labels))}

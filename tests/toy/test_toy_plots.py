@@ -225,6 +225,24 @@ def test_the_reference_turns_pi_bar_where_the_scores_cross():
     assert second["shares"]["y1"] == pytest.approx(0.67895**2, abs=0.006)
 
 
+def test_shares_of_references_are_over_all_responses():
+    """Not over the three that the triangles show: with nine responses that is another population."""
+    rng = np.random.default_rng(3)
+    above = np.triu(rng.uniform(0.1, 0.9, (9, 9)), 1)
+    P = above + np.tril(1 - above.T, -1) + np.eye(9) / 2
+    table = PreferenceTable(P, tuple(f"r{i}" for i in range(9)), "nine", "drawn")
+    drawn = np.random.default_rng(4).dirichlet(np.ones(9), 100_000)
+    expected = np.bincount((drawn @ P.T).argmax(axis=1), minlength=9) / 100_000
+    results = prop_3_1.compute(QUICK, table)
+    shares = results["simplex"]["panels"][0]["shares"]
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-9)
+    for label, share in zip(table.labels, expected, strict=True):
+        assert shares.get(label, 0.0) == pytest.approx(share, abs=0.01)
+    text = " ".join(prop_3_1.describe(results))
+    assert "references on three responses alone (" in text
+    assert "simplex of all references" not in text
+
+
 def test_flip_rates_are_those_of_an_independent_run():
     """Measured apart from this code with 20000 draws; here 6000, so within five of their standard errors."""
     independent = {2: (0, 0, 0), 3: (0.054, 0.225, 0.062), 4: (0.106, 0.355, 0.115), 5: (0.147, 0.438, 0.155)}

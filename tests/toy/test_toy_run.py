@@ -186,7 +186,7 @@ def test_two_processes_write_the_same_bytes_as_one(finished, tmp_path):
 BAD_TABLES = {
     "not_square.csv": ("0.5,0.6\n0.4,0.5\n0.1,0.2\n", "row 0 has 2 entries"),
     "outside.csv": ("0.5,1.6\n-0.6,0.5\n", "P[0, 1] = 1.6"),
-    "nan.csv": ("0.5,nan\n0.5,0.5\n", "P[0, 1] = nan"),
+    "nan.csv": ("0.5,nan\nnan,0.5\n", "P[0, 1] is 'nan'"),  # one of the two is enough, since they add up to 1
     "sum.csv": ("0.5,0.7\n0.7,0.5\n", "P[0, 1] + P[1, 0]"),
     "negative.csv": ("0,-3\n4,0\n", "counts[0, 1] = -3"),
     "fractional.csv": ("0,2.5\n4,0\n", "counts[0, 1] = 2.5"),
@@ -297,6 +297,7 @@ def test_every_option_has_a_help_text_and_quick_only_cuts():
     quick = parse(["--quick", "--steps", "100"]).effective()
     assert quick.steps == 100
     assert quick.replicates < ToyConfig().replicates
+    assert parse(["--quick"]).effective().steps == ToyConfig().steps, "a method that is stopped half way misleads"
     assert ToyConfig(steps=5000).effective().steps == 5000
     help_text = command("--help").stdout
     assert all(flag(name) in help_text for name in ToyConfig.model_fields)

@@ -116,10 +116,18 @@ def describe(results: dict[str, Any]) -> Caption:
         "Prop. 3.1 completed: pi_bar's pick depends on psi, on the reference, and on a preference the paper leaves out"
         if results["example"]
         else f"pi_bar's pick on {problem} over the references, and pi*, which depends on none",
-        f"{above}the simplex of all references on {heading(shown['problem'], shown['source'], 200)}; dot: uniform; "
+        f"{above}{_spanned(shown)} {heading(shown['problem'], shown['source'], 200)}; dot: uniform; "
         "right: pi*'s best answer to each comparator.",
         f"{numbers}.",
     )
+
+
+def _spanned(shown: dict[str, Any]) -> str:
+    """Which references the triangles hold: all, or those on three of more responses."""
+    if len(shown["labels"]) == len(shown["corners"]):
+        return "the simplex of all references on"
+    corners = ", ".join(shown["corners"])
+    return f"references on three responses alone ({corners}; the shares are over references on all) of"
 
 
 def draw(results: dict[str, Any]) -> Figure:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def launched(launcher: str, out: Path) -> list[dict]:
         check=False,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert f"model: {out / 'model'}" in done.stdout
+    assert re.search(rf"model: +{re.escape(str(out / 'model'))}", done.stdout)
     assert json.loads((out / "run.json").read_text())["world_size"] == world_size
     return read(out / "metrics.jsonl")
 

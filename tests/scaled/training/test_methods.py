@@ -41,6 +41,6 @@ def test_the_validation_margin_rises(method, conditioning, base, tmp_path):
     assert train(training) is None
     rise = (margins(training) - before).double()
     error = rise.std() / len(rise) ** 0.5
-    assert len(rise) == 32
+    assert len(rise) >= 32, "whole prompts are held out"
     assert torch.isfinite(rise).all()
     assert rise.mean() > 3 * error
