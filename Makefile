@@ -1,6 +1,6 @@
 # Each target sets up all it needs on a fresh machine and is quick when repeated.
 #   make toy    draw the intuition plots        make check  lint, types, contracts, fast tests: under a minute
-#   make quick  the same within seconds         make test   everything CI checks
+#   make quick  the same within a minute        make test   everything CI checks
 #   make theory every claim's verdict           make bench  speed, measured side by side
 #   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
