@@ -176,6 +176,8 @@ def _ended(tokens: list[int], template: Template) -> list[int]:
     """A response up to and with its end-of-turn token, without what the template writes after it."""
     if not template.ends_turns:
         return [*tokens, template.end_of_turn]
+    if template.end_of_turn not in tokens:
+        raise UnusableRecordError("refused_by_template", "the chat template ends other replies, and not this one")
     return tokens[: tokens.index(template.end_of_turn) + 1]
 
 

@@ -245,6 +245,17 @@ def test_a_template_may_fail_in_any_way(source, message):
     assert message in str(error.value)
 
 
+def test_a_reply_that_the_template_does_not_end_is_refused():
+    """As some templates have it after a call."""
+    open_ended = REASONING.replace(
+        "{{ '<|im_end|>\n' }}", "{% if not turn.tool_calls %}{{ '<|im_end|>\n' }}{% endif %}"
+    )
+    called = [{"role": "assistant", "content": "So.", "tool_calls": [{"function": {"name": "weather"}}]}]
+    assert refused(reasoner(open_ended), prompt="?", chosen=called, rejected="No.") == (
+        "the chat template ends other replies, and not this one; filters=unusable leaves such records out"
+    )
+
+
 # --- leaving such records out
 
 
