@@ -73,6 +73,10 @@ class Plan:
         return math.ceil(self.pairs / self.batch_size)
 
 
+MOST_PAIRS = 100_000_000
+"""Pairs of a whole run, each counted as often as it is trained on: some gigabytes of plan."""
+
+
 def epoch_stream(pairs: int, epochs: float, seed: int, *, shuffle: bool = True) -> list[int]:
     """Every epoch's order, one after another.
 
@@ -82,9 +86,16 @@ def epoch_stream(pairs: int, epochs: float, seed: int, *, shuffle: bool = True) 
         seed: each epoch has its own order.
         shuffle: False keeps the data's order.
 
+    Raises:
+        ValueError: more pairs than a plan can hold.
+
     >>> epoch_stream(3, 1.67, 0, shuffle=False)
     [0, 1, 2, 0, 1]
     """
+    if epochs * pairs > MOST_PAIRS:
+        raise ValueError(
+            f"epochs = {epochs:g} of {pairs} pairs are more than the {MOST_PAIRS:,} that are planned: lower it"
+        )
     orders = [
         np.random.default_rng([seed, epoch]).permutation(pairs) if shuffle else np.arange(pairs)
         for epoch in range(math.ceil(epochs))

@@ -58,6 +58,7 @@ MISTAKES = {
     "missing file": ({"data": "nowhere.jsonl"}, "nowhere.jsonl: there is no such file"),
     "no such architecture": ({"architecture": "tiny"}, "must be one of gemma-2-9b-it"),
     "batch that does not divide": ({"micro_batch": 3}, "batch_size = 8 is not a multiple of micro_batch = 3"),
+    "epochs without end": ({"epochs": 1e7}, "epochs = 1e+07 of "),
     "batch larger than the data": ({"batch_size": 128, "micro_batch": 1, "epochs": 1}, "fewer than one update"),
     "row too small": ({"row_tokens": 20}, "row_tokens = 20 is less than the largest pair's"),
     "longer than the model": ({"max_length": 4096}, "exceeds the model's 2048 positions"),

@@ -48,8 +48,10 @@ def test_zero_stage_0_trains_and_others_say_what_they_need(without, tmp_path):
     assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
     refused = start(without, tmp_path / "other", zero_stage=2)
     assert refused.returncode == 2
-    assert refused.stderr.strip().splitlines()[-1].endswith(
-        "zero_stage needs deepspeed: pip install -e '.[train]', or set zero_stage=0"
+    assert (
+        refused.stderr.strip()
+        .splitlines()[-1]
+        .endswith("zero_stage needs deepspeed: pip install -e '.[train]', or set zero_stage=0")
     )
     assert not (tmp_path / "other").exists()
 
