@@ -422,6 +422,10 @@ class OutputOptions(_Options):
         None, description="validation prompts to sample responses to at every validation, for KL(pi || pi_ref)"
     )
     sample_tokens: Count = Field(256, ge=1, description="maximum tokens of a sampled response; the KL is over so many")
+    push_to_hub: Text | None = Field(
+        None, description="repository on the hub, owner/name, that the result is pushed to; made before the training"
+    )
+    hub_private: StrictBool = Field(True, description="whether a repository that push_to_hub makes is private")
 
 
 GROUPS = (
@@ -435,7 +439,7 @@ LARGEST_FILE = 2**20
 HELP_WIDTH = 100
 """Columns of ``--help``."""
 
-NOT_DECISIVE = ("out", "keep_checkpoints", "trackers", "device", "threads", "save_every")
+NOT_DECISIVE = ("out", "keep_checkpoints", "trackers", "device", "threads", "save_every", "push_to_hub", "hub_private")
 """Keys that may change between the start of a run and its resumption."""
 
 
@@ -538,6 +542,8 @@ def _check_effect(config: TrainConfig) -> None:
         raise UserError("schedule = constant keeps the peak, so final_lr_ratio changes nothing: leave it out")
     if config.sample_kl is None and config.sample_tokens != FIELDS["sample_tokens"].default:
         raise UserError("sample_tokens is the length of sample_kl's responses: give sample_kl too")
+    if config.push_to_hub is None and not config.hub_private:
+        raise UserError("hub_private is about the repository of push_to_hub: give push_to_hub too")
     if config.kl_group is not None and not method.needs_kl:
         raise UserError(f"kl_group is kto's, and {config.method} estimates no KL: set kl_group=null")
     if config.reference is ReferenceContext.CONDITIONED and not method.needs_reference:

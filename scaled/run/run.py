@@ -39,6 +39,7 @@ from scaled.reference.scoring import Pass, with_reference
 from scaled.run.checks import check_disk, check_machine, saves
 from scaled.run.model_card import closing_message
 from scaled.run.prepare import Prepared, prepare_run
+from scaled.run.publish import open_repository, publish
 from scaled.run.results import Provenance, write_results
 from scaled.run.resumption import (
     check_finished,
@@ -96,6 +97,7 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     if finished:
         on_first(lambda: check_finished(config, ready))
         return f"{out} holds a finished run of this configuration: its model is in {out / 'model'}"
+    on_first(lambda: open_repository(config))
     resume = find_checkpoint(config)
     fingerprints = settle_fingerprints(config, ready, resume)
     if rank() == 0:
@@ -131,8 +133,9 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     )
     if rank() == 0:
         write_results(config, facts, ready.tokenizer, ready.template, ready.plan)
-    barrier()
-    return closing_message(out)
+    pushed = [""]
+    on_first(lambda: pushed.append(publish(config)))
+    return closing_message(out) + pushed[-1]
 
 
 def assemble(
