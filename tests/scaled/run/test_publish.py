@@ -66,9 +66,7 @@ def test_nothing_is_trained_without_access(hub, tmp_path, monkeypatch):
 def test_a_result_that_cannot_be_pushed_is_kept(hub, tmp_path):
     hub.fails = {"upload_folder"}
     out = tmp_path / "out"
-    with pytest.raises(
-        UserError, match=r"model is complete, but was not pushed \(no route\): hf upload owner/name"
-    ):
+    with pytest.raises(UserError, match=r"model is complete, but was not pushed \(no route\): hf upload owner/name"):
         run(small(out, push_to_hub="owner/name", **SHORT))
     assert (out / "model" / "model.safetensors").is_file()
     assert "holds a finished run" in run(small(out, push_to_hub="owner/name", **SHORT))
