@@ -422,6 +422,9 @@ class OutputOptions(_Options):
         None, description="validation prompts to sample responses to at every validation, for KL(pi || pi_ref)"
     )
     sample_tokens: Count = Field(256, ge=1, description="maximum tokens of a sampled response; the KL is over so many")
+    callbacks: Annotated[tuple[Text, ...], BeforeValidator(_names)] = Field(
+        (), description="functions of your own that the run calls, module:function; see scaled/training/callbacks.py"
+    )
     push_to_hub: Text | None = Field(
         None, description="repository on the hub, owner/name, that the result is pushed to; made before the training"
     )

@@ -51,6 +51,7 @@ from scaled.run.resumption import (
     settle_fingerprints,
 )
 from scaled.training import checkpoints, state
+from scaled.training.callbacks import load_callbacks
 from scaled.training.checkpoints import Checkpoints
 from scaled.training.engine import deepspeed_config, make_accelerator, make_optimizer
 from scaled.training.journal import Journal
@@ -85,6 +86,7 @@ def run(config: TrainConfig, stop: StopWatch | None = None) -> str:
 def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     out = Path(config.out)
     check_machine(config)
+    load_callbacks(config.callbacks)
     join(gpu=uses_gpu(config), always=config.zero_stage > 0, threads=config.threads)
     if config.zero_stage:
         start_deepspeed(gpu=uses_gpu(config))
@@ -206,6 +208,7 @@ def assemble(
         stop=stop,
         attention=config.attention,
         kl_group=config.kl_group,
+        callbacks=load_callbacks(config.callbacks),
         done=done,
     )
 

@@ -26,6 +26,7 @@ from scaled.device import memory_gib
 from scaled.distributed import gathered, rank, world_size
 from scaled.model.sizes import peak_share
 from scaled.progress import progress
+from scaled.training.callbacks import Callback, Kind
 from scaled.training.checkpoints import Checkpoints
 from scaled.training.finite import check_gradient, check_losses
 from scaled.training.journal import Journal
@@ -69,6 +70,7 @@ class Training:
         stop: when to stop early, or None.
         attention: how to attend, see :mod:`inspo.hf.tree_attention`.
         kl_group: pairs that share a KL estimate, for KTO; None for the whole update.
+        callbacks: called after every update, validation and checkpoint.
         done: updates that a resumed run has behind it.
     """
 
@@ -86,6 +88,7 @@ class Training:
     stop: StopWatch | None = None
     attention: str = "auto"
     kl_group: int | None = None
+    callbacks: tuple[Callback, ...] = ()
     done: int = 0
 
 
@@ -143,6 +146,7 @@ def train(t: Training) -> str | None:
         stopped = t.stop is not None and update < updates and t.stop.should_stop()
         if save_now or stopped:
             t.checkpoints.save(update, t.accelerator, t.model, t.optimizer)
+            call_back(t, "save", update, {})
         if stopped:
             bar.close()
             return t.stop.reason if t.stop is not None else None
@@ -211,10 +215,19 @@ def collect(found: Sequence[tuple[Sequence[int], Outcome]]) -> Outcome:
     return join([each for part in gathered(list(found)) for each in part])
 
 
-def record(t: Training, kind: str, update: int, numbers: Mapping[str, float | None]) -> None:
-    """Write a line of the journal, where this rank has it."""
+def record(t: Training, kind: Kind, update: int, numbers: Mapping[str, float | None]) -> None:
+    """Write a line of the journal, where this rank has it, and show it to the callbacks."""
     if t.journal is not None:
         t.journal.write(kind, update, numbers)
+    call_back(t, kind, update, numbers)
+
+
+def call_back(t: Training, kind: Kind, update: int, numbers: Mapping[str, float | None]) -> None:
+    """Let the user's functions look; the first that gives a reason stops the run after this update."""
+    for callback in t.callbacks:
+        reason = callback(t, kind, update, numbers)
+        if reason is not None and t.stop is not None and t.stop.reason is None:
+            t.stop.reason = reason
 
 
 def speed(t: Training, outcome: Outcome, seconds: float) -> dict[str, float | None]:
