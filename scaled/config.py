@@ -70,7 +70,7 @@ LONGEST_NAME = 255
 
 
 def _method(value: Any) -> Any:
-    if value not in METHODS:
+    if not isinstance(value, str) or value not in METHODS:
         raise UserError(f"method = {value!r} must be one of {', '.join(METHODS)}")
     return value
 

@@ -51,6 +51,7 @@ def assert_one_line(result: tuple[int, str], *parts: str) -> None:
 MISTAKES = {
     "misspelt key": ({"conditionning": "none"}, "unknown key 'conditionning'; did you mean conditioning?"),
     "unknown method": ({"method": "dop"}, "method = 'dop' must be one of dpo"),
+    "several methods": ({"method": ["dpo", "ipo"]}, "method = ['dpo', 'ipo'] must be one of dpo"),
     "wrong type": ({"batch_size": "many"}, "batch_size = 'many' must be a whole number"),
     "boolean for a number": ({"epochs": True}, "epochs = True must be a number"),
     "out of range": ({"warmup_ratio": 2}, "warmup_ratio = 2 must be at most 1.0"),
