@@ -31,8 +31,8 @@ def small(out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**(SMALL | {"out": str(out)} | changes))
 
 
-def write_base(folder: Path, seed: int, data: Path = TINY) -> Path:
+def write_base(folder: Path, seed: int, data: Path = TINY, chat_template: str = NAMED["chatml"]) -> Path:
     """Write a small model and its tokenizer, trained on the data."""
-    tokenizer = train_tokenizer(texts(load_records(data)), NAMED["chatml"])
+    tokenizer = train_tokenizer(texts(load_records(data)), chat_template)
     write_random_model(folder, fitting_architecture("tiny-llama", tokenizer), tokenizer, seed)
     return folder

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from datasets import load_dataset
+from trl_options import QUIET
 
 from inspo.trl import InSPOConfig, InSPOTrainer
 
@@ -22,14 +23,7 @@ def main(base: str, data: str, out: str) -> None:
             engine="tree",
             per_device_train_batch_size=8 // ranks,
             max_steps=4,
-            learning_rate=2e-4,
-            logging_steps=1,
-            save_strategy="no",
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to="none",
-            disable_tqdm=True,
+            **QUIET,
         ),
         train_dataset=load_dataset("json", data_files=data, split="train"),
     )

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from tiny_base import SMALL, TINY, write_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl_options import IN_ORDER
 
 from scaled.data.templates import NAMED
 
@@ -21,11 +22,7 @@ UPDATES, BATCH = 10, 4
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A small random model; its template ends a reply with its end-of-turn token and nothing after it."""
-    folder = write_base(tmp_path_factory.mktemp("base") / "base", seed=3)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.chat_template = NAMED["plain"]
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_base(tmp_path_factory.mktemp("base") / "base", seed=3, chat_template=NAMED["plain"])
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +40,7 @@ def dataset():
     )
 
 
-OPTIONS = {
-    "beta": 0.2,
-    "learning_rate": 2e-4,  # Adam turns rounding of tiny gradients into steps of this size
-    "lr_scheduler_type": "constant",
-    "weight_decay": 0.01,
-    "per_device_train_batch_size": BATCH,
-    "num_train_epochs": 1,
-    "train_sampling_strategy": "sequential",
-    "logging_steps": 1,
-    "save_strategy": "no",
-    "bf16": False,
-    "use_cpu": True,
-    "gradient_checkpointing": False,
-    "report_to": "none",
-    "disable_tqdm": True,
-    "max_length": None,
-}
+OPTIONS = IN_ORDER | {"per_device_train_batch_size": BATCH, "max_length": None}
 
 
 def trainer(base, out, dataset, **options):

@@ -37,7 +37,7 @@ def run(*command):
     done = subprocess.run(
         list(map(str, command)),
         cwd=ROOT,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
+        env=environment() | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
         timeout=PATIENCE,

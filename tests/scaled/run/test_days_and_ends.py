@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from stops import StopAfter
 from tiny_base import SMALL, write_base
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor
 
@@ -15,20 +16,11 @@ from scaled.data.templates import NAMED
 from scaled.run.prepare import prepare_run
 from scaled.run.results import stop_at
 from scaled.run.run import run
-from scaled.training.stopping import StopWatch
 
 DATED = "{{ '<|im_start|>system\nToday is ' + strftime_now('%d %b %Y') + '.<|im_end|>\n' }}" + NAMED["chatml"]
 
 
 SHORT = SMALL | {"limit": 12, "validation_size": 4, "batch_size": 4, "micro_batch": 4, "epochs": 3}
-
-
-class StopAtOnce(StopWatch):
-    """Is told to stop during the first update."""
-
-    def should_stop(self) -> bool:
-        self.reason = "SIGTERM"
-        return True
 
 
 def set_clock(monkeypatch, day):
@@ -41,15 +33,12 @@ def set_clock(monkeypatch, day):
 
 
 def test_a_run_goes_on_the_next_day_with_the_prompts_of_the_first(tmp_path, monkeypatch):
-    base = write_base(tmp_path / "base", seed=1)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    tokenizer.chat_template = DATED
-    tokenizer.save_pretrained(base)
+    base = write_base(tmp_path / "base", seed=1, chat_template=DATED)
     out = tmp_path / "out"
     config = TrainConfig(**SHORT | {"model": str(base), "out": str(out)})
     first = dt.date(2026, 11, 25)
     set_clock(monkeypatch, first)
-    assert "stopped" in run(config, StopAtOnce())
+    assert "stopped" in run(config, StopAfter(1))
     caches = sorted((out / "reference").rglob("*.safetensors"))
     set_clock(monkeypatch, first + dt.timedelta(1))
     run(config)

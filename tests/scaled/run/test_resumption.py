@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from stops import StopAfter
 from tiny_base import SMALL, TINY, write_base
 
 from inspo.command_line import UserError
@@ -17,7 +18,6 @@ from scaled.run import run as running
 from scaled.run.resumption import claim_folder, find_checkpoint
 from scaled.training import checkpoints, state
 from scaled.training.journal import TIMES, read
-from scaled.training.stopping import StopWatch
 
 
 @pytest.fixture
@@ -27,19 +27,6 @@ def values(tmp_path) -> dict:
     # simpo has no reference, which is another test's matter
     changes = {"data": str(data), "validation_size": 8, "out": str(tmp_path / "out"), "method": "simpo"}
     return SMALL | changes | {"max_updates": 4, "validate_every": 2, "save_every": 1}
-
-
-class StopAfter(StopWatch):
-    """Is told to stop during a certain update."""
-
-    def __init__(self, update: int) -> None:
-        super().__init__()
-        self.left = update
-
-    def should_stop(self) -> bool:
-        self.left -= 1
-        self.reason = "SIGTERM" if self.left <= 0 else None
-        return self.left <= 0
 
 
 def stop_after(update: int, values: dict) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from stops import StopAfter
 from tiny_base import SMALL
 from torch import nn
 
@@ -14,7 +15,6 @@ from scaled.run.prepare import prepare_run
 from scaled.run.run import assemble, run
 from scaled.training.engine import make_optimizer
 from scaled.training.journal import TIMES, read
-from scaled.training.stopping import StopWatch
 
 VARIANTS = {
     "linear": {"schedule": "linear"},
@@ -25,19 +25,6 @@ VARIANTS = {
     "gaussian": {"lora_rank": 4, "init_lora_weights": "gaussian"},
     "orthogonal": {"lora_rank": 4, "init_lora_weights": "orthogonal", "optim": "adamw_8bit"},
 }
-
-
-class StopAfter(StopWatch):
-    """Is told to stop during a certain update."""
-
-    def __init__(self, update: int) -> None:
-        super().__init__()
-        self.left = update
-
-    def should_stop(self) -> bool:
-        self.left -= 1
-        self.reason = "SIGTERM" if self.left <= 0 else None
-        return self.left <= 0
 
 
 def values(base: Path, out: Path, **changes: object) -> dict:

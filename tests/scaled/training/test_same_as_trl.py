@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_base import TINY, write_base
+from trl_options import IN_ORDER
 
 from scaled.config import TrainConfig
 from scaled.data.records import load_records
@@ -21,13 +22,7 @@ UPDATES, BATCH = 20, 8
 @pytest.fixture
 def base(tmp_path) -> Path:
     """A small random model; its template ends a reply with its end-of-turn token and nothing after it."""
-    from transformers import AutoTokenizer
-
-    folder = write_base(tmp_path / "base", seed=3)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.chat_template = NAMED["plain"]
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_base(tmp_path / "base", seed=3, chat_template=NAMED["plain"])
 
 
 def our_run(base: Path, out: Path) -> tuple[list[float], dict]:
@@ -79,20 +74,8 @@ def trl_run(base: Path, out: Path) -> tuple[list[float], dict]:
         AutoModelForCausalLM.from_pretrained(base),
         args=DPOConfig(
             output_dir=str(out),
-            beta=0.2,
-            learning_rate=2e-4,  # Adam turns rounding of tiny gradients into steps of this size
-            lr_scheduler_type="constant",
-            weight_decay=0.01,
             per_device_train_batch_size=BATCH,
-            num_train_epochs=1,
-            train_sampling_strategy="sequential",
-            logging_steps=1,
-            save_strategy="no",
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            report_to="none",
-            disable_tqdm=True,
+            **IN_ORDER,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(base),
