@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -21,6 +22,8 @@ from scaled.run.prepare import Prepared
 from scaled.training import checkpoints
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def claim_folder(config: TrainConfig) -> None:
@@ -37,10 +40,7 @@ def claim_folder(config: TrainConfig) -> None:
         probe.unlink(missing_ok=True)  # ranks may meet here
     except OSError as error:
         raise UserError(f"out = {out}: cannot be written ({error.strerror}); name another folder") from None
-    try:
-        earlier = json.loads((out / "config.json").read_text())["config"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
+    earlier = _kept(out).get("config")
     if not isinstance(earlier, dict) or not _trained(out):
         return
     now = config.resolved()
@@ -56,9 +56,18 @@ def claim_folder(config: TrainConfig) -> None:
 def first_day(out: Path) -> dt.date:
     """The day that the chat template was told at a run's first start, if its folder says so; else today."""
     try:
-        return dt.date.fromisoformat(json.loads((out / "config.json").read_text())["date"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return dt.date.fromisoformat(_kept(out)["date"])
+    except (ValueError, KeyError, TypeError):
         return dt.date.today()  # noqa: DTZ011  # the user's own
+
+
+def _kept(out: Path) -> dict[str, Any]:
+    """What the folder's config.json holds; nothing where there is none, or no object in it."""
+    try:
+        kept = json.loads((out / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _trained(out: Path) -> bool:
@@ -100,17 +109,15 @@ def check_finished(config: TrainConfig, ready: Prepared) -> None:
     again = f"remove {out / 'run.json'} to have the result written again from its checkpoint, or set another out"
     try:
         record = json.loads((out / "run.json").read_text())
-        made = {name: str(record[f"{name}_fingerprint"]) for name in ("data", "validation", "initial_weights")}
+        made = {name: str(record[f"{of}_fingerprint"]) for name, of in _FINGERPRINTS.items()}
         files = {str(name): (int(size), int(crc)) for name, (size, crc) in record["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{out / 'run.json'} is not as it was written: {again}") from None
     now = {"data": ready.train.fingerprint, "validation": ready.validation.fingerprint}
     if config.model != RANDOM:
-        now["initial_weights"] = weights_fingerprint(ready.source, ready.architecture)
-    for name, value in now.items():
-        if made[name] != value:
-            what = {"data": "data", "validation": "validation data", "initial_weights": "initial weights"}[name]
-            raise UserError(f"{out} holds a run on other {what}: set another out to train on these")
+        now["weights"] = weights_fingerprint(ready.source, ready.architecture)
+    if what := _other(made, now):
+        raise UserError(f"{out} holds a run on other {what}: set another out to train on these")
     if not files:
         raise UserError(f"{out / 'run.json'} names no files of a result: {again}")
     for name, expected in files.items():
@@ -119,16 +126,29 @@ def check_finished(config: TrainConfig, ready: Prepared) -> None:
             raise UserError(f"{path} is {'changed' if path.is_file() else 'gone'} since the run ended: {again}")
 
 
-def on_first(check: Callable[[], None]) -> None:
-    """A check by rank 0, with its answer on every rank."""
-    problem = None
+_FINGERPRINTS = {"data": "data", "validation": "validation", "weights": "initial_weights"}
+"""What a run is made from -> what run.json calls its fingerprint."""
+
+_WORDS = {"data": "data", "validation": "validation data", "weights": "initial weights"}
+
+
+def _other(made: Mapping[str, Any], now: Mapping[str, str]) -> str | None:
+    """In words, the first thing that is another one now than a run was made from; None where nothing is."""
+    return next((_WORDS[name] for name, value in now.items() if made.get(name) != value), None)
+
+
+def on_first(act: Callable[[], T]) -> T:
+    """What rank 0 does, and on every rank what comes of it: a value, or a mistake of the user's."""
+    done: tuple[T | None, str | None] = None, None
     if rank() == 0:
         try:
-            check()
+            done = act(), None
         except UserError as error:
-            problem = str(error)
-    if problem := from_first(problem):
+            done = None, str(error)
+    value, problem = from_first(done)
+    if problem is not None:
         raise UserError(problem)
+    return cast("T", value)
 
 
 def find_checkpoint(config: TrainConfig) -> Path | None:
@@ -178,12 +198,8 @@ def settle_fingerprints(config: TrainConfig, ready: Prepared, resume: Path | Non
     }
     if any(other != found for other in gathered(found)):
         raise UserError(f"ranks read other records from {config.named('data')}: give all machines the same files")
-    if resume is not None:
-        facts = checkpoints.facts(resume)
-        for name, now in found.items():
-            if facts.get(name) != now:
-                what = {"data": "data", "validation": "validation data", "weights": "initial weights"}[name]
-                raise UserError(
-                    f"{resume} was made with other {what}: put them back to go on, or set another out to start anew"
-                )
+    if resume is not None and (what := _other(checkpoints.facts(resume), found)):
+        raise UserError(
+            f"{resume} was made with other {what}: put them back to go on, or set another out to start anew"
+        )
     return found

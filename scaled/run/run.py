@@ -135,9 +135,8 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     )
     if rank() == 0:
         write_results(config, facts, ready.tokenizer, ready.template, ready.plan)
-    pushed = [""]
-    on_first(lambda: pushed.append(publish(config)))
-    return closing_message(out) + pushed[-1]
+    pushed = on_first(lambda: publish(config))
+    return closing_message(out) + pushed
 
 
 def assemble(
