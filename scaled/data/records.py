@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,41 +92,78 @@ def _read(
 ) -> list[Record]:
     """The records of one source; says what was not read of it, and what was left out."""
     records: list[Record] = []
-    first: dict[str, str] = {}
-    found: Counter[str] = Counter()
-    name = ""
+    problems, ties, name = Problems(refuse=not keep_going), 0, ""
     for row in rows:
         if len(records) == limit:
             break
         name = row.name
-        try:
-            record, tie = layout.record(row)
-        except UnusableRecordError as error:
-            if not keep_going:
-                raise ValueError(f"{row}: {error}; {REMEDY}") from error
-            found[error.why] += 1
-            first.setdefault(error.why, f"{row}: {error}")
-            continue
-        except ValueError as error:
-            raise ValueError(f"{row}: {error}") from error
-        if tie and not keep_ties:
-            found["ties"] += 1
-        else:
-            records.append(record)
+        with problems.of(str(row)):
+            try:
+                record, tie = layout.record(row)
+            except UnusableRecordError:
+                raise
+            except ValueError as error:
+                raise ValueError(f"{row}: {error}") from error
+            if tie and not keep_ties:
+                ties += 1
+            else:
+                records.append(record)
     if not records:
-        if not first:
+        if problems.first is None:
             raise ValueError(f"{name or 'data'}: every pair is a tie (probability 1/2): there is nothing to learn from")
-        raise ValueError(f"{next(iter(first.values()))}; no record of {name or 'the data'} can be trained on")
-    counts.update(found)
-    _report(f"{name}: " if name else "", layout, len(records), found, first)
+        raise ValueError(f"{problems.first}; no record of {name or 'the data'} can be trained on")
+    counts.update({"ties": ties} if ties else {})
+    _report(f"{name}: " if name else "", layout, len(records), ties, problems, counts)
     return records
 
 
-def _report(name: str, layout: Layout, kept: int, found: Counter[str], first: Mapping[str, str]) -> None:
-    if found["ties"]:
-        logger.warning("%s%d pairs are ties and left out", name, found["ties"])
-    for why, message in first.items():
-        logger.warning("%d records left out as %s, the first: %s", found[why], why.replace("_", " "), message)
+class Problems:
+    """Of records that cannot be trained on: raised at the first, or counted by what is wrong.
+
+    Args:
+        refuse: whether the first is raised.
+    """
+
+    def __init__(self, *, refuse: bool) -> None:
+        self._refuse = refuse
+        self._first: dict[str, str] = {}
+        self._found: Counter[str] = Counter()
+
+    @contextmanager
+    def of(self, place: str) -> Iterator[None]:
+        """Work on one record, which is left out if it turns out to be unusable.
+
+        Args:
+            place: the record, for messages.
+
+        Raises:
+            ValueError: it is unusable, and the first of these is to be raised.
+        """
+        try:
+            yield
+        except UnusableRecordError as error:
+            message = f"{place}: {error}"
+            if self._refuse:
+                raise ValueError(f"{message}; {REMEDY}") from error
+            self._found[error.why] += 1
+            self._first.setdefault(error.why, message)
+
+    @property
+    def first(self) -> str | None:
+        """What was wrong with the first record of all, or None."""
+        return next(iter(self._first.values()), None)
+
+    def report(self, counts: Counter[str]) -> None:
+        """Log what was left out, with an example of each kind, and add it to `counts`."""
+        counts.update(self._found)
+        for why, message in self._first.items():
+            logger.warning("%d records left out as %s, the first: %s", self._found[why], why.replace("_", " "), message)
+
+
+def _report(name: str, layout: Layout, kept: int, ties: int, problems: Problems, counts: Counter[str]) -> None:
+    if ties:
+        logger.warning("%s%d pairs are ties and left out", name, ties)
+    problems.report(counts)
     for what, names in (
         ("columns that are not read", layout.unread),
         ("roles that are left to the chat template", layout.roles),

@@ -15,8 +15,8 @@ import hashlib
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from transformers.utils.chat_template_utils import encode_marked_chat
 
 from inspo.pairs import PreferencePair
 from scaled.data.layouts import Record, UnusableRecordError
-from scaled.data.records import REMEDY
+from scaled.data.records import Problems
 from scaled.data.rendering import Rendered, render
 from scaled.data.templates import Template
 
@@ -77,44 +77,24 @@ def tokenize(
     if isinstance(template, str):
         template = Template.of(tokenizer, template)
     events: Counter[str] = Counter() if counts is None else counts
-    problems = _Problems(refuse=unusable == "refuse")
+    problems = Problems(refuse=unusable == "refuse")
     records = list(records)
     pairs: list[PreferencePair] = []
     for start in range(0, len(records), BATCH):
         rendered = []
         for record in records[start : start + BATCH]:
-            with problems.of(record):
+            with problems.of(f"record {record['record']}"):
                 rendered.append(render(record, tokenizer, template, events))
         pairs += _pairs(rendered, tokenizer, template, events, problems)
     if records and not pairs:
-        raise ValueError(f"{next(iter(problems.found.values()))[0]}; no other record can be trained on either")
+        raise ValueError(f"{problems.first}; no other record can be trained on either")
     if vocab_size is not None:
         _check_vocabulary(pairs, vocab_size)
     for event, said in _SAID.items():
         if count := events[event]:
             logger.warning("%d %s", count, said)
-    for why, messages in problems.found.items():
-        events[why] += len(messages)
-        logger.warning("%d records left out as %s, the first: %s", len(messages), why.replace("_", " "), messages[0])
+    problems.report(events)
     return pairs
-
-
-class _Problems:
-    """Of records that make no pair: raised at the first, or kept by what is wrong."""
-
-    def __init__(self, *, refuse: bool) -> None:
-        self._refuse = refuse
-        self.found: dict[str, list[str]] = {}
-
-    @contextmanager
-    def of(self, record: Record) -> Iterator[None]:
-        try:
-            yield
-        except UnusableRecordError as error:
-            message = f"record {record['record']}: {error}"
-            if self._refuse:
-                raise ValueError(f"{message}; {REMEDY}") from error
-            self.found.setdefault(error.why, []).append(message)
 
 
 def _pairs(
@@ -122,7 +102,7 @@ def _pairs(
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
     events: Counter[str],
-    problems: _Problems,
+    problems: Problems,
 ) -> list[PreferencePair]:
     """The pairs of some records, tokenized together where no text is marked."""
     plain = [text for each in batch if not each.marked for text in each.texts]
@@ -130,7 +110,7 @@ def _pairs(
     ids, offsets = iter(encoded.get("input_ids", [])), iter(encoded.get("offset_mapping", [])[::3])
     pairs = []
     for each in batch:
-        with problems.of(each.record):
+        with problems.of(f"record {each.record['record']}"):
             prompt, *full = [_marked_ids(tokenizer, text) if each.marked else next(ids) for text in each.texts]
             cuttable = (0, 0) if each.marked or not tokenizer.is_fast else _first_half(each, next(offsets))
             for which, text in enumerate(each.texts[1:]):
@@ -156,8 +136,8 @@ def _first_half(rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> tuple
     begin = rendered.prompt.rfind(said)
     if not said or begin < 0:
         return 0, 0
-    begins = [token_begins for token_begins, _ in offsets]
-    return bisect_left(begins, begin), bisect_left(begins, begin + len(said) // 2)
+    first, half = (bisect_left(offsets, place, key=itemgetter(0)) for place in (begin, begin + len(said) // 2))
+    return first, half
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, marked: bool) -> list[int]:
