@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -58,28 +59,26 @@ def render(record: Record, tokenizer: PreTrainedTokenizerBase, template: Templat
     Raises:
         UnusableRecordError: the template refuses the record, or leaves out something of it.
     """
-    plain = _texts(
-        record, record["prompt"], record["chosen"], record["rejected"], record.get("tools"), tokenizer, template
-    )
+    said = [*record["prompt"], record["chosen"], record["rejected"]], record.get("tools")
+    write = partial(_texts, tokenizer, template, record.get("template_options"))
+    plain = write(*said)
     _check_complete(record, plain, template, events)
-    turns, tools = template.marked([*record["prompt"], record["chosen"], record["rejected"]], record.get("tools"))
-    if turns == [*record["prompt"], record["chosen"], record["rejected"]] and tools == record.get("tools"):
+    marked = template.marked(*said)
+    if marked == said:
         return Rendered(record, *plain, marked=False)
     events["control_tokens_in_text"] += 1
-    *prompt, chosen, rejected = turns
-    return Rendered(record, *_texts(record, prompt, chosen, rejected, tools, tokenizer, template), marked=True)
+    return Rendered(record, *write(*marked), marked=True)
 
 
 def _texts(
-    record: Record,
-    prompt: list[Message],
-    chosen: Message,
-    rejected: Message,
-    tools: Any,
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
+    options: Mapping[str, Any] | None,
+    turns: list[Message],
+    tools: Any,
 ) -> tuple[str, str, str]:
-    options = record.get("template_options")
+    """The three texts of a prompt's turns with both replies behind them."""
+    *prompt, chosen, rejected = turns
     try:
         asked, *full = (
             template.render(tokenizer, prompt, reply, tools=tools, options=options)
