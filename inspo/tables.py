@@ -7,7 +7,8 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -306,29 +307,28 @@ def _table(
 ) -> PreferenceTable:
     """The table of these entries, blank ones nan; `shown` has them as they are in the file."""
     names = [f"y{i + 1}" for i in range(len(grid))] if labels is None else _names(labels, len(grid))
+    with _named_entries(None if labels is None else names):
+        counts, P = _entries(grid, shown, is_counts=is_counts, smoothing=smoothing)
+    return PreferenceTable(P, tuple(names), name, source, counts, smoothing)
+
+
+@contextmanager
+def _named_entries(names: list[str] | None) -> Iterator[None]:
+    """Say of an entry in a message whose it is, where the responses have names of their own."""
     try:
-        return _checked(grid, names, shown, name, source, is_counts=is_counts, smoothing=smoothing)
+        yield
     except UserError as error:
-        if labels is None:
+        if names is None:
             raise
-        raise UserError(_ENTRY.sub(lambda entry: _with_names(entry, names), str(error), count=1)) from None
+        raise UserError(
+            _ENTRY.sub(lambda found: f"{found[0]} ({names[int(found[1])]} over {names[int(found[2])]})", str(error), 1)
+        ) from None
 
 
-def _with_names(entry: re.Match[str], names: list[str]) -> str:
-    i, j = int(entry[1]), int(entry[2])
-    return f"{entry[0]} ({names[i]} over {names[j]})"
-
-
-def _checked(
-    grid: list[list[Any]],
-    names: list[str],
-    shown: list[list[Any]],
-    name: str,
-    source: str,
-    *,
-    is_counts: bool,
-    smoothing: float,
-) -> PreferenceTable:
+def _entries(
+    grid: list[list[Any]], shown: list[list[Any]], *, is_counts: bool, smoothing: float
+) -> tuple[Array | None, Array]:
+    """Counts, if these are counts, and probabilities."""
     what = "counts" if is_counts else "P"
     half = 0.0 if is_counts else 0.5
     table = np.full((len(grid), len(grid)), math.nan)
@@ -348,7 +348,7 @@ def _checked(
     if not is_counts:
         if smoothing:
             raise UserError("probabilities cannot be smoothed, only counts")
-        return PreferenceTable(_valid(validate, table), tuple(names), name, source)
+        return None, _valid(validate, table)
     counts = _valid(validate_counts, table)
     lower, upper = (np.any(triangle(counts) > 0) for triangle in (np.tril, np.triu))
     _require(
@@ -356,7 +356,7 @@ def _checked(
         f"no response ever beat {'an earlier' if upper else 'a later'} one: is this half a table? Fill in how often "
         "they did; if it is so, give probabilities",
     )
-    return PreferenceTable(frequencies(counts, smoothing), tuple(names), name, source, counts, smoothing)
+    return counts, frequencies(counts, smoothing)
 
 
 def _valid(check: Callable[[Any], Array], table: Array) -> Array:
