@@ -7,9 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+
+def next_others(prompts: Sequence[Any]) -> list[int]:
+    """For each prompt the index of the next one that differs, round the end; empty where all are the same.
+
+    Which pairs' responses each prompt is mismatched with, for KTO's estimate of the KL divergence.
+
+    >>> next_others(["a", "a", "b"])
+    [2, 2, 0]
+    """
+    count = len(prompts)
+    found = (
+        next((i for step in range(1, count) if prompts[i := (index + step) % count] != prompt), None)
+        for index, prompt in enumerate(prompts)
+    )
+    return [index for index in found if index is not None]
 
 
 @dataclass(frozen=True)

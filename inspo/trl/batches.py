@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from inspo.conditioning import Conditioning, LogpRequest, Role
-from inspo.pairs import PreferencePair
+from inspo.pairs import PreferencePair, next_others
 from inspo.prefix_tree import PackedRow, build_row, concatenate
 from inspo.sequences import Limits, Separator, fit, response, scored_sequence
 
@@ -199,16 +199,14 @@ def with_mismatched(columns: Columns, max_length: int | None) -> Columns:
         ValueError: all prompts are the same.
     """
     prompts = columns["prompt_ids"]
-    count = len(prompts)
+    others = next_others(prompts)
+    if not others:
+        raise ValueError(
+            f"inspo:kto estimates its KL from mismatched prompts, but all {len(prompts)} prompts are the same: "
+            "use another loss"
+        )
     added: Columns = {name: [] for name in MISMATCHED.columns[1:]}
-    for index, prompt in enumerate(prompts):
-        others = ((index + step) % count for step in range(1, count))
-        other = next((each for each in others if prompts[each] != prompt), None)
-        if other is None:
-            raise ValueError(
-                f"inspo:kto estimates its KL from mismatched prompts, but all {count} prompts are the same: "
-                "use another loss"
-            )
+    for prompt, other in zip(prompts, others, strict=True):
         room = None if max_length is None else max_length - len(prompt)
         for name, source in zip(MISMATCHED.columns[1:], IDS[1:], strict=True):
             added[name].append(columns[source][other][:room])

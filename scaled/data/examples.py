@@ -14,7 +14,7 @@ from functools import cached_property
 from torch import Tensor
 
 from inspo.conditioning import Conditioning, LogpRequest
-from inspo.pairs import PreferencePair
+from inspo.pairs import PreferencePair, next_others
 from inspo.prefix_tree import PackedRow, build_row, concatenate, restrict
 from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
 from scaled.config import SequenceOptions
@@ -128,16 +128,16 @@ def _with_trees(
 
 def _mismatched(pairs: Sequence[PreferencePair], layout: Layout, what: str) -> Examples:
     """Each prompt with the responses to the next other prompt, cut to the limits, for KTO's KL estimate."""
-    made = []
-    for index, pair in enumerate(pairs):
-        others = (pairs[(index + step) % len(pairs)] for step in range(1, len(pairs)))
-        other = next((each for each in others if each.prompt != pair.prompt), None)
-        if other is None:
-            raise ValueError(
-                f"kto estimates its KL from mismatched prompts, but all prompts of the {len(pairs)} {what} pairs are "
-                f"the same: {'use another method' if what == 'training' else 'raise validation_size, or set it to 0'}"
-            )
-        made.append(replace(other, prompt=pair.prompt, record=pair.record, cuttable=pair.cuttable))
+    others = next_others([pair.prompt for pair in pairs])
+    if not others:
+        raise ValueError(
+            f"kto estimates its KL from mismatched prompts, but all prompts of the {len(pairs)} {what} pairs are "
+            f"the same: {'use another method' if what == 'training' else 'raise validation_size, or set it to 0'}"
+        )
+    made = [
+        replace(pairs[other], prompt=pair.prompt, record=pair.record, cuttable=pair.cuttable)
+        for pair, other in zip(pairs, others, strict=True)
+    ]
     limits = replace(layout.limits, over_length=("cut_prompt", "cut_responses"), draft_cap=None)
     return _with_trees(fit(made, PLAIN, limits).pairs, Layout(PLAIN, PLAIN, limits), {})
 
