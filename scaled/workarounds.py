@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from scaled.distributed import world_size
 
@@ -29,6 +32,22 @@ def quiet_deprecations() -> None:
     torch 2.13, transformers 5.23, deepspeed 0.19.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|deepspeed|accelerate)\.")
+
+
+@contextmanager
+def quiet(logs: Any, level: int) -> Iterator[None]:
+    """Let a library say nothing below a level: our own message has it.
+
+    Args:
+        logs: ``transformers.utils.logging`` or ``datasets.utils.logging``, which have a verbosity of their own.
+        level: one of :mod:`logging`.
+    """
+    before = logs.get_verbosity()
+    logs.set_verbosity(level)
+    try:
+        yield
+    finally:
+        logs.set_verbosity(before)
 
 
 def readable_by_all(folder: Path) -> None:

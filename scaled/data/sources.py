@@ -9,10 +9,11 @@ number, from 1.
 
 from __future__ import annotations
 
+import logging
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from glob import escape
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 from inspo.command_line import one_line
 from scaled.config import DataSource
 from scaled.data.text_files import READERS, kind_of, readable
+from scaled.workarounds import quiet
 
 
 class Row(NamedTuple):
@@ -192,17 +194,11 @@ def _files(name: str, folder: Path, source: DataSource) -> dict[str, list[Path]]
     return {str(split): [Path(file) for file in files] for split, files in found.items()}
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager[None]:
     """Leave what goes wrong to our own message."""
-    from datasets.utils import logging
+    from datasets.utils import logging as logs
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
+    return quiet(logs, logging.CRITICAL)
 
 
 def _of_split(name: str, loaded: Any, source: DataSource, splits: tuple[str, ...]) -> Any:

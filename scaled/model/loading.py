@@ -32,7 +32,7 @@ from scaled.config import PolicyOptions
 from scaled.device import uses_gpu
 from scaled.model.adapters import lora
 from scaled.model.precision import autocast, weights_dtype
-from scaled.workarounds import is_lost_rank
+from scaled.workarounds import is_lost_rank, quiet
 
 _NAMED = 3
 """Tensors that a message names, of each kind."""
@@ -79,7 +79,7 @@ def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
             llm_int8_skip_modules=["lm_head"],
         )
     try:
-        with _without_report():
+        with quiet(transformers_logging, logging.ERROR):  # check_fit says what transformers' table of misfits would
             model, found = cast("Any", AutoModelForCausalLM.from_pretrained)(
                 source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **quantized
             )
@@ -118,17 +118,6 @@ def check_fit(source: str, found: Mapping[str, Any]) -> None:
             f"model = {source}: its weights do not fit its config.json, tensors: {'; '.join(parts)}; "
             "get its files again"
         )
-
-
-@contextmanager
-def _without_report() -> Iterator[None]:
-    """Keep transformers from printing the table of what did not fit: :func:`check_fit` says it."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
 
 
 def load_initial(source: str, options: PolicyOptions) -> PreTrainedModel:
