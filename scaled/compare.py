@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -43,21 +42,19 @@ class Reply:
     ended: bool
 
 
-def prompts_of_run(config: TrainConfig, count: int) -> list[list[dict[str, Any]]]:
+def prompts_of_run(config: TrainConfig, tokenizer: PreTrainedTokenizerBase, count: int) -> list[list[dict[str, Any]]]:
     """The first validation prompts of a run, as messages.
 
     Raises:
         ValueError: the records cannot be read, or there are none that were held out.
     """
-    left_out: dataset.LeftOut = {}
-    if config.validation is not None:
-        records = list(chain.from_iterable(dataset.read(config, "validation", left_out)))
-    elif config.validation_size:
-        # As the run split them, but for what its filters left out of them.
-        parts = dataset.mixed(dataset.read(config, "data", left_out), [s.weight for s in config.data], [config.seed, 0])
-        _, records = dataset.split(parts[: config.limit], config.validation_size, config.seed)
-    else:
+    if config.validation is None and not config.validation_size:
         raise UserError("the run held no records out: give prompts of your own with --prompts FILE")
+    left_out: dataset.LeftOut = {}
+    key: dataset.Key = "data" if config.validation is None else "validation"
+    records = dataset.filtered(config, key, dataset.read(config, key, left_out), tokenizer, left_out, config.seed)
+    if key == "data":
+        _, records = dataset.split(records, config.validation_size, config.seed)
     prompts: list[list[dict[str, Any]]] = []
     for record in records:
         turns = [dict(turn) for turn in record["prompt"]]
@@ -182,9 +179,10 @@ def compare(
     """
     if not (run / "run.json").is_file():
         raise UserError(f"{run}: holds no finished run: name the folder that out named, after the training has ended")
+    tokenizer = load_tokenizer(str(run / "model"))
     try:
         config = TrainConfig(**json.loads((run / "config.json").read_text())["config"])
-        asked = prompts_of_run(config, limit) if prompts is None else prompts_of_file(prompts, limit)
+        asked = prompts_of_run(config, tokenizer, limit) if prompts is None else prompts_of_file(prompts, limit)
     except ValidationError as error:
         raise UserError(f"{run / 'config.json'}: {first_mistake(error)}") from None
     except (OSError, KeyError) as error:
@@ -192,7 +190,6 @@ def compare(
     except ValueError as error:
         raise UserError(f"{one_line(error)}; or give prompts with --prompts FILE") from None
     folders = {"base": str(run / "base") if config.model == RANDOM else config.model, "trained": str(run / "model")}
-    tokenizer = load_tokenizer(folders["trained"])
     found = {}
     for what, folder in folders.items():
         found[what] = replies(

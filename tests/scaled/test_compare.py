@@ -9,9 +9,11 @@ import sys
 import pytest
 import yaml
 from datasets import Dataset, DatasetDict
-from tiny_base import ROOT, TINY, write_base
+from tiny_base import ROOT, TINY, small, write_base
+from transformers import AutoTokenizer
 
-from scaled.compare import Reply, main, prompts_of_file, summary, table
+from scaled.compare import Reply, main, prompts_of_file, prompts_of_run, summary, table
+from scaled.run.prepare import prepare_run
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,25 @@ def test_a_trained_run_is_compared_with_its_base_on_prompts_that_were_held_out(t
     written = (trained / "run" / "compare.md").read_text()
     assert written.startswith("| prompt | base | trained |")
     assert written.count("replies end within 8 tokens") == 2
+
+
+def test_prompts_are_those_that_the_run_held_out_whatever_its_filters_left_out(tmp_path):
+    base = write_base(tmp_path / "base", seed=3)
+    rows = [
+        {"prompt": f"Question {i}?", "chosen": f"A long answer, {i}. " * 12, "rejected": f"A worse one, {i}. " * 12}
+        | {"score_chosen": float(i % 3), "score_rejected": 0.0}
+        for i in range(60)
+    ]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = small(
+        tmp_path / "out", model=str(base), data=str(data), filters="paper", validation_size=6, max_length=400
+    )
+    validation = prepare_run(config).validation.pairs
+    prompts = prompts_of_run(config, AutoTokenizer.from_pretrained(base), 60)
+    kept = [rows[int(pair.record.rpartition(":")[2]) - 1]["prompt"] for pair in validation]
+    assert 6 == len(kept) < 20
+    assert [prompt[-1]["content"] for prompt in prompts] == kept
 
 
 @pytest.mark.slow
