@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from inspo.command_line import OneLineParser
+from inspo.command_line import OneLineParser, UserError, one_line
 from paper_figures import figure_1, figure_2, table_1, table_2, table_3, table_4, table_5, table_7
 from paper_figures.measured import Results, load
 from paper_figures.table import Item
@@ -29,7 +29,7 @@ def run(out: Path, results: Path, only: Sequence[str]) -> None:
     """Make everything, then write it, then print what was made.
 
     Raises:
-        ValueError: a result file that is not as it should be, or an output folder that cannot be written.
+        UserError: a result file that is not as it should be, or an output folder that cannot be written.
     """
     from rich.console import Console
     from rich.table import Table
@@ -44,7 +44,7 @@ def run(out: Path, results: Path, only: Sequence[str]) -> None:
             against = f"{count} contradiction{'s' if count > 1 else ''}" if count else "-"
             table.add_row(name, item.ours, against, ", ".join(path.suffix[1:] for path in item.write(out)))
     except OSError as error:
-        raise ValueError(f"--out {out}: cannot be written ({error.strerror}); name a folder that can") from None
+        raise UserError(f"--out {out}: cannot be written ({error.strerror}); name a folder that can") from None
     console = Console()
     console.print(table)
     console.print(f"files: {out}", highlight=False, markup=False, soft_wrap=True)
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(arguments)
         run(options.out, options.results, options.only)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
+    except UserError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # noqa: T201

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
 from inspo.conditioning import Conditioning
 from paper_figures.commands import TINY, TINY_BASELINE, TOY
@@ -39,6 +41,70 @@ TINY_LABELS = ("training batch", "training batch", "nats", r"margin of $\pi(\cdo
 TINY_RUNS = {"train-tiny": (True, TINY), "train-tiny-baseline": (False, TINY_BASELINE)}
 
 
+# Further from 0 nothing can be drawn.
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]
+
+
+class _Curve(BaseModel):
+    mean: list[Number]
+    se: list[Number]
+
+
+class _Run(BaseModel):
+    """What is read of a run in the toy's results.json."""
+
+    method: str
+    conditioning: Conditioning
+    steps: list[Number]
+    accuracy: _Curve
+    margin: _Curve
+    relative_loss: _Curve
+    value_deployed: _Curve
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.method not in METHOD_COLORS:
+            raise ValueError(f"unknown method {self.method!r}; known: {', '.join(METHOD_COLORS)}")
+        for key in TOY_KEYS:
+            curve: _Curve = getattr(self, key)
+            if not len(curve.mean) == len(curve.se) == len(self.steps) > 0:
+                raise ValueError(f"{key} must have a mean and an se for each of the steps, and there must be steps")
+        return self
+
+
+class _Problem(BaseModel):
+    problem: str
+    source: str
+    runs: list[_Run]
+
+
+class _Config(BaseModel):
+    psi: Literal["identity", "log_odds"]
+
+
+class _Dynamics(BaseModel):
+    problems: list[_Problem] = Field(min_length=1)
+
+
+class _Plots(BaseModel):
+    training_dynamics: _Dynamics
+
+
+class _Toy(BaseModel):
+    config: _Config
+    plots: _Plots
+
+
+class _Update(BaseModel):
+    """What is read of an update in a run's journal."""
+
+    update: int
+    accuracy: Number
+    margin: Number
+    loss: Number
+    deployed_margin: Number
+
+
 class Line(NamedTuple):
     """One curve of one panel; `errors` are standard errors."""
 
@@ -62,7 +128,7 @@ def make(results: Path) -> Item:
     """The figure.
 
     Raises:
-        ValueError: a result file that is there but not as it should be.
+        UserError: a result file that is there but not as it should be.
     """
     rows = [*toy_rows(results / "toy" / "results.json"), tiny_row(results)]
     drawn = [bool(lines) for row in rows for lines in row.lines]
@@ -74,22 +140,24 @@ def toy_rows(path: Path) -> list[Panels]:
     if not path.exists():
         return [Panels("toy", TOY_LABELS, [[], [], [], []], [f"not run here: {TOY}"])]
     with reading(path, f"; make it again with {TOY}"):
-        facts = json.loads(path.read_text())
-        labels = (*TOY_LABELS[:3], TOY_LABELS[3] + UNITS[facts["config"]["psi"]])
-        return [_toy_row(problem, labels) for problem in facts["plots"]["training_dynamics"]["problems"]]
+        facts = _Toy.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        labels = (*TOY_LABELS[:3], TOY_LABELS[3] + UNITS[facts.config.psi])
+        return [_toy_row(problem, labels) for problem in facts.plots.training_dynamics.problems]
 
 
-def _toy_row(problem: dict[str, Any], labels: tuple[str, ...]) -> Panels:
-    runs = [(run, run["conditioning"] == Conditioning.SYMMETRIC.value) for run in problem["runs"]]
-    drawn = [(run, ins) for run, ins in runs if ins or run["conditioning"] == Conditioning.NONE.value]
-    others = {run["conditioning"].replace("_", "-") for run, _ in runs} - {run["conditioning"] for run, _ in drawn}
+def _toy_row(problem: _Problem, labels: tuple[str, ...]) -> Panels:
+    runs = [(run, run.conditioning is Conditioning.SYMMETRIC) for run in problem.runs]
+    drawn = [(run, ins) for run, ins in runs if ins or run.conditioning is Conditioning.NONE]
+    shown = {run.conditioning for run, _ in drawn}
+    others = {run.conditioning.value.replace("_", "-") for run, _ in runs if run.conditioning not in shown}
     missing = [f"not drawn, neither INS nor baseline: the toy's {' and '.join(sorted(others))} runs"] if others else []
     missing += [] if drawn else [f"not run here: {TOY}"]
     lines = [
-        [Line(run["steps"], run[key]["mean"], run[key]["se"], run["method"], ins) for run, ins in drawn]
+        [Line(run.steps, getattr(run, key).mean, getattr(run, key).se, run.method, ins) for run, ins in drawn]
         for key in TOY_KEYS
     ]
-    return Panels(f"toy, {problem['problem']}: {problem['source']}", labels, lines, missing)
+    title = f"toy, {problem.problem}: {problem.source}".replace("$", r"\$")  # of a user's table, no mathematics
+    return Panels(title, labels, lines, missing)
 
 
 def tiny_row(results: Path) -> Panels:
@@ -97,29 +165,32 @@ def tiny_row(results: Path) -> Panels:
     row = Panels("train-tiny: DPO on a small transformer", TINY_LABELS, [[], [], [], []], [])
     for folder, (ins, command) in TINY_RUNS.items():
         path = results / folder / "metrics.jsonl"
+        name = "INS" if ins else "baseline"
         if not path.exists():
-            row.missing.append(f"{'INS' if ins else 'baseline'} not run here: {command}")
+            row.missing.append(f"{name} not run here: {command}")
             continue
         with reading(path, f"; make it again with {command}"):
             updates = read_updates(path)
-            steps = [update["update"] for update in updates]
+            steps = [float(update.update) for update in updates]
+            if not path.with_name("run.json").exists():
+                row.missing.append(f"{name} is unfinished, drawn to update {updates[-1].update}: {command}")
             for panel, key in zip(row.lines, TINY_KEYS, strict=True):
-                values = [update[key] for update in updates]
+                values = [getattr(update, key) for update in updates]
                 panel.append(Line(steps, values, [0.0] * len(steps), "dpo", ins))
     return row
 
 
-def read_updates(path: Path) -> list[dict[str, Any]]:
+def read_updates(path: Path) -> list[_Update]:
     """The lines of a training journal that are about updates.
 
     Raises:
         ValueError: a line that is not JSON, by its number, or no update at all.
     """
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     if lines and not lines[-1].endswith("}"):  # the run was stopped while it wrote this line
         lines.pop()
     facts = json.loads(",\n".join(lines).join("[]"))  # as one list, so that an error has the line's number
-    updates = [line for line in facts if line["kind"] == "update"]
+    updates = TypeAdapter(list[_Update]).validate_python([line for line in facts if line["kind"] == "update"])
     if not updates:
         raise ValueError("holds no update")
     return updates

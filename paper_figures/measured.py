@@ -30,6 +30,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError, model_validator
 
+from inspo.command_line import UserError
 from paper_figures.commands import SETTINGS
 from paper_figures.names import METRICS, MODELS
 
@@ -67,7 +68,7 @@ def load(results: Path) -> Results:
     """Every number in every result file, by (model, run, metric).
 
     Raises:
-        ValueError: a file that is not as the module says, naming file and field.
+        UserError: a file that is not as the module says, naming file and field.
     """
     found: Results = {}
     for path in [*sorted(results.glob("eval/*/*.json")), *sorted(results.glob("cost/*/*.json"))]:
@@ -91,7 +92,7 @@ def reading(path: Path, hint: str = "") -> Iterator[None]:
     except ValidationError as error:
         found = error.errors()[0]
         name = "".join(f"{part}: " for part in found["loc"])
-        raise ValueError(f"{path}: {name}{found['msg'].removeprefix('Value error, ')}{hint}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: {name}{found['msg'].removeprefix('Value error, ')}{hint}") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: {what}{hint}") from None
+        raise UserError(f"{path}: {what}{hint}") from None

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.thorough:
             os.environ["THEORY_PROFILE"] = "thorough"
         refuse_contradictions(options)
-        claims = [find_claim(options.claim)] if options.claim else list(CLAIMS.values())
+        claims = list(CLAIMS.values()) if options.claim is None else [find_claim(options.claim)]
     except UserError as error:
         print(f"theory: {error}", file=sys.stderr)
         return 2
@@ -51,7 +51,7 @@ def refuse_contradictions(options: argparse.Namespace) -> None:
     """
     quick = examples(1000) == 1000
     for option in ("write", "check"):
-        if getattr(options, option) and options.claim:
+        if getattr(options, option) and options.claim is not None:
             raise UserError(f"--{option} covers all claims: leave out --claim {options.claim}")
         if getattr(options, option) and not quick:
             raise UserError(f"--{option} needs the quick profile: leave out --thorough and THEORY_PROFILE")
@@ -61,7 +61,7 @@ def present(judgments: list[Judgment], options: argparse.Namespace) -> int:
     """Print, write or compare what the options ask for; the exit status."""
     if options.json:
         print(json.dumps([as_dict(judgment) for judgment in judgments], indent=1, ensure_ascii=False))
-    elif options.claim:
+    elif options.claim is not None:
         print(story(judgments[0]))
     elif options.write:
         VERDICTS.write_text(markdown(judgments), encoding="utf-8")

@@ -138,6 +138,7 @@ def test_unknown_claim_lists_the_known_ones(capsys):
     with pytest.raises(ValueError, match=r"no claim 'lemma-9'; known: prop-3\.1"):
         find_claim("lemma-9")
     assert main(["--claim", "lemma-9"]) == 2
+    assert main(["--claim", ""]) == 2
     message = capsys.readouterr().err
     assert all(claim_id in message for claim_id in CLAIMS)
 

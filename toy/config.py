@@ -59,11 +59,16 @@ class ToyConfig(BaseModel):
         default=False, description="draw the plots again from the results.json in --out, without training"
     )
     seed: int = Field(default=0, ge=0, description="seed of all sampled data")
-    replicates: int = Field(default=64, ge=2, description="datasets per problem, for standard errors" + _in(*_TRAINED))
-    problems: int = Field(
-        default=300, ge=2, description="random problems to average over" + _in("borda", "frontier", "real_comparator")
+    replicates: int = Field(
+        default=64, ge=2, le=10_000, description="datasets per problem, for standard errors" + _in(*_TRAINED)
     )
-    draws: int = Field(default=20000, ge=10, description="random problems per K" + _in("flip_rates"))
+    problems: int = Field(
+        default=300,
+        ge=2,
+        le=100_000,
+        description="random problems to average over" + _in("borda", "frontier", "real_comparator"),
+    )
+    draws: int = Field(default=20000, ge=10, le=1_000_000, description="random problems per K" + _in("flip_rates"))
     reference: ReferencePolicy = Field(
         default="uniform",
         description="reference policy; skewed: each response half as likely as the one before" + _in(*_WITH_REFERENCE),
@@ -71,9 +76,10 @@ class ToyConfig(BaseModel):
     samples: int = Field(
         default=1000,
         ge=0,
+        le=1_000_000_000,
         description="preference pairs per dataset; 0 trains on the population itself" + _in("training_dynamics"),
     )
-    steps: int = Field(default=1500, ge=1, description="full-batch training steps" + _in(*_WITH_STEPS))
+    steps: int = Field(default=1500, ge=1, le=10_000_000, description="full-batch training steps" + _in(*_WITH_STEPS))
     learning_rate: float = Field(
         default=0.02,
         gt=0,
@@ -103,7 +109,7 @@ class ToyConfig(BaseModel):
     tau: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="tau of IPO in nats, instead of its own" + _in(*_COMPARED)
     )
-    workers: int = Field(default=2, ge=1, description="processes to work in")
+    workers: int = Field(default=2, ge=1, le=256, description="processes to work in")
     psi: Literal["identity", "log_odds"] = Field(
         default="identity", description="scalarization of pi_bar, pi* and V" + _in(*_TRAINED)
     )

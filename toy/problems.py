@@ -16,6 +16,10 @@ HUMAN_TABLES = ("celebrities_1971", "school_subjects_1940_girls", "school_subjec
 ReferencePolicy = Literal["uniform", "skewed"]
 
 
+# What the toy has time and memory for, measured (LOG.md, 2026-11-26).
+MOST_RESPONSES = 60
+
+
 class NotApplicableError(ValueError):
     """A plot has nothing to say about this preference table; the message says why."""
 
@@ -61,7 +65,21 @@ def require_interior(user: PreferenceTable | None) -> None:
     """Refuse a user's table with certain preferences where log-odds are needed.
 
     Raises:
-        NotApplicableError: some P[i, j] is 0 or 1.
+        NotApplicableError: some P[i, j] is 0 or 1; it says which.
     """
-    if user is not None and not is_interior(user.P):
-        raise NotApplicableError("it needs every preference strictly between 0 and 1, and one of yours is certain")
+    if user is None or is_interior(user.P):
+        return
+    i, j = np.argwhere(user.P >= 1)[0].tolist()
+    cell = f"{user.labels[i]} is preferred to {user.labels[j]} with probability 1"
+    wins = "" if user.counts is None else f" ({user.counts[i, j]} : {user.counts[j, i]})"
+    raise NotApplicableError(f"it needs every preference strictly between 0 and 1, and {cell}{wins}")
+
+
+def require_at_most(user: PreferenceTable | None, most: int, why: str) -> None:
+    """Refuse a user's table that is too large for a plot.
+
+    Raises:
+        NotApplicableError: more than `most` responses.
+    """
+    if user is not None and len(user.P) > most:
+        raise NotApplicableError(f"{why}: up to {most} responses, and yours has {len(user.P)}")

@@ -21,17 +21,18 @@ from typing import Any
 import torch
 
 from inspo import __version__
+from inspo.command_line import UserError
 from inspo.objectives import apply_psi
 from inspo.preferences import PreferenceTable, load_table
 from toy import summary
 from toy.config import ToyConfig
 from toy.plots import LONGEST_FIRST, PLOTS
-from toy.problems import NotApplicableError
+from toy.problems import MOST_RESPONSES, NotApplicableError
 from toy.style import save
 
 # The layout of results.json: to be raised when what a plot computes gets other names, so that --redraw
 # and every other reader can tell an older file (a test notices a layout that changed under its number).
-FORMAT = 3
+FORMAT = 4
 SOURCES = Path(__file__).resolve().parent, Path(apply_psi.__code__.co_filename).parent
 
 
@@ -42,8 +43,8 @@ def run(config: ToyConfig) -> None:
     leaves what was there before, and a hidden folder with the plots that were finished.
 
     Raises:
-        ValueError: a preference table that is invalid, an output folder that cannot be written, or
-            (with ``redraw``) a results.json that is missing or not ours.
+        UserError: a preference table that is invalid or too large, an output folder that cannot be written, training
+            that diverges, or (with ``redraw``) a results.json that is missing or not as it was written.
     """
     from rich.console import Console
 
@@ -57,13 +58,17 @@ def run(config: ToyConfig) -> None:
         _work(config, effective, user, parts, list(earlier["plots"]) if earlier else LONGEST_FIRST)
         results = earlier or _assemble(effective, user, config.preferences, parts)
         if not earlier:
-            (parts / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-        (parts / "report.md").write_text(summary.markdown(results))
+            _write(parts / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+        _write(parts / "report.md", summary.markdown(results))
         for name in PLOTS:
             (parts / f"{name}.json").unlink(missing_ok=True)
         for file in sorted(parts.iterdir()):
             file.replace(config.out / file.name)
     summary.print_closing(Console(), results, config.out)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def compute(name: str, config: ToyConfig, user: PreferenceTable | None, parts: Path) -> None:
@@ -120,7 +125,7 @@ def _assemble(config: ToyConfig, user: PreferenceTable | None, file: Path | None
     skipped = {name: part["skipped"] for name, part in found.items() if "skipped" in part}
     for numbers in plots.values():
         skipped |= numbers.get("skipped", {})
-    return {
+    results = {
         "format": FORMAT,
         "inspo": __version__,
         "torch": torch.__version__,
@@ -130,6 +135,13 @@ def _assemble(config: ToyConfig, user: PreferenceTable | None, file: Path | None
         "plots": plots,
         "skipped": skipped,
     }
+    return results | {"checksum": checksum(results)}
+
+
+def checksum(results: dict[str, Any]) -> str:
+    """By which --redraw knows that a results.json is as it was written."""
+    content = {name: part for name, part in results.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _key(config: ToyConfig, user: PreferenceTable | None, earlier: dict[str, Any] | None) -> str:
@@ -145,10 +157,15 @@ def _user_table(config: ToyConfig) -> PreferenceTable | None:
     if config.preferences is None:
         return None
     table = load_table(config.preferences)
+    if len(table.P) > MOST_RESPONSES:
+        raise UserError(
+            f"{config.preferences}: {len(table.P)} responses, more than the {MOST_RESPONSES} that the toy has time and "
+            "memory for; choose those that matter"
+        )
     try:
         apply_psi(table.P, config.psi)
     except ValueError as error:
-        raise ValueError(f"{config.preferences}: {error}") from None
+        raise UserError(f"{config.preferences}: {error}") from None
     return table
 
 
@@ -161,8 +178,9 @@ def _parts(out: Path, key: str) -> Iterator[Path]:
         parts.mkdir(parents=True, exist_ok=True)
         (parts / ".writable").touch()
         (parts / ".writable").unlink()
-    except OSError as error:
-        raise ValueError(f"--out {out}: cannot be written ({error.strerror}); name a folder that can") from None
+    except (OSError, ValueError) as error:  # Python's own ValueError: a name with NUL
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"--out {out}: cannot be written ({why}); name a folder that can") from None
     finished = False
     try:
         yield parts
@@ -175,14 +193,20 @@ def _parts(out: Path, key: str) -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Results as this version wrote them, changed by nobody since."""
+    anew = "run without --redraw to make it anew"
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: no file; {anew}")
     try:
-        results: Any = json.loads(path.read_text())
+        results: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; run without --redraw first") from None
-    except ValueError:
-        raise ValueError(f"{path}: not valid JSON (cut off?); run without --redraw to make it anew") from None
+        raise UserError(f"{path}: {error.strerror}; run without --redraw first") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not valid JSON (cut off?); {anew}") from None
     if not isinstance(results, dict) or not isinstance(results.get("plots"), dict):
-        raise ValueError(f"{path}: not the results of this program; run without --redraw to make them anew")
+        raise UserError(f"{path}: not the results of this program; {anew}")
     if results.get("format") != FORMAT or not set(results["plots"]) <= set(PLOTS):
-        raise ValueError(f"{path}: written by another version of this program; run without --redraw to make it anew")
+        raise UserError(f"{path}: written by another version of this program; {anew}")
+    if results.get("checksum") != checksum(results):
+        raise UserError(f"{path}: changed since it was written; {anew}")
     return dict(results)

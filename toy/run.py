@@ -9,13 +9,13 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 def main() -> int:
     """Run the toy; a user's mistake is one line and exit code 2."""
-    from inspo.command_line import one_line
+    from inspo.command_line import UserError, one_line
     from toy.config import parse
     from toy.report import run
 
     try:
         run(parse())
-    except ValueError as error:
+    except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
         return 2
     except KeyboardInterrupt:

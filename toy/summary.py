@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import html
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 from toy.config import ToyConfig, flag
 from toy.plots import PLOTS, human_tables
-from toy.style import spaced
+from toy.style import Caption, spaced
 
 
 def markdown(results: dict[str, Any]) -> str:
     """report.md: for every plot its finding, how to read it, the number to remember, and the picture."""
     command = reproduce(results)
-    origin = f"Preferences: {results['preferences']}; inspo {results['inspo']}, torch {results['torch']}."
+    origin = f"Preferences: {_escaped(results['preferences'])}; inspo {results['inspo']}, torch {results['torch']}."
     lines = [
         "# The toy: what preference optimization does when preferences are not separable",
         "",
@@ -26,13 +28,18 @@ def markdown(results: dict[str, Any]) -> str:
         "and with `--redraw` instead of other options it is drawn again from the numbers alone.",
     ]
     for name, numbers in results["plots"].items():
-        words = PLOTS[name].describe(numbers)
+        words = Caption(*map(_escaped, PLOTS[name].describe(numbers)))
         lines += ["", f"## {words.headline}", "", f"![{name}]({name}.png)", "", words.text, ""]
         lines += [f"**The number to remember:** {words.number}", "", f"Numbers: `results.json`, `plots.{name}`."]
     if results["skipped"]:
         lines += ["", "## Left out", ""]
-        lines += [f"- `{name}`: {reason}" for name, reason in results["skipped"].items()]
+        lines += [f"- `{name}`: {_escaped(reason)}" for name, reason in results["skipped"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """The text for Markdown: nothing in it, such as a response's name, is HTML, emphasis or a link."""
+    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", html.escape(text, quote=False))
 
 
 def reproduce(results: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ import torch
 from scipy.special import rel_entr
 from torch import Tensor
 
+from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.metrics import pair_metrics, weighted_mean
 from inspo.objectives import Psi, value
@@ -131,6 +132,7 @@ def train(
 
     Raises:
         ValueError: a hyperparameter out of range, or a reference with a zero (log pi_ref is infinite).
+        UserError: training diverged, where that is noticed: at a recorded step.
     """
     if (mu <= 0).any():
         raise ValueError("the reference policy must be positive everywhere to be trained from")
@@ -146,6 +148,10 @@ def train(
         terms, losses = _compared(loss, policy, ref_logps)
         training_loss = weighted_mean(losses, weights, dims=2)
         if step in (0, schedule.steps) or (record_every and step % record_every == 0):
+            if not training_loss.isfinite().all():
+                raise UserError(
+                    f"training diverged within {step} steps: lower --learning-rate {schedule.learning_rate:g}"
+                )
             recorded.append(step)
             row = pair_metrics(terms, loss.reads.score, losses, weights=population, dims=2)
             row["training_loss"] = training_loss.detach()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
 from paper_figures import commands, figure_1, figure_2, overhead, scores, table_1, table_2, table_7
@@ -293,7 +294,11 @@ def test_figure_2_reads_the_toy_and_a_run(tmp_path):
     tiny = figure_2.tiny_row(tmp_path)
     assert [panel[0].values for panel in tiny.lines] == [[0.5, 0.5], [0.1, 0.2], [0.7, 0.35], [0.75, 1.0]]
     assert tiny.lines[0][0].ins
-    assert len(tiny.missing) == 1  # the baseline
+    unfinished, baseline = tiny.missing
+    assert "unfinished, drawn to update 2" in unfinished
+    assert "baseline not run here" in baseline
+    run.with_name("run.json").write_text("{}")
+    assert len(figure_2.tiny_row(tmp_path).missing) == 1
     (toy,) = figure_2.toy_rows(tmp_path / "toy" / "results.json")
     assert [line.ins for line in toy.lines[0]] == [False, True]
     assert figure_2.make(tmp_path).ours == "8 of 8 panels"
@@ -326,6 +331,7 @@ def test_figure_2_draws_every_method_of_the_toy_and_no_other_conditioning(tmp_pa
         ('{"update": 1}\nnonsense\n{"update": 2}\n', "line 2"),
         ('{"update": 1}\n', "'kind' is missing; make it again with make train-tiny"),
         ("[1]\n{}\n", "list indices"),
+        ('{"kind": "update", "update": 1, "loss": "much"}\n', r"0: accuracy: Field required"),
         ("", "holds no update"),
     ],
 )
@@ -340,8 +346,57 @@ def test_a_bad_journal_is_named(tmp_path, text, complaint):
 
 def test_a_toy_file_that_is_something_else_is_named(tmp_path):
     (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"results\.json: 'config' is missing; make it again with make toy"):
+    with pytest.raises(UserError, match=r"results\.json: config: Field required; make it again with make toy"):
         figure_2.toy_rows(tmp_path / "results.json")
+
+
+def reached(facts, place):
+    """The last container on the way to a place in nested facts, and the key there."""
+    *way, last = place
+    for key in way:
+        facts = facts[key]
+    return facts, last
+
+
+RUN = ("plots", "training_dynamics", "problems", 0, "runs", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong"),
+    [
+        (("plots",), []),
+        (("plots", "training_dynamics", "problems"), 5),
+        (("plots", "training_dynamics", "problems"), []),
+        (("plots", "training_dynamics", "problems", 0, "source"), None),
+        (RUN, "run"),
+        ((*RUN, "method"), "ppo"),
+        ((*RUN, "conditioning"), "both"),
+        ((*RUN, "margin"), {"mean": [0.5, "high"], "se": [0, 0]}),
+        ((*RUN, "margin"), {"mean": [0.5, float("nan")], "se": [0, 0]}),
+        ((*RUN, "accuracy", "mean"), [0.5]),
+        ((*RUN, "steps"), []),
+        (("config", "psi"), "square"),
+    ],
+)
+def test_misshapen_results_of_the_toy_are_one_line_and_exit_code_2(tmp_path, capsys, place, wrong):
+    path = tmp_path / "toy" / "results.json"
+    toy_results(path)
+    facts = json.loads(path.read_text())
+    inside, key = reached(facts, place)
+    inside[key] = wrong
+    path.write_text(json.dumps(facts))
+    assert main(["--out", str(tmp_path / "out"), "--results", str(tmp_path), "--only", "figure_2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}: ")
+    assert line.endswith("make it again with make toy")
+    assert not (tmp_path / "out").exists()
+
+
+def test_figure_2_draws_names_with_dollar_signs_as_they_are(tmp_path):
+    path = tmp_path / "toy" / "results.json"
+    toy_results(path)
+    path.write_text(path.read_text().replace("cyclic", "Ca$$h").replace("p = 3/4", "from $20 to {$_x"))
+    assert len(figure_2.make(tmp_path).write(tmp_path)) == 3
 
 
 # Ours

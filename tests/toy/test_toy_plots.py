@@ -119,8 +119,15 @@ CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", 
     "name", ["realizability", "valley", "minimizer_range", "real_comparator", "borda", "frontier", "one_sided"]
 )
 def test_certain_preferences_have_no_log_odds_so_the_plot_says_why_it_is_skipped(name):
-    with pytest.raises(NotApplicableError, match=r"certain|below \.99"):
+    with pytest.raises(NotApplicableError, match=r"r is preferred to p with probability 1|below \.99"):
         PLOTS[name].compute(QUICK, CERTAIN)
+
+
+@pytest.mark.parametrize("name", ["minimizer_range", "real_comparator"])
+def test_gradient_flow_is_not_followed_where_it_would_take_for_ever(name):
+    many = PreferenceTable(np.full((26, 26), 0.5), tuple(f"r{i}" for i in range(26)), "many", "")
+    with pytest.raises(NotApplicableError, match="up to 25 responses, and yours has 26"):
+        PLOTS[name].compute(QUICK, many)
 
 
 def test_where_nothing_can_be_gained_without_a_comparator_no_number_is_made_up():

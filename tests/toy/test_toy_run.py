@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inspo.preferences import load_table
-from toy import report
+from inspo.command_line import UserError
+from inspo.preferences import PreferenceTable, load_table
+from toy import report, summary
 from toy.config import ToyConfig, flag, parse
 from toy.plots import PLOTS, human_tables, prop_3_1
 from toy.problems import DATA, HUMAN_TABLES
@@ -21,6 +22,7 @@ from toy.style import plt
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
+OWN = [[0.5, 0.7, 0.2], [0.3, 0.5, 0.6], [0.8, 0.4, 0.5]]
 TINY = ["--steps", "20", "--replicates", "3", "--problems", "4", "--draws", "50", "--workers", "1"]
 
 
@@ -89,7 +91,7 @@ def test_results_of_another_layout_have_another_number(finished):
     """If this fails, results.json has changed: raise report.FORMAT, so that --redraw refuses older files."""
     paths = layout(json.loads((finished / "results.json").read_text()))
     digest = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:8]
-    assert (report.FORMAT, digest) == (3, "1e971e89")
+    assert (report.FORMAT, digest) == (4, "e5e41a25")
 
 
 @pytest.mark.parametrize("older", [{}, {"format": report.FORMAT - 1}], ids=["none", "older"])
@@ -203,7 +205,7 @@ BAD_TABLES = {
 def test_a_bad_table_names_file_and_entry_and_leaves_nothing_behind(name, tmp_path):
     text, complaint = BAD_TABLES[name]
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=r".+") as caught:
+    with pytest.raises(UserError, match=r".+") as caught:
         toy("--preferences", str(tmp_path / name), out=tmp_path / "out")
     message = str(caught.value)
     assert name in message
@@ -227,6 +229,8 @@ def test_other_bad_input_is_one_line_and_exit_code_2(tmp_path):
         (["--steps", "many"], "--steps 'many' must be a whole number"),
         (["--learning-rate", "-1"], "--learning-rate -1 must be greater than 0"),
         (["--color", "red"], "--color"),
+        (["--steps", "1e30"], "--steps '1e30' must be a whole number"),
+        (["--problems", "10000000000"], "--problems 10000000000 must be at most"),
         (["--redraw", "--seed", "3"], "--redraw"),
         (["--redraw", "--out", tmp_path / "nothing"], "without --redraw"),
     ]
@@ -236,6 +240,64 @@ def test_other_bad_input_is_one_line_and_exit_code_2(tmp_path):
         assert complaint in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
         assert result.stdout == ""
+
+
+def test_results_that_were_changed_since_are_not_drawn(finished, tmp_path):
+    """Whatever was done to them: drawing could fail in the middle, or show what was never computed."""
+    text = (finished / "results.json").read_text()
+    path = tmp_path / "results.json"
+    results = json.loads(text)
+    results["plots"]["frontier"]["problems"] = "many"
+    for changed, complaint in (
+        (json.dumps(results), "changed since it was written"),
+        (text[: len(text) // 2], "cut off"),
+        ("[" * 100_000, "cut off"),
+        ("[]", "not the results of this program"),
+        (json.dumps({"plots": {}}), "another version"),
+    ):
+        path.write_text(changed)
+        with pytest.raises(UserError, match=complaint):
+            toy("--redraw", "--workers", "1", out=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_table_of_too_many_responses_is_refused_before_work(tmp_path):
+    rows = [",".join(["0.5"] * 61)] * 61
+    (tmp_path / "many.csv").write_text("\n".join(rows))
+    with pytest.raises(UserError, match=r"many\.csv: 61 responses, more than the 60"):
+        toy("--preferences", str(tmp_path / "many.csv"), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_diverges_says_so():
+    with pytest.raises(UserError, match="training diverged within 20 steps: lower --learning-rate 1e"):
+        human_tables.compute(ToyConfig(steps=20, replicates=2, learning_rate=1e308), None)
+
+
+def test_a_programming_error_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the script puts its own folder first
+    from toy import run as script
+
+    def fail(_):
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr(report, "run", fail)
+    monkeypatch.setattr(sys, "argv", ["toy/run.py"])
+    with pytest.raises(ValueError, match="broadcast"):
+        script.main()
+
+
+def test_names_are_text_in_the_report():
+    """Not HTML, emphasis or links."""
+    labels = ["<img src=x onerror=alert(1)>", "a_b_c", "[link](x)"]
+    table = PreferenceTable(np.array(OWN), tuple(labels), "<b>mine</b>", "")
+    shown = PLOTS["prop_3_1"].compute(ToyConfig(), table)
+    results = {"preferences": table.name, "preferences_file": None, "inspo": "1", "torch": "2", "skipped": {"x": "<i>"}}
+    text = summary.markdown(results | {"config": ToyConfig().record(), "plots": {"prop_3_1": shown}})
+    assert "<" not in text.replace("&lt;", "")
+    assert "&lt;img src=x" in text
+    assert r"a\_b\_c" in text
+    assert r"\[link\](x)" in text
 
 
 def test_psi_that_is_infinite_on_the_users_table_is_refused(tmp_path):

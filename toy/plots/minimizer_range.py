@@ -17,8 +17,8 @@ from inspo.preferences import PreferenceTable
 from toy.baselines import TIE, curve, rlhf
 from toy.config import ToyConfig
 from toy.estimates import Floats
-from toy.minimizers import best_value, largest_u, one_number_family, symmetric_flow
-from toy.problems import cyclic, reference, require_interior, separable, witness
+from toy.minimizers import MOST_FLOW, best_value, largest_u, one_number_family, symmetric_flow
+from toy.problems import cyclic, reference, require_at_most, require_interior, separable, witness
 from toy.style import BLACK, DPO, GREEN, INS, Caption, heading, spaced, subplots
 from toy.training import Schedule, pair_distribution, per_problem, train
 
@@ -41,6 +41,7 @@ CURVES = {
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """For each problem and beta: the LP's supremum, and (V, KL) of gradient flow, Adam and DPO."""
     require_interior(user)
+    require_at_most(user, MOST_FLOW, "it follows gradient flow over K x K numbers at every beta, which takes too long")
     tables = [user] if user is not None else [witness(), cyclic(2 / 3), separable()]
     problems = [_compute_problem(table, config) for table in tables]
     return {"betas": list(BETAS), "reference": config.reference, "problems": problems}

@@ -18,8 +18,8 @@ from inspo.preferences import PreferenceTable, bradley_terry
 from toy.baselines import curve, frontier_value, ipo, rlhf
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
-from toy.minimizers import symmetric_flow
-from toy.problems import cyclic, random_problems, reference, require_interior, separable
+from toy.minimizers import MOST_FLOW, symmetric_flow
+from toy.problems import cyclic, random_problems, reference, require_at_most, require_interior, separable
 from toy.style import BLACK, DPO, GRAY, GREEN, INS, Caption, heading, spaced, subplots
 from toy.training import Schedule, kl_to_reference, pair_distribution, train
 
@@ -40,6 +40,7 @@ LINES = {
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     """(KL, V) over beta on each problem, and the lead over DPO as preferences leave Bradley-Terry."""
     require_interior(user)
+    require_at_most(user, MOST_FLOW, "it follows gradient flow over K x K numbers at every beta, which takes too long")
     tables = [user] if user is not None else [separable(), cyclic(2 / 3)]
     mixed = [] if user is not None else _mixtures(config)
     return {"betas": list(BETAS), "problems": [_planes(table, config) for table in tables], "noise": mixed}
