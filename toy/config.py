@@ -53,6 +53,13 @@ class ToyConfig(BaseModel):
     preferences: Path | None = Field(
         default=None, description="your own preference table (JSON or CSV), instead of the built-in problems"
     )
+    smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="wins added to both sides of every pair of your counts; 0.5 makes the log-odds of 40 : 0 finite",
+    )
     out: Path = Field(default=Path("results/toy"), description="folder for plots and results.json")
     quick: bool = Field(default=False, description="fewer datasets and problems: a look within a minute")
     redraw: bool = Field(
@@ -118,6 +125,12 @@ class ToyConfig(BaseModel):
     def _redraw_stands_alone(self) -> Self:
         if self.redraw and not self.model_fields_set <= _WITH_REDRAW:
             raise ValueError("--redraw trains nothing, so it takes no other option than --out and --workers")
+        return self
+
+    @model_validator(mode="after")
+    def _smoothing_needs_counts(self) -> Self:
+        if self.smoothing and self.preferences is None:
+            raise ValueError("--smoothing is for counts of your own: give --preferences too")
         return self
 
     def schedule(self) -> Schedule:

@@ -61,18 +61,25 @@ def is_interior(P: Floats) -> bool:
     return bool(((P > 0) & (P < 1)).all())
 
 
+def certain_cell(table: PreferenceTable) -> str | None:
+    """The first preference of a table that is certain, with infinite log-odds, and what to do; None without one."""
+    for i, j in np.argwhere(table.P >= 1).tolist():
+        cell = f"{table.labels[i]} is preferred to {table.labels[j]} with probability 1"
+        if table.counts is None:
+            return cell
+        wins = f"{table.counts[i, j]} : {table.counts[j, i]}"
+        return f"{cell} ({wins}; --smoothing 0.5 adds half a win to both sides of every pair)"
+    return None
+
+
 def require_interior(user: PreferenceTable | None) -> None:
     """Refuse a user's table with certain preferences where log-odds are needed.
 
     Raises:
         NotApplicableError: some P[i, j] is 0 or 1; it says which.
     """
-    if user is None or is_interior(user.P):
-        return
-    i, j = np.argwhere(user.P >= 1)[0].tolist()
-    cell = f"{user.labels[i]} is preferred to {user.labels[j]} with probability 1"
-    wins = "" if user.counts is None else f" ({user.counts[i, j]} : {user.counts[j, i]})"
-    raise NotApplicableError(f"it needs every preference strictly between 0 and 1, and {cell}{wins}")
+    if user is not None and (certain := certain_cell(user)):
+        raise NotApplicableError(f"it needs every preference strictly between 0 and 1, and {certain}")
 
 
 def require_at_most(user: PreferenceTable | None, most: int, why: str) -> None:

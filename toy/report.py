@@ -27,7 +27,7 @@ from inspo.preferences import PreferenceTable, load_table
 from toy import summary
 from toy.config import ToyConfig
 from toy.plots import LONGEST_FIRST, PLOTS
-from toy.problems import MOST_RESPONSES, NotApplicableError
+from toy.problems import MOST_RESPONSES, NotApplicableError, certain_cell
 from toy.style import save
 
 # The layout of results.json: to be raised when what a plot computes gets other names, so that --redraw
@@ -156,16 +156,14 @@ def _key(config: ToyConfig, user: PreferenceTable | None, earlier: dict[str, Any
 def _user_table(config: ToyConfig) -> PreferenceTable | None:
     if config.preferences is None:
         return None
-    table = load_table(config.preferences)
+    table = load_table(config.preferences, smoothing=config.smoothing)
     if len(table.P) > MOST_RESPONSES:
         raise UserError(
             f"{config.preferences}: {len(table.P)} responses, more than the {MOST_RESPONSES} that the toy has time and "
             "memory for; choose those that matter"
         )
-    try:
-        apply_psi(table.P, config.psi)
-    except ValueError as error:
-        raise UserError(f"{config.preferences}: {error}") from None
+    if config.psi == "log_odds" and (certain := certain_cell(table)):
+        raise UserError(f"{config.preferences}: {certain}, so --psi log_odds has no value")
     return table
 
 

@@ -16,7 +16,9 @@ from toy.style import Caption, spaced
 def markdown(results: dict[str, Any]) -> str:
     """report.md: for every plot its finding, how to read it, the number to remember, and the picture."""
     command = reproduce(results)
-    origin = f"Preferences: {_escaped(results['preferences'])}; inspo {results['inspo']}, torch {results['torch']}."
+    smoothed = f" (smoothed by {added:g})" if (added := results["config"]["smoothing"]) else ""
+    table = f"{_escaped(results['preferences'])}{smoothed}"
+    origin = f"Preferences: {table}; inspo {results['inspo']}, torch {results['torch']}."
     lines = [
         "# The toy: what preference optimization does when preferences are not separable",
         "",

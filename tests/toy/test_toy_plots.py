@@ -11,7 +11,7 @@ from scipy.special import logit
 
 from inspo.losses import dpo
 from inspo.objectives import best_responses, gibbs_policy, population_loss, value
-from inspo.preferences import PreferenceTable, bradley_terry, rock_paper_scissors
+from inspo.preferences import PreferenceTable, bradley_terry, from_counts, rock_paper_scissors
 from toy import plots
 from toy.baselines import pi_bar
 from toy.config import ToyConfig
@@ -107,7 +107,7 @@ def test_an_options_help_names_the_plots_that_read_it():
     for name, option in ToyConfig.model_fields.items():
         named = re.search(r" \[in (.*)\]$", option.description)
         if named is None:
-            assert name in {"preferences", "out", "quick", "redraw", "seed", "workers"}
+            assert name in {"preferences", "smoothing", "out", "quick", "redraw", "seed", "workers"}
         else:
             assert set(named[1].split(", ")) == {plot for plot in PLOTS if name in computed(plot)[1]}, name
 
@@ -136,6 +136,24 @@ def test_where_nothing_can_be_gained_without_a_comparator_no_number_is_made_up()
     plain = [curve["share"]["mean"] for curve in results["curves"] if curve["setting"] == "plain"]
     assert plain == [[0.0] * len(shares) for shares in plain]
     assert pairs_needed.needed(np.zeros(8)) == pairs_needed.SIZES[-1]
+
+
+def test_a_certain_preference_is_named_with_the_option_that_helps():
+    counts = np.array([[0, 40, 10], [0, 0, 20], [30, 20, 0]])
+    table = PreferenceTable(
+        np.array([[0.5, 1, 0.25], [0, 0.5, 0.5], [0.75, 0.5, 0.5]]), ("a", "b", "c"), "own", "", counts
+    )
+    with pytest.raises(NotApplicableError, match=r"a is preferred to b with probability 1 \(40 : 0; --smoothing 0\.5"):
+        borda.compute(QUICK, table)
+
+
+def test_what_is_resampled_is_smoothed_like_the_table():
+    """Else standard errors would be of another estimate, and log-odds of some samples infinite."""
+    counts = np.array([[0, 40], [0, 0]])
+    table = PreferenceTable(from_counts(counts, smoothing=0.5), ("a", "b"), "own", "", counts, 0.5)
+    drawn = human_tables._bootstrap(table, table.P, 200, "log_odds", np.random.default_rng(0))  # noqa: SLF001
+    assert len(drawn) == 200
+    assert max(P[0, 1] for P in drawn) == pytest.approx(40.5 / 41)
 
 
 def test_where_preferences_are_certain_the_line_about_psi_is_left_out_and_the_text_says_why():
@@ -348,6 +366,24 @@ def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
     assert separable["dpo"]["value"][at] == pytest.approx(0.566667, abs=1e-6)
     assert cycle["dpo"]["value"] == pytest.approx([0.5] * len(real_comparator.BETAS))
     assert min(cycle["inspo_real"]["value"]) > 0.5
+
+
+def test_real_comparators_are_compared_at_equal_kl():
+    """At equal beta DPO has .0064 more on BT(4:2:1), because it moves farther; at InSPO's own KL .0013 are left."""
+    results, _ = computed("real_comparator")
+    separable, _ = results["problems"]
+    curve, real = separable["best_prompt"], separable["inspo_real"]
+    for kl, worth, lead in zip(real["kl"], real["value"], separable["real_over_ipo"], strict=True):
+        below = [best for other, best in zip(curve["kl"], curve["value"], strict=True) if other <= kl]
+        above = [best for other, best in zip(curve["kl"], curve["value"], strict=True) if other >= kl]
+        assert max(below) - 1e-9 <= worth - lead <= min(above) + 1e-9
+    at = real_comparator.BETAS.index(1.0)
+    assert separable["real_over_ipo"][at] == pytest.approx(-0.00127, abs=1e-4)
+    words = real_comparator.describe(results)
+    assert "pays on cyclic, and is worth next to nothing on Bradley-Terry" in words.headline
+    assert "DPO" not in words.headline
+    own = results | {"problems": [separable | {"real_over_ipo": [-0.1] * len(real_comparator.BETAS)}], "noise": []}
+    assert "costs on Bradley-Terry" in real_comparator.describe(own).headline
 
 
 def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():

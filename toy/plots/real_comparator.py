@@ -1,7 +1,7 @@
 """InSPO shown a real comparator against DPO, on Bradley-Terry and on cyclic preferences.
 
-Where a reward explains the preferences a comparator carries no information and InSPO only wastes KL
-on it; where they are cyclic no reward helps, and the comparator is everything.
+Where a reward explains the preferences a comparator carries next to no information; where they are cyclic no
+reward helps, and the comparator is everything. Compared at equal KL: at equal beta one of the two moves farther.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.minimizers import MOST_FLOW, symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_at_most, require_interior, separable
-from toy.style import BLACK, DPO, GRAY, GREEN, INS, Caption, heading, spaced, subplots
+from toy.style import BLACK, DPO, GRAY, INS, Caption, heading, spaced, subplots
 from toy.training import Schedule, kl_to_reference, pair_distribution, train
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ BETAS = (3.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 TAUS = tuple(np.logspace(-2.5, 1.5, 33).round(5).tolist())
 NOISE = (0.0, 0.25, 0.5, 1.0, 2.0)
 K = 5
+# Below this a difference in V is next to nothing.
+SMALL = 0.005
 LINES = {
-    "real_over_dpo": ("V with a real y' - DPO's, equal beta", INS, "o", "-"),
-    "real_over_ipo": ("V with a real y' - best prompt-only V at equal KL", GREEN, "D", (0, (5, 1.5))),
-    "deployed_over_dpo": ("V without a comparator - DPO's, equal beta", GRAY, "s", "-."),
+    "real_over_ipo": ("shown a real y'", INS, "o", "-"),
+    "deployed_over_ipo": ("deployed, without a comparator", GRAY, "s", "-."),
 }
 
 
@@ -54,10 +55,15 @@ def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
         "best_prompt": [ipo(table.P, mu, tau) for tau in TAUS],
         "best_conditioned": [gibbs_policy(table.P, mu, tau) for tau in TAUS],
     }
+    curves = {name: curve(found, table.P, mu) for name, found in policies.items()}
+    n, real = len(BETAS), curves["inspo_real"]
+    tables, references = np.broadcast_to(table.P, (n, *table.P.shape)), np.broadcast_to(mu, (n, len(mu)))
+    best = frontier_value(tables, references, np.array(real["kl"]))
     return {
         "problem": table.name,
         "source": table.source,
-        **{name: curve(found, table.P, mu) for name, found in policies.items()},
+        **curves,
+        "real_over_ipo": (np.array(real["value"]) - best).tolist(),
     }
 
 
@@ -78,12 +84,12 @@ def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
         # Gradient descent: on flat directions it stays where the data put it.
         Schedule(config.steps, 5.0, "sgd"),
     )
-    dpo, real = value(rlhf(P, mu, 1.0), P, mu), value(trained.comparator_policy, P, mu)
-    leads = {
-        "real_over_dpo": real - dpo,
-        "real_over_ipo": real - frontier_value(P, mu, kl_to_reference(trained.comparator_policy, mu)),
-        "deployed_over_dpo": value(trained.prompt_policy, P, mu) - dpo,
-    }
+    dpo = value(rlhf(P, mu, 1.0), P, mu)
+    leads: dict[str, Floats] = {}
+    for name, policy in (("real", trained.comparator_policy), ("deployed", trained.prompt_policy)):
+        worth = value(policy, P, mu)
+        leads[f"{name}_over_ipo"] = worth - frontier_value(P, mu, kl_to_reference(policy, mu))
+        leads[f"{name}_over_dpo"] = worth - dpo
     return [{"noise": size, **_level(leads, slice(i * n, (i + 1) * n))} for i, size in enumerate(NOISE)]
 
 
@@ -94,28 +100,36 @@ def _level(leads: dict[str, Floats], level: slice) -> dict[str, Any]:
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     at = results["betas"].index(1.0)
-    numbers = [
-        f"{spaced(p['problem'])}: InSPO {p['inspo_real']['value'][at]:.4f}, DPO {p['dpo']['value'][at]:.4f}"
-        for p in results["problems"]
-    ]
-    ahead = [p["inspo_real"]["value"][at] > p["dpo"]["value"][at] for p in results["problems"]]
-    finding = (
-        "A real comparator pays where preferences are cyclic, and costs where a reward explains them"
-        if len(ahead) == 2 and not ahead[0] and ahead[1]
-        else f"With the real comparator in view InSPO is {'ahead of' if ahead[-1] else 'behind'} DPO at beta = 1"
-    )
-    right = (
-        " Right: random problems (K = 5, beta = 1), from Bradley-Terry rewards alone to twice as much noise on every "
-        "log-odds; means and standard errors."
-        if results["noise"]
-        else ""
-    )
+    leads = {problem["problem"]: problem["real_over_ipo"][at] for problem in results["problems"]}
+    numbers = [f"{lead:+.4f} on {spaced(name)}" for name, lead in leads.items()]
+    random, right = "", ""
+    if results["noise"]:
+        first = results["noise"][0]["real_over_ipo"]
+        random = f", and {first['mean']:+.5f} +- {first['se']:.5f} on random Bradley-Terry problems"
+        right = (
+            " Right: random problems (K = 5, beta = 1), from Bradley-Terry rewards alone to twice as much noise on "
+            "every log-odds: V minus the largest prompt-only V at the policy's own KL; means and standard errors."
+        )
     return Caption(
-        finding,
+        _finding(leads),
         "Dots: beta from 3 to 0.05, ringed at 1; InSPO where gradient flow from pi_ref ends, judged against the very "
         "y' it saw. Lines: the largest V at each KL without (gray, IPO) and with (dashed) a comparator." + right,
-        f"V at beta = 1 on {'; on '.join(numbers)}.",
+        "at beta = 1 the V of InSPO with a real y', minus the best prompt-only V at the same KL, is "
+        f"{', '.join(numbers)}{random}.",
     )
+
+
+def _finding(leads: dict[str, float]) -> str:
+    """What seeing the comparator does at equal KL and beta = 1."""
+    pays = [spaced(name) for name, lead in leads.items() if lead > SMALL]
+    costs = [spaced(name) for name, lead in leads.items() if lead < -SMALL]
+    even = [spaced(name) for name, lead in leads.items() if abs(lead) <= SMALL]
+    parts = [
+        f"{verb} on {' and '.join(names)}"
+        for verb, names in (("pays", pays), ("costs", costs), ("is worth next to nothing", even))
+        if names
+    ]
+    return f"At equal KL a real comparator {', and '.join(parts)} preferences"
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -158,7 +172,7 @@ def _draw_noise(axis: Any, levels: list[dict[str, Any]]) -> None:
             label=label,
         )
     axis.axhline(0, color=BLACK, lw=1)
-    axis.set(xlabel="noise on the log-odds, standard deviations", ylabel="difference in V")
+    axis.set(xlabel="noise on the log-odds, standard deviations", ylabel="V - best prompt-only V, equal KL")
     axis.set_title("from Bradley-Terry to non-separable", loc="left")
     axis.legend(loc="upper left", fontsize=8)
     axis.margins(y=0.25)
