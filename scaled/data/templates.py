@@ -20,7 +20,7 @@ from typing import Any
 
 import jinja2
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import mark_control_tokens
+from transformers.utils.chat_template_utils import mark_control_tokens, render_jinja_template
 
 from scaled.data.messages import Message
 
@@ -53,6 +53,9 @@ models they are named after: ``mistral`` of Mistral-7B-Instruct-v0.2, ``llama-3`
 Llama-3-8B-Instruct, ``chatml`` of Qwen and others, each behind the tokenizer's beginning-of-text
 token where it has one.
 """
+
+_ASKS_FOR_NULL = re.compile(r"""content\b['"]?\]?\s*(is|==)\s*none\b""", re.IGNORECASE)
+"""Templates with a case of their own for content that is null, as DeepSeek's, write calls there and nowhere else."""
 
 _REPLY = "reply0"
 _PROBE = [Message(role="user", content="prompt0")]
@@ -185,14 +188,17 @@ class _Renderer:
     options: Mapping[str, Any]
 
     def __call__(self, turns: Sequence[Message], *, ask: bool = False, tools: Sequence[Any] | None = None) -> str:
+        given: list[Any] = list(turns)
+        if _ASKS_FOR_NULL.search(self.source):
+            given = [{**turn, "content": turn["content"] or None} if "tool_calls" in turn else turn for turn in given]
         try:
-            text = self.tokenizer.apply_chat_template(
-                list(turns),  # type: ignore[arg-type]  # transformers takes dictionaries with any keys
+            # What apply_chat_template does, which would leave out what is null.
+            rendered: Any = render_jinja_template(  # texts and masks, whatever its annotation says
+                conversations=[given],
                 chat_template=self.source,
-                tokenize=False,
                 add_generation_prompt=ask,
                 tools=list(tools) if tools else None,
-                **self.options,
+                **{**self.tokenizer.special_tokens_map, **self.options},
             )
         except jinja2.TemplateError as error:
             raise ValueError(f"the chat template refuses this conversation: {error}") from error
@@ -200,7 +206,7 @@ class _Renderer:
             raise ValueError(
                 f"the chat template fails on this conversation ({type(error).__name__}: {error})"
             ) from error
-        return str(text)
+        return str(rendered[0][0])
 
 
 def _choice() -> str:

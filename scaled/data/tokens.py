@@ -50,6 +50,7 @@ def tokenize(
     vocab_size: int | None = None,
     unusable: Literal["refuse", "drop"] = "refuse",
     counts: Counter[str] | None = None,
+    cut_above: float = 0,
 ) -> list[PreferencePair]:
     """Turn records into pairs of tokens.
 
@@ -66,6 +67,8 @@ def tokenize(
             it out, counted and logged.
         counts: gets ``separately_tokenized``, a number of responses, ``control_tokens_in_text`` and
             ``earlier_reasoning_left_out``, of records, and by what is wrong the records left out.
+        cut_above: tokens of prompt and both responses, up to which a prompt will not be cut, so that its cuttable part
+            is not looked for.
 
     Returns:
         One pair per record, in order, but for those left out.
@@ -85,7 +88,7 @@ def tokenize(
         for record in records[start : start + BATCH]:
             with problems.of(f"record {record['record']}"):
                 rendered.append(render(record, tokenizer, template, events))
-        pairs += _pairs(rendered, tokenizer, template, events, problems)
+        pairs += _pairs(rendered, tokenizer, template, events, problems, cut_above)
     if records and not pairs:
         raise ValueError(f"{problems.first}; no other record can be trained on either")
     if vocab_size is not None:
@@ -103,16 +106,15 @@ def _pairs(
     template: Template,
     events: Counter[str],
     problems: Problems,
+    cut_above: float,
 ) -> list[PreferencePair]:
     """The pairs of some records, tokenized together where no text is marked."""
     plain = [text for each in batch if not each.marked for text in each.texts]
-    encoded = tokenizer(plain, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast) if plain else {}
-    ids, offsets = iter(encoded.get("input_ids", [])), iter(encoded.get("offset_mapping", [])[::3])
+    ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else ())
     pairs = []
     for each in batch:
         with problems.of(f"record {each.record['record']}"):
             prompt, *full = [_marked_ids(tokenizer, text) if each.marked else next(ids) for text in each.texts]
-            cuttable = (0, 0) if each.marked or not tokenizer.is_fast else _first_half(each, next(offsets))
             for which, text in enumerate(each.texts[1:]):
                 if full[which][: len(prompt)] != prompt:
                     full[which] = [*prompt, *_ids(tokenizer, text[len(each.prompt) :], marked=each.marked)]
@@ -120,22 +122,20 @@ def _pairs(
             chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
             if chosen == rejected:
                 raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
+            long = len(prompt) + len(chosen) + len(rejected) > cut_above
+            cuttable = _first_half(each, tokenizer) if long and not each.marked and tokenizer.is_fast else (0, 0)
             about = each.record["record"], each.record["preference"], cuttable
             pairs.append(PreferencePair(prompt, chosen, rejected, *about))
     return pairs
 
 
-def _first_half(rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The tokens of the first half of what the user says last: a longer prompt may lose these and is still a prompt.
-
-    Args:
-        rendered: the record's texts.
-        offsets: (begin, end) of each token of the prompt, in characters.
-    """
+def _first_half(rendered: Rendered, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """The tokens of the first half of what the user says last: a longer prompt may lose these and is still a prompt."""
     said = next((turn["content"].strip() for turn in rendered.record["prompt"][::-1] if turn["role"] == "user"), "")
     begin = rendered.prompt.rfind(said)
     if not said or begin < 0:
         return 0, 0
+    offsets = tokenizer(rendered.prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     first, half = (bisect_left(offsets, place, key=itemgetter(0)) for place in (begin, begin + len(said) // 2))
     return first, half
 

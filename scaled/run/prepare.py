@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,12 +102,23 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
     template = Template.of(tokenizer, config.template, options=config.chat_template_kwargs, today=today)
     loss = config.preference_loss()
     layout = _layout(config, loss, tokenizer, template, architecture)
+    marks = len(layout.separator.before_context) + len(layout.separator.before_target)
+    # KTO also puts prompts in front of the responses to others, which may be of any length.
+    cut_above = 0 if layout.mismatched else (config.max_length or math.inf) - marks
 
     def examples(chosen: Sequence[Record], what: str) -> Examples:
         counts: Counter[str] = Counter()
         vocabulary = architecture.get_text_config(decoder=True).vocab_size
         unusable: Literal["refuse", "drop"] = "refuse" if config.filters == "none" else "drop"
-        pairs = tokenize(chosen, tokenizer, template, vocab_size=vocabulary, unusable=unusable, counts=counts)
+        pairs = tokenize(
+            chosen,
+            tokenizer,
+            template,
+            vocab_size=vocabulary,
+            unusable=unusable,
+            counts=counts,
+            cut_above=cut_above,
+        )
         return make_examples(pairs, layout, what, counts)
 
     train, validated = examples(records, "training"), examples(validation, "validation")

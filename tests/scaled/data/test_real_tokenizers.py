@@ -244,6 +244,28 @@ def test_qwens_prompt_holds_the_empty_block_where_thinking_is_off(qwen):
     assert qwen.decode(response) == "4<|im_end|>"
 
 
+@pytest.mark.parametrize("content", [None, ""])
+def test_deepseeks_calls_are_written_where_content_is_null(content):
+    """Its template writes calls where content is null alone, and transformers gives no template a null."""
+    tokenizer = real_tokenizer("deepseek_v3")
+    asked = {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
+    calls = said("assistant", content, tool_calls=[asked, asked])
+    begin, end = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"  # noqa: RUF001  # as they are written
+    prompt, response = one(tokenizer, [QUESTION], calls, Template.of(tokenizer))
+    said_call = 'function<｜tool▁sep｜>weather\n```json\n{"city": "Paris"}\n```'  # noqa: RUF001
+    written = tokenizer.decode(response)
+    assert written.startswith(begin)
+    assert written.count(said_call) == 2
+    assert written.endswith(end + ENDS["deepseek_v3"])
+    assert tokenizer.decode(prompt).endswith("<｜Assistant｜>")  # noqa: RUF001
+    # And earlier in a conversation, with its answer.
+    answered = [QUESTION, {**calls, "tool_calls": [asked]}, said("tool", "blue")]
+    prompt, response = one(tokenizer, answered, said("assistant", "Blue."), Template.of(tokenizer))
+    assert said_call in tokenizer.decode(prompt)
+    assert "blue" in tokenizer.decode(prompt)
+    assert tokenizer.decode(response) == "Blue." + ENDS["deepseek_v3"]
+
+
 # Ids of mistral-common 1.13.1: of the prompt by encode_chat_completion; the reply's are those that stand between it and
 # a next question.
 MISTRAL = {

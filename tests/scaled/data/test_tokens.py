@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from tiny_tokenizers import tiny_tokenizer
@@ -218,6 +219,28 @@ def test_a_prompt_is_cut_within_its_last_question(small):
     assert text.startswith(head)
     assert text.endswith("word<|im_end|>\n<|im_start|>assistant\n")
     assert fit([pair], Conditioning.SYMMETRIC, Limits(limit - end + begin, ("cut_prompt", "drop"))).pairs == ()
+
+
+def test_only_what_may_be_cut_is_asked_where_it_can_be(small, monkeypatch):
+    """Offsets cost a fifth of the tokenizer's time; token ids are the same without."""
+    data = records(("word " * 8, "Yes", "No"), ("word " * 80, "Yes", "No"))
+    every = tokenize(data, small, "chatml")
+    sizes = [len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in every]
+    asked = []
+    encode = type(small).__call__
+
+    def counted(self, text, *arguments, **options):
+        asked.extend([text] if options.get("return_offsets_mapping") else [])
+        return encode(self, text, *arguments, **options)
+
+    monkeypatch.setattr(type(small), "__call__", counted)
+    short, long = tokenize(data, small, "chatml", cut_above=sizes[0])
+    assert len(asked) == 1
+    assert asked[0].count("word") == 80
+    assert long == every[1]
+    assert short == replace(every[0], cuttable=(0, 0))
+    tokenize(data, small, "chatml", cut_above=sizes[1])
+    assert len(asked) == 1
 
 
 def test_a_prompt_with_control_tokens_in_its_text_is_not_cut(small):
