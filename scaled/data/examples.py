@@ -60,7 +60,7 @@ class Examples:
         trees: n prefix trees, one per pair, that score every request of the layout.
         layout: which log-probs, and how.
         counts: what happened on the way -> how often: see :func:`inspo.sequences.fit` and
-            :func:`scaled.data.tokens.tokenize`.
+            :func:`scaled.data.tokens.tokenize`; for KTO ``dropped_without_mismatch``, pairs left out for want of one.
         mismatched: for KTO, n examples of each prompt with another prompt's responses; else None.
         reference: for each reference request (n,) log-probs in nats; empty until the reference has filled it in.
     """
@@ -111,11 +111,14 @@ def make_examples(
         ValueError: see :func:`inspo.sequences.fit`; or, for KTO, all prompts are the same.
     """
     fitted = fit(pairs, layout.policy, layout.limits, separator=layout.separator)
-    changed = ", ".join(f"{event.replace('_', ' ')} {count}" for event, count in fitted.counts.items() if count)
+    kept, happened, others = fitted.pairs, dict(fitted.counts), None
+    if layout.mismatched and kept:
+        kept, others = _mismatched(kept, layout, what)
+        happened["dropped_without_mismatch"] = len(fitted.pairs) - len(kept)
+    changed = ", ".join(f"{event.replace('_', ' ')} {count}" for event, count in happened.items() if count)
     if changed:
         logger.warning("%s pairs: %s", what, changed)
-    others = _mismatched(fitted.pairs, layout, what) if layout.mismatched and fitted.pairs else None
-    return _with_trees(fitted.pairs, layout, dict(counts or {}) | fitted.counts, others)
+    return _with_trees(kept, layout, dict(counts or {}) | happened, others)
 
 
 def _with_trees(
@@ -126,8 +129,15 @@ def _with_trees(
     return Examples(pairs, trees, layout, counts, mismatched)
 
 
-def _mismatched(pairs: Sequence[PreferencePair], layout: Layout, what: str) -> Examples:
-    """Each prompt with the responses to the next other prompt, cut to the limits, for KTO's KL estimate."""
+def _mismatched(
+    pairs: Sequence[PreferencePair], layout: Layout, what: str
+) -> tuple[tuple[PreferencePair, ...], Examples]:
+    """Each prompt with the responses to the next other prompt, cut to the limits, for KTO's KL estimate.
+
+    Returns:
+        The pairs but for those whose mismatched responses do not fit behind the prompt, or are equal once cut to fit;
+        and for each of them its mismatched example.
+    """
     others = next_others([pair.prompt for pair in pairs])
     if not others:
         raise ValueError(
@@ -138,8 +148,13 @@ def _mismatched(pairs: Sequence[PreferencePair], layout: Layout, what: str) -> E
         replace(pairs[other], prompt=pair.prompt, record=pair.record, cuttable=pair.cuttable)
         for pair, other in zip(pairs, others, strict=True)
     ]
-    limits = replace(layout.limits, over_length=("cut_prompt", "cut_responses"), draft_cap=None)
-    return _with_trees(fit(made, PLAIN, limits).pairs, Layout(PLAIN, PLAIN, limits), {})
+    limits = replace(layout.limits, over_length=("cut_prompt", "cut_responses", "drop"), draft_cap=None)
+    fitted = [fit([one], PLAIN, limits).pairs for one in made]
+    kept = tuple(pair for pair, found in zip(pairs, fitted, strict=True) if found)
+    mismatched = tuple(one for found in fitted for one in found)
+    if not kept:
+        raise ValueError(f"no mismatched responses of the {len(pairs)} {what} pairs fit: raise max_length")
+    return kept, _with_trees(mismatched, Layout(PLAIN, PLAIN, limits), {})
 
 
 def sequence_limits(options: SequenceOptions, *, conditioned: bool) -> Limits:

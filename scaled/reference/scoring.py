@@ -21,7 +21,7 @@ from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.prefix_tree import plan_packs
 from scaled.data.examples import Examples
-from scaled.distributed import barrier, rank, world_size
+from scaled.distributed import barrier, gathered, rank, world_size
 from scaled.progress import progress
 from scaled.reference.cache import (
     CacheFolder,
@@ -63,7 +63,8 @@ def with_reference(examples: Examples, scored: Pass) -> Examples:
     """The examples with every reference log-prob of their layout, on every rank.
 
     Raises:
-        UnusableReferenceError: a log-prob that is not finite, naming the record, or a folder that ranks do not share.
+        UnusableReferenceError: a log-prob that is not finite, naming the record, ranks that would
+            score other references, or a folder that ranks do not share.
     """
     if not examples.layout.reference or not examples:
         return examples
@@ -77,6 +78,11 @@ def with_reference(examples: Examples, scored: Pass) -> Examples:
 
 def _cached(examples: Examples, requests: Sequence[LogpRequest], key: Key, scored: Pass) -> Columns:
     """The finished file, made first where it is not there. Every rank sees the same files until the barrier."""
+    if different := sorted({part for other in gathered(key) for part in key if other.get(part) != key[part]}):
+        raise UnusableReferenceError(
+            f"ranks would score other references ({', '.join(different)} differ): give all machines the same files, "
+            "packages and devices"
+        )
     folder = CacheFolder(scored.folder, key, len(examples))
     found = folder.read()
     if found is not None:

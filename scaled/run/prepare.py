@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ from scaled.distributed import world_size
 from scaled.model.adapters import check_targets
 from scaled.model.loading import load_architecture, load_tokenizer
 from scaled.model.random_weights import fitting_architecture, train_tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,16 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
         row_tokens=config.row_tokens,
         max_updates=config.max_updates,
     )
+    _say_intervals(config, len(plan.updates))
     return Prepared(source, architecture, tokenizer, template, loss, train, validated, left_out, plan)
+
+
+def _say_intervals(config: TrainConfig, updates: int) -> None:
+    """Log intervals that the run does not reach, which are likely meant for a longer one."""
+    for key in ("validate_every", "save_every"):
+        every = getattr(config, key)
+        if every is not None and every > updates:
+            logger.warning("%s = %d is beyond the run's %d updates: only after the last one", key, every, updates)
 
 
 def _model(

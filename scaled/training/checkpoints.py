@@ -68,18 +68,27 @@ def complete(folder: Path, files: dict[str, tuple[int, int]], **facts: Any) -> N
         files: :func:`sums` of all its files.
         facts: what a resumption must know: world size, ZeRO stage, fingerprints, the best update so far.
     """
-    write_atomically(folder / MANIFEST, json.dumps({"files": files, **facts}, indent=1) + "\n")
+    manifest = {"files": files, **facts}
+    write_atomically(folder / MANIFEST, json.dumps({**manifest, "checksum": _checksum(manifest)}, indent=1) + "\n")
+
+
+def _checksum(manifest: Mapping[str, Any]) -> int:
+    """CRC-32 of a manifest's content, however it is laid out."""
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
 
 
 def problem(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
+        manifest = json.loads((folder / MANIFEST).read_text())
+        intact = manifest.pop("checksum") == _checksum(manifest)
     except FileNotFoundError:
         return "was cut off while it was written"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"has an unreadable {MANIFEST}"
-    for name, (size, crc) in files.items():
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        intact = False
+    if not intact:
+        return f"has a corrupted {MANIFEST}"
+    for name, (size, crc) in manifest["files"].items():
         path = folder / name
         if not path.is_file():
             return f"lacks {name}"

@@ -11,10 +11,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from inspo.command_line import UserError
 from scaled.training.checkpoints import write_atomically
 
 TIMES = ("seconds", "tokens_per_second", "pairs_per_second", "peak_share", "memory_gib")
 """What differs between two runs of the same numbers."""
+
+
+KINDS = ("update", "validation")
+"""What a line can be about."""
+
+NEEDED = ("seconds", "tokens_per_second")
+"""What ``run.json`` sums up of the updates."""
 
 
 class Journal:
@@ -24,6 +32,9 @@ class Journal:
         out: the run's folder.
         update: the update that the run goes on after, 0 for a new run.
         track: also gets every number, by ``kind/name``, and the update.
+
+    Raises:
+        UserError: lines that are not as they were written, or not all updates that the run has behind it.
     """
 
     def __init__(
@@ -31,7 +42,11 @@ class Journal:
     ) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.path = out / "metrics.jsonl"
-        kept = [line for line in read(self.path) if line["update"] <= update] if self.path.exists() else []
+        kept = [line for line in read(self.path) if line["update"] <= update] if update and self.path.exists() else []
+        if [line["update"] for line in kept if line["kind"] == "update"] != list(range(1, update + 1)):
+            raise UserError(
+                f"{self.path} lacks lines of the {update} updates so far: put the file back, or set another out"
+            )
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self.path.open("a")
         self._track = track
@@ -56,11 +71,31 @@ class Journal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal; one that was cut off while it was written is left out."""
+    """The lines of a journal; a last one that was cut off while it was written is left out.
+
+    Raises:
+        UserError: a line that :meth:`Journal.write` did not write so.
+    """
+    *texts, _ = path.read_bytes().split(b"\n")  # behind the last line break is what was cut off
     lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+    for number, text in enumerate(texts, 1):
+        if not _is_sound(line := _parsed(text)):
+            raise UserError(f"{path}: line {number} is not as it was written: put the file back, or set another out")
+        lines.append(line)
     return lines
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_sound(line: Any) -> bool:
+    """Whether a line is of an update or a validation, with numbers."""
+    if not isinstance(line, dict) or line.get("kind") not in KINDS or type(line.get("update")) is not int:
+        return False
+    numbers = [value for name, value in line.items() if name != "kind"]
+    timed = line["kind"] != "update" or all(isinstance(line.get(name), (int, float)) for name in NEEDED)
+    return timed and all(value is None or isinstance(value, (int, float)) for value in numbers)

@@ -334,3 +334,12 @@ def test_the_documented_measurement_runs():
     assert len(lines) == 4
     for line in lines:
         assert (set(line.split(" | ")[2:]) <= {"0.00", "0.00 |"}) == (" conditioned | " in line)
+
+
+def test_ranks_that_would_score_other_references_say_what_differs(tmp_path, pairs, monkeypatch):
+    def never():
+        raise AssertionError("scored")
+
+    monkeypatch.setattr(scoring, "gathered", lambda mine: [mine, mine | {"dtype": "bfloat16", "weights": "others"}])
+    with pytest.raises(UnusableReferenceError, match=r"other references \(dtype, weights differ\): give all machines"):
+        with_reference(laid_out(pairs), Pass(never, {"weights": "w", "dtype": "float32"}, tmp_path))

@@ -15,6 +15,7 @@ from scaled.config import TrainConfig
 from scaled.errors import SaveError
 from scaled.run import resumption
 from scaled.run import run as running
+from scaled.run.prepare import prepare_run
 from scaled.run.resumption import claim_folder, find_checkpoint
 from scaled.training import checkpoints, state
 from scaled.training.journal import TIMES, read
@@ -186,3 +187,62 @@ def test_an_architecture_that_no_test_covers_is_tried_before_it_is_trained(value
     with pytest.raises(UserError, match="log-probs differ"):
         running.run(TrainConfig(**(values | {"attention": "dense"})))
     assert tried == [("llama", "dense")]
+
+
+LINES = {
+    "no object": "3",
+    "garbled": '{"update": 1, "kin',
+    "no kind": '{"update": 1}',
+    "another kind": '{"update": 1, "kind": "updat%", "seconds": 1, "tokens_per_second": 1}',
+    "no number": '{"update": "1", "kind": "validation"}',
+    "text for a number": '{"update": 1, "kind": "update", "seconds": "1", "tokens_per_second": 1}',
+    "deep": "[" * 5000,
+}
+
+
+@pytest.mark.parametrize("fault", LINES)
+def test_a_journal_that_was_not_written_so_is_one_line(values, fault):
+    stop_after(2, values)
+    file = Path(values["out"]) / "metrics.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text(first + LINES[fault] + "\n" + "".join(others))
+    with pytest.raises(UserError, match=r"metrics.jsonl: line 2 is not as it was written: put the file back"):
+        running.run(TrainConfig(**values))
+
+
+def test_a_journal_without_some_updates_is_one_line_and_one_cut_later_goes_on(values):
+    stop_after(2, values)
+    file = Path(values["out"]) / "metrics.jsonl"
+    whole = file.read_text()
+    file.write_text("".join(whole.splitlines(keepends=True)[1:]))
+    with pytest.raises(UserError, match="lacks lines of the 2 updates so far"):
+        running.run(TrainConfig(**values))
+    file.write_text(whole + '{"update": 3, "ki')
+    running.run(TrainConfig(**values))
+    assert [line["update"] for line in lines(values["out"]) if line["kind"] == "update"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest | {"best_loss": 0.0},
+        lambda manifest: manifest | {"files": []},
+        lambda manifest: manifest | {"files": {"model.safetensors": 3}},
+        lambda manifest: manifest | {"update": "two"},
+        lambda manifest: {name: value for name, value in manifest.items() if name != "checksum"},
+        lambda _: [],
+        lambda _: None,
+    ],
+)
+def test_a_manifest_that_was_not_written_so_does_not_count(values, change, caplog):
+    stop_after(2, values)
+    manifest = Path(values["out"]) / "checkpoint-2" / checkpoints.MANIFEST
+    manifest.write_text(json.dumps(change(json.loads(manifest.read_text()))))
+    assert find_checkpoint(TrainConfig(**values)) == Path(values["out"]) / "checkpoint-1"
+    assert "checkpoint-2 has a corrupted complete.json: not used" in caplog.text
+
+
+def test_intervals_beyond_the_run_are_said(values, caplog):
+    prepare_run(TrainConfig(**(values | {"validate_every": 5, "save_every": 7})))
+    assert "validate_every = 5 is beyond the run's 4 updates: only after the last one" in caplog.text
+    assert "save_every = 7 is beyond the run's 4 updates: only after the last one" in caplog.text
