@@ -62,23 +62,24 @@ mutation: $(VENV)/.dev-ready
 # torch goes first and alone: what depends on it must find the pinned build, not choose its own.
 $(VENV)/.torch-ready: constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet "$$(grep '^pip==' constraints.txt)"
 	$(PY) -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
 	touch $@
 
 $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[toy]'
+	$(PY) -m pip install --quiet --group toy --editable .
 	touch $@
 
 $(VENV)/.train-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[train]'
+	$(PY) -m pip install --quiet --group train --editable .
 	touch $@
 
 $(VENV)/.smol-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[smol]'
+	$(PY) -m pip install --quiet --group smol --editable .
 	touch $@ $(VENV)/.train-ready
 
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[toy,train,theory,peers,dev]'
+	$(PY) -m pip install --quiet --group dev --editable .
 	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready
 
 clean:

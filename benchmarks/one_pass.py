@@ -1,8 +1,8 @@
 """One pass over a prefix tree against TRL and against ourselves, side by side: ``python benchmarks/one_pass.py``.
 
 Every step is forward and backward over the same pairs with the same weights and cached reference
-log-probs; steps take turns (A B C, A B C, ...), and what counts is the median ratio. Needs the extras
-train and peers, and the judged pairs in ../shared/data.
+log-probs; steps take turns (A B C, A B C, ...), and what counts is the median ratio. Needs the
+groups train and peers, and the judged pairs in ../shared/data.
 """
 
 from __future__ import annotations

@@ -414,9 +414,9 @@ class OutputOptions(_Options):
     )
     keep_checkpoints: Count = Field(2, ge=1, description="complete checkpoints that are kept, beside the best")
     trackers: Annotated[tuple[Text, ...], BeforeValidator(_names)] = Field(
-        ("tensorboard",),
-        description="where else metrics are logged, by accelerate: tensorboard, wandb, mlflow, trackio, ...; "
-        "[] for nowhere",
+        (),
+        description="where metrics are logged beside metrics.jsonl, by accelerate: tensorboard, wandb, mlflow, "
+        "trackio, ..., each a package to install",
     )
     sample_kl: Annotated[Count, Field(ge=2)] | None = Field(
         None, description="validation prompts to sample responses to at every validation, for KL(pi || pi_ref)"

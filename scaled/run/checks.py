@@ -52,9 +52,9 @@ def _check_packages(config: TrainConfig) -> None:
             f"optim = {config.optim} needs bitsandbytes: pip install bitsandbytes, or set optim=adamw_torch"
         )
     if config.zero_stage and not _installed("deepspeed"):
-        raise UserError("zero_stage needs deepspeed: pip install -e '.[train]', or set zero_stage=0")
+        raise UserError("zero_stage needs deepspeed: pip install deepspeed, or set zero_stage=0")
     if config.lora_rank and not _installed("peft"):
-        raise UserError("lora_rank needs peft: pip install -e '.[train]'")
+        raise UserError("lora_rank needs peft: pip install peft")
 
 
 def _check_trackers(wanted: tuple[str, ...]) -> None:

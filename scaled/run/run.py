@@ -3,7 +3,7 @@
 Cheap checks come first, so that a mistake costs seconds and leaves nothing behind. A run's folder holds
 
     config.json       the resolved configuration and its hash
-    metrics.jsonl     a line per update and per validation; tensorboard/ has the same numbers
+    metrics.jsonl     a line per update and per validation; trackers get the same numbers
     checkpoint-N/     the last ones and the best, for resumption
     reference/        the reference's log-probs, computed once
     base/             with model: random, the initial weights and tokenizer

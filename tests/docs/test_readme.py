@@ -110,9 +110,12 @@ def test_commands_exist(page):
         assert (
             module in ("pip", "venv", "pytest") or path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
         )
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for extra in re.findall(r"'\.\[([\w,]+)\]'", page.read_text()) if page.name != "CHANGELOG.md" else ():
-        assert set(extra.split(",")) <= set(extras), extra
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    text = page.read_text() if page.name != "CHANGELOG.md" else ""
+    for extra in re.findall(r"(?:'\.|`inspo)\[([\w,]+)\]['`]", text):
+        assert set(extra.split(",")) <= set(project["project"]["optional-dependencies"]), extra
+    for group in re.findall(r"--group (\w+)|`--group`.*?`(\w+)`", text):
+        assert set(group) - {""} <= set(project["dependency-groups"]), group
 
 
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]

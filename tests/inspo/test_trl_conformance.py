@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 def trl() -> SimpleNamespace:
     """TRL's trainers. The import takes seconds, so it waits for the first test that needs it."""
     if importlib.util.find_spec("trl") is None:
-        missing("TRL is not installed: the peers extra has it")
+        missing("TRL is not installed: the group peers has it")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     from trl import DPOTrainer, KTOTrainer
     from trl.experimental.cpo import CPOTrainer

@@ -40,7 +40,7 @@ def lines(out: Path) -> list[dict]:
 def test_a_stop_changes_no_bit(variant, base, tmp_path):
     changes = VARIANTS[variant]
     if "optim" in changes:
-        pytest.importorskip("bitsandbytes", reason="the extra bnb is not installed")
+        pytest.importorskip("bitsandbytes", reason="the group bnb is not installed")
     stopped, whole = (values(base, tmp_path / name, **changes) for name in ("stopped", "whole"))
     assert "stopped (SIGTERM) after update 3" in run(TrainConfig(**stopped), StopAfter(3))
     run(TrainConfig(**stopped))
@@ -80,7 +80,7 @@ def test_only_the_layers_that_were_named_are_trained(base, tmp_path):
 
 @pytest.mark.parametrize(("optim", "kind"), [("paged_adamw_32bit", "PagedAdamW32bit"), ("adamw_8bit", "AdamW8bit")])
 def test_optimizers_are_bitsandbytes_with_embeddings_in_32_bits(optim, kind):
-    bitsandbytes = pytest.importorskip("bitsandbytes", reason="the extra bnb is not installed")
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="the group bnb is not installed")
     model = nn.Sequential(nn.Embedding(100, 64), nn.Linear(64, 100))
     made = make_optimizer(model, OptimizerOptions(optim=optim, learning_rate=1e-3, adam_beta2=0.95))
     assert type(made) is getattr(bitsandbytes.optim, kind)
