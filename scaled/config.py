@@ -56,12 +56,12 @@ def _names(value: Any) -> Any:
     return tuple(value.replace(" ", "").split(",")) if isinstance(value, str) else () if value is None else value
 
 
-def _name(value: str) -> str:
+def _name(value: str, about: ValidationInfo) -> str:
     """Text that can name a file or something on the hub."""
     if not value.isprintable():
-        raise UserError(f"{value!r} holds characters that no name has")
+        raise UserError(f"{about.field_name} = {value!r} holds characters that no name has")
     if max(len(part.encode()) for part in value.split("/")) > LONGEST_NAME:
-        raise UserError(f"{value[:40]}...: a name of more than {LONGEST_NAME} bytes")
+        raise UserError(f"{about.field_name} = {value[:40]}...: a name of more than {LONGEST_NAME} bytes")
     return value
 
 
