@@ -2,6 +2,7 @@
 #   make toy    draw the intuition plots        make check  lint, types, contracts, fast tests: under a minute
 #   make quick  the same within a minute        make test   everything CI checks
 #   make theory every claim's verdict           make bench  speed, measured side by side
+#   make proofs  Coq checks the theorems of theory/proofs, after installing it where it can
 #   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
@@ -12,7 +13,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol check test lint bench theory thorough mutation clean
+.PHONY: toy quick figures train-tiny train-smol check test lint bench theory proofs coq thorough mutation clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -51,6 +52,20 @@ bench: $(VENV)/.dev-ready
 
 theory: $(VENV)/.dev-ready
 	$(PY) -m theory
+
+proofs: coq
+	$(PYTHON) -m theory.proofs
+
+# About 900 MB in all. Where it cannot be installed, `make test` goes on: the tests of the proofs are skipped and say why.
+test: coq
+coq:
+	@$(PYTHON) -c 'import sys, theory.proofs; sys.exit(theory.proofs.missing() is not None)' || \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "make coq: Coq is not installed, and installing it needs root and apt-get"; \
+	else \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+			coq libcoq-mathcomp-algebra >/dev/null || echo "make coq: apt-get could not install Coq"; \
+	fi
 
 # Twenty times as many random examples.
 thorough: $(VENV)/.dev-ready

@@ -8,6 +8,8 @@ import yaml
 from examples import missing
 from pages import ROOT
 
+from theory.proofs import PACKAGES
+
 MAKEFILE = (ROOT / "Makefile").read_text()
 WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
@@ -15,7 +17,9 @@ WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 def test_the_workflow_runs_targets_that_exist_on_pythons_that_are_supported():
     workflow = yaml.safe_load(WORKFLOW)
     assert set(workflow[True]) == {"push", "pull_request", "schedule"}  # YAML 1.1 reads the key "on" as true
-    (job,) = workflow["jobs"].values()
+    job, proofs = workflow["jobs"]["linux"], workflow["jobs"]["proofs"]
+    assert set(PACKAGES) <= set(proofs["steps"][0]["run"].split()) & set(MAKEFILE.split())
+    assert proofs["steps"][-1]["run"] == "make proofs"
     targets = set(re.findall(r"'(\w+)'", job["steps"][-1]["run"])) - {"push"}
     assert targets == {"check", "test"} <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     lowest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")

@@ -1,0 +1,258 @@
+(** Section 3 of the paper for every finite set T of responses (so for every K = #|T|)
+    and over any ordered field R, in which all probabilities lie. No axiom is used.
+
+    mu is the reference policy, P i j the probability that response i is preferred to j,
+    A i j stands for psi (P i j), and a policy's pi i j is its probability of response i
+    when it is shown the comparator j. *)
+
+From mathcomp Require Import all_ssreflect all_algebra.
+
+Set Implicit Arguments.
+Unset Strict Implicit.
+Unset Printing Implicit Defensive.
+
+Import Order.TTheory GRing.Theory Num.Theory.
+Local Open Scope ring_scope.
+
+Section Games.
+Variables (R : realFieldType) (T : finType).
+Implicit Types (mu p q : T -> R) (A P pi : T -> T -> R) (i j k : T).
+
+Definition distribution p := (forall i, 0 <= p i) /\ \sum_i p i = 1.
+Definition full_support mu := (forall i, 0 < mu i) /\ \sum_i mu i = 1.
+Definition preference P := forall i j, P i j + P j i = 1.
+
+(** A policy that sees its comparator j; one that does not. *)
+Definition policy pi := forall j, distribution (fun i => pi i j).
+Definition prompt_only p := fun i j : T => p i.
+
+(** The paper's V(pi): the comparator is drawn from mu, the response from pi(. | j). *)
+Definition value mu A pi := \sum_j mu j * (\sum_i pi i j * A i j).
+
+(** pi* and pi_bar. *)
+Definition best_policy mu A pi :=
+  policy pi /\ forall pi', policy pi' -> value mu A pi' <= value mu A pi.
+Definition best_prompt_only mu A p :=
+  distribution p /\
+  forall p', distribution p' -> value mu A (prompt_only p') <= value mu A (prompt_only p).
+
+(** i is a best response to j; i is a best response to every comparator. *)
+Definition best_response A i j := forall k, A k j <= A i j.
+Definition common_best_response A i := forall j, best_response A i j.
+
+(* --- averages --- *)
+
+Lemma terms_zero (f : T -> R) : (forall i, 0 <= f i) -> \sum_i f i = 0 -> forall i, f i = 0.
+Proof. by move=> f0 zero i; apply: (psumr_eq0P _ zero). Qed.
+
+Lemma full_distribution mu : full_support mu -> distribution mu.
+Proof. by case=> pos one; split=> // i; apply/ltW. Qed.
+
+Lemma mean_le p (f : T -> R) c : distribution p -> (forall i, f i <= c) -> \sum_i p i * f i <= c.
+Proof.
+case=> p0 p1 fc; rewrite -[leRHS]mul1r -p1 mulr_suml.
+by apply: ler_sum => i _; rewrite ler_wpmul2l.
+Qed.
+
+Lemma mean_const p c : distribution p -> \sum_i p i * c = c.
+Proof. by case=> _ p1; rewrite -mulr_suml p1 mul1r. Qed.
+
+Lemma mean_tight p (f : T -> R) c : distribution p -> (forall i, f i <= c) ->
+  \sum_i p i * f i = c -> forall i, 0 < p i -> f i = c.
+Proof.
+move=> dp fc tight i pi0.
+have zero : \sum_k p k * (c - f k) = 0.
+  under eq_bigr do rewrite mulrBr.
+  by rewrite sumrB (mean_const _ dp) tight subrr.
+have terms k : 0 <= p k * (c - f k).
+  by rewrite mulr_ge0 ?subr_ge0 //; case: dp.
+have /eqP := terms_zero terms zero i.
+by rewrite mulf_eq0 gt_eqF //= subr_eq0 => /eqP.
+Qed.
+
+(* --- the two optima --- *)
+
+Definition champion A j := [arg max_(i > j) A i j]%O.
+Definition vstar mu A := \sum_j mu j * A (champion A j) j.
+Definition score mu A i := \sum_j mu j * A i j.
+Definition point k : T -> R := fun i => (i == k)%:R.
+
+Lemma champion_best A j : best_response A (champion A j) j.
+Proof. by move=> k; rewrite /champion; case: arg_maxP => //= i _; apply. Qed.
+
+Lemma point_distribution k : distribution (point k).
+Proof.
+split=> [i|]; first exact: ler0n.
+by rewrite (bigD1 k) //= /point eqxx big1 ?addr0 // => i /negPf ->.
+Qed.
+
+Lemma mean_point k (f : T -> R) : \sum_i point k i * f i = f k.
+Proof.
+rewrite (bigD1 k) //= /point eqxx mul1r big1 ?addr0 // => i /negPf ->.
+exact: mul0r.
+Qed.
+
+Lemma value_prompt_only mu A p : value mu A (prompt_only p) = \sum_i p i * score mu A i.
+Proof.
+rewrite /value /prompt_only /score.
+under eq_bigr do rewrite mulr_sumr.
+rewrite exchange_big; apply: eq_bigr => i _; rewrite mulr_sumr.
+by apply: eq_bigr => j _; rewrite mulrCA.
+Qed.
+
+Lemma value_le_vstar mu A pi : distribution mu -> policy pi -> value mu A pi <= vstar mu A.
+Proof.
+case=> mu0 _ pol; apply: ler_sum => j _; rewrite ler_wpmul2l //.
+exact/(mean_le (pol j))/champion_best.
+Qed.
+
+Lemma value_champion mu A : value mu A (fun i j => point (champion A j) i) = vstar mu A.
+Proof. by apply: eq_bigr => j _; rewrite mean_point. Qed.
+
+Lemma best_policy_value mu A pi : distribution mu -> best_policy mu A pi ->
+  value mu A pi = vstar mu A.
+Proof.
+move=> dmu [pol best]; apply/le_anti; rewrite value_le_vstar //= -value_champion.
+by apply: best => j; apply: point_distribution.
+Qed.
+
+Lemma best_prompt_only_ge mu A p i : best_prompt_only mu A p ->
+  score mu A i <= value mu A (prompt_only p).
+Proof.
+case=> _ best; have := best _ (point_distribution i).
+by rewrite value_prompt_only mean_point.
+Qed.
+
+(** [Sec. 2 and Eq. (5)] Both optima exist: a best policy with the comparator in view,
+    and a best one without. T is not empty. *)
+Theorem optima_exist mu A (i0 : T) : distribution mu ->
+  (exists pi, best_policy mu A pi) /\ (exists p, best_prompt_only mu A p).
+Proof.
+move=> dmu; split.
+- exists (fun i j => point (champion A j) i); split=> [j|pi pol]; first exact: point_distribution.
+  by rewrite value_champion value_le_vstar.
+- exists (point [arg max_(i > i0) score mu A i]%O).
+  split=> [|p dp]; first exact: point_distribution.
+  rewrite !value_prompt_only mean_point; apply: mean_le => // i.
+  by case: arg_maxP => //= k _; apply.
+Qed.
+
+(** [Thm 3.2 (ii)] V(pi_bar) <= V(pi-star), for every table A = psi(P), whatever psi. *)
+Theorem prompt_only_at_most_optimal mu A pi p :
+  best_policy mu A pi -> best_prompt_only mu A p ->
+  value mu A (prompt_only p) <= value mu A pi.
+Proof. by case=> _ best [dp _]; apply: best => j. Qed.
+
+(** [Thm 3.2 (ii), when equal] Under a reference of full support the two values are equal
+    exactly when one response is a best response to every comparator. *)
+Theorem no_gap_iff_common_best_response mu A pi p :
+  full_support mu -> best_policy mu A pi -> best_prompt_only mu A p ->
+  (value mu A (prompt_only p) = value mu A pi <-> exists i, common_best_response A i).
+Proof.
+move=> fmu bpi bp; have dmu := full_distribution fmu.
+have vpi := best_policy_value dmu bpi; split=> [same|[i common]].
+- have [p0 p1] := bp.1.
+  have score_le i : score mu A i <= vstar mu A.
+    rewrite -vpi -same; exact: best_prompt_only_ge.
+  have [i pi0] : exists i, 0 < p i.
+    apply/existsP; apply: contraT; rewrite negb_exists => /forallP none.
+    suff : \sum_i p i = 0 by rewrite p1 => /eqP; rewrite oner_eq0.
+    by apply: big1 => i _; apply/eqP; rewrite eq_le p0 andbT leNgt.
+  have top : score mu A i = vstar mu A.
+    apply: (mean_tight bp.1 score_le) => //.
+    by rewrite -value_prompt_only same.
+  exists i => j k; apply: le_trans (champion_best A j k) _; rewrite -subr_le0.
+  have zero : \sum_j mu j * (A (champion A j) j - A i j) = 0.
+    under eq_bigr do rewrite mulrBr.
+    by rewrite sumrB -/(vstar mu A) -/(score mu A i) top subrr.
+  have terms j' : 0 <= mu j' * (A (champion A j') j' - A i j').
+    by rewrite mulr_ge0 ?subr_ge0 ?champion_best //; case: dmu.
+  have /eqP := terms_zero terms zero j.
+  by rewrite mulf_eq0 gt_eqF ?fmu.1 //= => /eqP ->.
+- apply/le_anti; rewrite (prompt_only_at_most_optimal bpi bp) /= vpi.
+  apply: le_trans (best_prompt_only_ge i bp).
+  apply: ler_sum => j _; rewrite ler_wpmul2l ?common //; by case: dmu.
+Qed.
+
+(** [Thm 3.2 (i), who is optimal] A policy is optimal exactly when, against every comparator
+    that the reference gives, all that it answers are best responses. *)
+Theorem optimal_iff_best_responses mu A pi :
+  distribution mu -> policy pi ->
+  (best_policy mu A pi <->
+   forall i j, 0 < mu j -> 0 < pi i j -> best_response A i j).
+Proof.
+move=> dmu pol; have [mu0 mu1] := dmu.
+have col j : \sum_i pi i j * A i j <= A (champion A j) j.
+  exact/(mean_le (pol j))/champion_best.
+split=> [bpi i j muj pij k|supp].
+- have := best_policy_value dmu bpi => tight.
+  have zero : \sum_j mu j * (A (champion A j) j - \sum_i pi i j * A i j) = 0.
+    under eq_bigr do rewrite mulrBr.
+    by rewrite sumrB -/(vstar mu A) -/(value mu A pi) tight subrr.
+  have terms j' : 0 <= mu j' * (A (champion A j') j' - \sum_i pi i j' * A i j').
+    by rewrite mulr_ge0 ?subr_ge0 ?col.
+  have /eqP := terms_zero terms zero j.
+  rewrite mulf_eq0 gt_eqF //= subr_eq0 eq_sym => /eqP colE.
+  have Ac i' : A i' j <= A (champion A j) j by apply: champion_best.
+  by rewrite (mean_tight (pol j) Ac colE pij) champion_best.
+- split=> // pi' pol'; apply: le_trans (value_le_vstar A dmu pol') _.
+  apply: ler_sum => j _; have [->|muj] := eqVneq (mu j) 0; first by rewrite !mul0r.
+  have {}muj : 0 < mu j by rewrite lt_def muj mu0.
+  rewrite ler_wpmul2l // -(mean_const (A (champion A j) j) (pol j)).
+  apply: ler_sum => i _; have [p0 _] := pol j.
+  have [->|pij] := eqVneq (pi i j) 0; first by rewrite !mul0r.
+  by rewrite ler_wpmul2l // supp // lt_def pij p0.
+Qed.
+
+(** [Thm 3.2 (i)] The set of optimal policies is the same for any two strictly increasing
+    psi and any two references with the same support. *)
+Theorem optima_invariant mu mu' P (psi psi' : R -> R) pi :
+  distribution mu -> distribution mu' -> (forall j, (0 < mu j) = (0 < mu' j)) ->
+  (forall x y, (psi x <= psi y) = (x <= y)) ->
+  (forall x y, (psi' x <= psi' y) = (x <= y)) ->
+  (best_policy mu (fun i j => psi (P i j)) pi <->
+   best_policy mu' (fun i j => psi' (P i j)) pi).
+Proof.
+move=> dmu dmu' same inc inc'.
+have one_way m m' (f f' : R -> R) : distribution m -> distribution m' ->
+    (forall j, (0 < m j) = (0 < m' j)) ->
+    (forall x y, (f x <= f y) = (x <= y)) -> (forall x y, (f' x <= f' y) = (x <= y)) ->
+    best_policy m (fun i j => f (P i j)) pi -> best_policy m' (fun i j => f' (P i j)) pi.
+  move=> dm dm' supp incf incf' best; have pol := best.1.
+  apply/(optimal_iff_best_responses _ dm' pol) => i j mj pij k.
+  have := (optimal_iff_best_responses (fun i j => f (P i j)) dm pol).1 best i j.
+  by rewrite supp => /(_ mj pij k); rewrite incf incf'.
+by split; apply: one_way => // j; rewrite same.
+Qed.
+
+(** [Thm 3.2 (i), as the paper has it] For a psi that is merely non-decreasing, a policy
+    that answers with best responses by P is still optimal (others may be so too). *)
+Theorem best_responses_optimal_if_nondecreasing mu P (psi : R -> R) pi :
+  distribution mu -> policy pi -> (forall x y, x <= y -> psi x <= psi y) ->
+  (forall i j, 0 < mu j -> 0 < pi i j -> best_response P i j) ->
+  best_policy mu (fun i j => psi (P i j)) pi.
+Proof.
+move=> dmu pol inc supp; apply/optimal_iff_best_responses => // i j muj pij k.
+exact/inc/supp.
+Qed.
+
+(** [Thm 3.2 (iii)] If psi(P) is a function of the response plus one of the comparator,
+    nothing is gained by seeing the comparator. *)
+Theorem separable_no_gap mu (a b : T -> R) pi p :
+  let A := fun i j => a i + b j in
+  distribution mu -> best_policy mu A pi -> best_prompt_only mu A p ->
+  value mu A (prompt_only p) = value mu A pi.
+Proof.
+move=> A dmu bpi bp; apply/le_anti; rewrite (prompt_only_at_most_optimal bpi bp) /=.
+rewrite (best_policy_value dmu bpi).
+have [k kp] : exists k, forall i, a i <= a k.
+  have [i _] : exists i, 0 < mu i.
+    apply/existsP; apply: contraT; rewrite negb_exists => /forallP none; case: dmu => mu0 mu1.
+    suff : \sum_i mu i = 0 by rewrite mu1 => /eqP; rewrite oner_eq0.
+    by apply: big1 => i _; apply/eqP; rewrite eq_le mu0 andbT leNgt.
+  by exists [arg max_(k > i) a k]%O => k; case: arg_maxP => //= k' _; apply.
+apply: le_trans (best_prompt_only_ge k bp).
+by apply: ler_sum => j _; rewrite ler_wpmul2l ?ler_add2r //; case: dmu.
+Qed.
+
+End Games.
