@@ -88,6 +88,7 @@ def replies(
     seed: int | None,
     gpu: bool,
     what: str,
+    commit: str | None = None,
 ) -> list[Reply]:
     """Generate as plain transformers does: the folder's own generation settings say what ends a reply.
 
@@ -99,12 +100,13 @@ def replies(
         seed: to sample at temperature 1, each reply with a seed of its own; None for the likeliest tokens.
         gpu: whether to generate on the GPU.
         what: the model, in a word.
+        commit: of the model on the hub.
 
     Raises:
         UserError: a model that cannot be loaded.
     """
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, revision=commit or "main", dtype="auto")
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded ({one_line(error)})") from None
     model.eval()
@@ -190,10 +192,18 @@ def compare(
     except ValueError as error:
         raise UserError(f"{one_line(error)}; or give prompts with --prompts FILE") from None
     folders = {"base": str(run / "base") if config.model == RANDOM else config.model, "trained": str(run / "model")}
+    commits = {"base": json.loads((run / "run.json").read_text()).get("initial_weights_commit")}
     found = {}
     for what, folder in folders.items():
         found[what] = replies(
-            folder, tokenizer, asked, max_tokens=max_tokens, seed=seed, gpu=uses_gpu(config), what=what
+            folder,
+            tokenizer,
+            asked,
+            max_tokens=max_tokens,
+            seed=seed,
+            gpu=uses_gpu(config),
+            what=what,
+            commit=commits.get(what),
         )
         gc.collect()  # one model at a time
     (run / FILE).write_text(table(asked, found["base"], found["trained"], max_tokens), encoding="utf-8")

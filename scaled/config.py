@@ -90,6 +90,9 @@ class ModelOptions(_Options):
     """What is trained."""
 
     model: Text = Field(RANDOM, description="folder or hub name of the policy's initial weights, or random")
+    revision: Text | None = Field(
+        None, description="branch, tag or commit of a model on the hub, for weights, configuration and own tokenizer"
+    )
     tokenizer: Text | None = Field(None, description="folder or hub name of the tokenizer; null for the model's")
     architecture: Text | None = Field(
         None,
@@ -499,6 +502,8 @@ OPTIONAL = [name for name, field in FIELDS.items() if type(None) in get_args(fie
 def _check_model(config: TrainConfig) -> None:
     if config.model == RANDOM and config.architecture is None:
         raise UserError("model: random needs the architecture to make, such as architecture: tiny-llama")
+    if config.revision is not None and (config.model == RANDOM or Path(config.model).exists()):
+        raise UserError(f"revision is of a model on the hub, and model = {config.model} is none: leave revision out")
 
 
 def _check_together(config: TrainConfig) -> None:

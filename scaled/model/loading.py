@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from inspo.command_line import UserError, one_line
 from inspo.hf.architectures import VERIFIED
@@ -34,34 +35,42 @@ from scaled.model.adapters import lora
 from scaled.model.precision import autocast, weights_dtype
 from scaled.workarounds import is_lost_rank, quiet
 
+_MAIN = "main"
+"""The branch that the hub's clients take where none is named."""
+
 _NAMED = 3
 """Tensors that a message names, of each kind."""
 
 
-def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """A tokenizer. Raises UserError where there is none."""
+def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """A tokenizer, of the hub at a revision. Raises UserError where there is none."""
     try:
-        return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source))
+        return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(source, revision=revision or _MAIN))
     except Exception as error:  # each tokenizer has other errors for files of a wrong shape
         raise UserError(
             f"tokenizer of {source}: cannot be loaded ({one_line(error)}); check model and tokenizer"
         ) from error
 
 
-def load_architecture(source: str) -> PreTrainedConfig:
-    """A model's configuration. Raises UserError where there is none."""
+def load_architecture(source: str, revision: str | None = None) -> PreTrainedConfig:
+    """A model's configuration, of the hub at a revision. Raises UserError where there is none."""
     try:
-        return cast("PreTrainedConfig", AutoConfig.from_pretrained(source))
+        architecture = cast("Any", AutoConfig.from_pretrained(source, revision=revision or _MAIN))
+        if not Path(source).is_dir():
+            file = cached_file(source, "config.json", revision=revision or _MAIN)
+            architecture._commit_hash = extract_commit_hash(file, None)  # noqa: SLF001  # transformers 5.23 lost it
+        return cast("PreTrainedConfig", architecture)
     except Exception as error:  # each architecture has other errors for a config.json of a wrong shape
         raise UserError(f"model = {source}: cannot be loaded ({one_line(error)}); name a folder or hub name") from error
 
 
-def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
+def load_weights(source: str | Path, options: PolicyOptions, commit: str | None = None) -> PreTrainedModel:
     """A policy without an adapter.
 
     Args:
         source: folder or hub name.
         options: give the precision, and say whether weights are frozen and quantized.
+        commit: of a hub's repository.
 
     Raises:
         UserError: weights that cannot be loaded, or that do not fit the folder's config.json.
@@ -81,7 +90,12 @@ def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
     try:
         with quiet(transformers_logging, logging.ERROR):  # check_fit says what transformers' table of misfits would
             model, found = cast("Any", AutoModelForCausalLM.from_pretrained)(
-                source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **quantized
+                source,
+                revision=commit or _MAIN,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **quantized,
             )
     except Exception as error:  # OSError, safetensors' own, torch's of cut or pickled weights
         if is_lost_rank(error):
@@ -90,6 +104,7 @@ def load_weights(source: str | Path, options: PolicyOptions) -> PreTrainedModel:
             f"model = {source}: its weights cannot be loaded ({one_line(error)}); get its files again"
         ) from error
     check_fit(str(source), found)
+    model.config._commit_hash = commit  # noqa: SLF001  # as above
     return cast("PreTrainedModel", model)
 
 
@@ -120,7 +135,7 @@ def check_fit(source: str, found: Mapping[str, Any]) -> None:
         )
 
 
-def load_initial(source: str, options: PolicyOptions) -> PreTrainedModel:
+def load_initial(source: str, options: PolicyOptions, commit: str | None = None) -> PreTrainedModel:
     """The initial policy on its device, in evaluation mode, scoring tree rows: the reference.
 
     An architecture that no test covers is tried first.
@@ -128,7 +143,7 @@ def load_initial(source: str, options: PolicyOptions) -> PreTrainedModel:
     Raises:
         UserError: weights that cannot be loaded, or for which tree rows are wrong.
     """
-    model = load_weights(source, options)
+    model = load_weights(source, options, commit)
     model.train(mode=False)
     if uses_gpu(options) and not options.qlora:  # quantized weights are loaded to it
         cast("Any", model).cuda()
@@ -159,7 +174,8 @@ def as_policy(model: PreTrainedModel, options: PolicyOptions, seed: int, saved: 
 
         torch.manual_seed(seed)
         if saved is None:
-            policy = get_peft_model(model, lora(options))
+            commit = getattr(model.config, "_commit_hash", None)  # the adapter says which base it is of
+            policy = get_peft_model(model, lora(options), revision=commit)
         else:
             policy = PeftModel.from_pretrained(model, str(saved), is_trainable=True)
     enable_tree_rows(policy)
@@ -179,11 +195,16 @@ def partitioned(deepspeed_config: dict[str, Any]) -> Iterator[None]:
         unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
 
+def commit_of(source: str, architecture: PreTrainedConfig) -> str | None:
+    """The commit that a hub's architecture is of, so that all else is read at the same; None for a folder's."""
+    return None if Path(source).is_dir() else getattr(architecture, "_commit_hash", None)
+
+
 def weights_fingerprint(source: str, architecture: PreTrainedConfig) -> str:
     """What tells initial weights apart: sha256 of a folder's files, or the commit of a hub's repository."""
     folder = Path(source)
     if not folder.is_dir():
-        return f"{source} at {getattr(architecture, '_commit_hash', None)}"
+        return f"{source} at {commit_of(source, architecture)}"
     digest = hashlib.sha256()
     for pattern in ("config.json", "*.safetensors", "*.bin"):
         for path in sorted(folder.glob(pattern)):

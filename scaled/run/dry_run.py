@@ -102,7 +102,7 @@ def _architecture(config: TrainConfig, obstacles: list[str]) -> PreTrainedConfig
     if folder.is_dir() and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
         obstacles.append(f"model = {config.model}: has no weights (*.safetensors): put them there")
     try:
-        return load_architecture(config.model)
+        return load_architecture(config.model, config.revision)
     except UserError as error:
         if config.architecture is None:
             raise

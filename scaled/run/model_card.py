@@ -43,6 +43,7 @@ def model_card(config: TrainConfig, record: Mapping[str, Any]) -> str:
         record,
         header=header(config).to_yaml(),
         method=config.method,
+        at=f" at commit `{record['initial_weights_commit']}`" if record["initial_weights_commit"] else "",
         conditioning=conditioning,
         name=config.method if conditioning == "none" else f"{conditioning} {config.method}",
         model=json.dumps(str((Path(config.out) / "model").resolve())),

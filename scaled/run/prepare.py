@@ -34,7 +34,7 @@ from scaled.data.templates import NAMED, Template
 from scaled.data.tokens import tokenize
 from scaled.distributed import world_size
 from scaled.model.adapters import check_targets
-from scaled.model.loading import load_architecture, load_tokenizer
+from scaled.model.loading import commit_of, load_architecture, load_tokenizer
 from scaled.model.random_weights import fitting_architecture, train_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,11 @@ class Prepared:
     validation: Examples
     left_out: dataset.LeftOut
     plan: Plan
+
+    @property
+    def commit(self) -> str | None:
+        """Of a model on the hub: weights, configuration and tokenizer are all read at it."""
+        return commit_of(self.source, self.architecture)
 
 
 def prepare_run(
@@ -155,8 +160,15 @@ def _model(
 ) -> tuple[str, PreTrainedTokenizerBase, PreTrainedConfig]:
     """Where the weights are, the tokenizer and the architecture; for random weights made from the records."""
     if config.model != RANDOM:
-        tokenizer = load_tokenizer(config.tokenizer or config.model)
-        return config.model, tokenizer, architecture or load_architecture(config.model)
+        architecture = architecture or load_architecture(config.model, config.revision)
+        commit = commit_of(config.model, architecture)
+        if config.revision is not None and commit is None:
+            raise UserError(f"revision = {config.revision}: the commit of {config.model} is not known; get it anew")
+        if config.tokenizer is None:
+            tokenizer = load_tokenizer(config.model, commit)
+        else:
+            tokenizer = load_tokenizer(config.tokenizer)
+        return config.model, tokenizer, architecture
     if config.tokenizer is None:
         tokenizer = train_tokenizer(texts(records), NAMED["chatml"])
     else:

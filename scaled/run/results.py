@@ -39,6 +39,7 @@ class Provenance:
 
     Attributes:
         source: initial weights.
+        commit: of them on the hub; None for a folder's.
         fingerprints: of data and initial weights, see :mod:`scaled.run.resumption`.
         left_out: records that were left out, by file and reason.
         changed: pairs that were cut or dropped, ``train`` and ``validation``, by what happened.
@@ -48,6 +49,7 @@ class Provenance:
     """
 
     source: str
+    commit: str | None
     fingerprints: Mapping[str, str]
     left_out: Mapping[str, Mapping[str, int]]
     changed: Mapping[str, Mapping[str, int]]
@@ -93,7 +95,7 @@ def _write(
         (out / "adapter").mkdir()
         _copy(facts.checkpoint, out / "adapter", wanted)
         readable_by_all(out / "adapter")
-        merge(facts.source, out / "adapter", staged)
+        merge(facts.source, facts.commit, out / "adapter", staged)
     tokenizer.chat_template = template.source
     tokenizer.save_pretrained(staged)
     stop_at(staged, template.end_of_turn)
@@ -124,12 +126,12 @@ def stop_at(folder: Path, token: int) -> None:
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
 
 
-def merge(source: str, adapter: Path, target: Path) -> None:
+def merge(source: str, commit: str | None, adapter: Path, target: Path) -> None:
     """Add an adapter to its base and write the sum as a Hugging Face folder."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    base = AutoModelForCausalLM.from_pretrained(source)
+    base = AutoModelForCausalLM.from_pretrained(source, revision=commit or "main")
     PeftModel.from_pretrained(base, str(adapter)).merge_and_unload().save_pretrained(target)
 
 
@@ -144,6 +146,7 @@ def run_record(config: TrainConfig, facts: Provenance, plan: Plan) -> dict[str, 
         "versions": {"python": platform.python_version(), "inspo": inspo.__version__} | _versions(),
         "git_revision": git_revision(),
         "initial_weights": facts.source,
+        "initial_weights_commit": facts.commit,
         "initial_weights_fingerprint": facts.fingerprints["weights"],
         "data_fingerprint": facts.fingerprints["data"],
         "validation_fingerprint": facts.fingerprints["validation"],

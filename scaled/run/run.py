@@ -126,6 +126,7 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     barrier()
     facts = Provenance(
         ready.source,
+        ready.commit,
         fingerprints,
         ready.left_out,
         {"train": ready.train.counts, "validation": ready.validation.counts},
@@ -166,7 +167,7 @@ def assemble(
 
     @cache
     def initial() -> PreTrainedModel:
-        return load_initial(ready.source, config)
+        return load_initial(ready.source, config, ready.commit)
 
     examples, validation_examples = score_reference(config, ready, fingerprints["weights"], initial)
     sampled_kl = make_sampled_kl(config, ready)
@@ -243,7 +244,7 @@ def load_policy(
     deepspeed = config.zero_stage > 0
     if config.zero_stage == 3:
         with partitioned(deepspeed_config(config, ready.plan.accumulation)):
-            model = load_weights(ready.source, config)
+            model = load_weights(ready.source, config, ready.commit)
     elif resume is not None and not deepspeed and config.lora_rank is None:
         model = load_weights(resume, config)
     else:
@@ -260,7 +261,7 @@ def make_sampled_kl(config: TrainConfig, ready: Prepared) -> SampledKl | None:
         max_tokens=config.sample_tokens,
         end=ready.template.end_of_turn,
         seed=config.seed,
-        reference=load_initial(ready.source, config) if config.lora_rank is None else None,
+        reference=load_initial(ready.source, config, ready.commit) if config.lora_rank is None else None,
         autocast=partial(autocast, config),
         attention=config.attention,
     )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from datasets import Dataset
-from local_hub import serving
+from local_hub import commit_of, serving
+from safetensors.torch import load_file
 from tiny_base import ROOT, SMALL, TINY, write_base
 
 
 @pytest.mark.slow
-def test_from_hub_names_to_a_model_that_generates(tmp_path):
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_from_hub_names_to_a_model_that_generates(revision, tmp_path):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     rows = [json.loads(line) for line in TINY.read_text().splitlines()[:40]]
@@ -26,7 +29,10 @@ def test_from_hub_names_to_a_model_that_generates(tmp_path):
         "  - {split: train_prefs, path: train_prefs.parquet}\n  - {split: test_prefs, path: test_prefs.parquet}\n---\n"
     )
     repositories = {
-        ("models", "org/base"): {"main": write_base(tmp_path / "base", seed=0)},
+        ("models", "org/base"): {
+            "main": write_base(tmp_path / "base", seed=0),
+            "v1": write_base(tmp_path / "v1", seed=1),
+        },
         ("datasets", "org/pairs"): {"main": tmp_path / "pairs"},
     }
     values = SMALL | {
@@ -38,6 +44,8 @@ def test_from_hub_names_to_a_model_that_generates(tmp_path):
         "max_updates": 2,
     }
     values.pop("limit", None)
+    if revision is not None:  # with an adapter, whose merging reads the base again
+        values |= {"revision": revision, "lora_rank": 2}
     settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     with serving(repositories) as hub:
         done = subprocess.run(
@@ -53,6 +61,20 @@ def test_from_hub_names_to_a_model_that_generates(tmp_path):
     folder = tmp_path / "out" / "model"
     card = (folder / "README.md").read_text()
     assert "base_model: org/base" in card
+    folders = {"main": tmp_path / "base", "v1": tmp_path / "v1"}
+    commits = {name: commit_of(each) for name, each in folders.items()}
+    wanted = commits[revision or "main"]
+    assert f"Trained from `org/base` at commit `{wanted}`" in card
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["initial_weights_commit"] == wanted
+    if revision is not None:
+        of_model = [path for path in hub.asked if re.search("/org/base/resolve/.*(safetensors|tokenizer.json)$", path)]
+        assert of_model
+        assert [path for path in of_model if "/resolve/main/" in path or commits["main"] in path] == []
+        adapter = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())
+        assert (adapter["base_model_name_or_path"], adapter["revision"]) == ("org/base", wanted)
+        found, *weights = (load_file(each / "model.safetensors") for each in (folder, *folders.values()))
+        apart = [max(float((found[name] - each[name]).abs().max()) for name in each) for each in weights]
+        assert apart[1] < 1e-2 < apart[0]
     assert "- org/pairs" in card
     tokenizer = AutoTokenizer.from_pretrained(folder)
     asked = tokenizer.apply_chat_template(
