@@ -1,7 +1,7 @@
 """Sizes of a model: weights, and the bytes that weights, optimizer state, activations and checkpoints take.
 
-Weights are counted on the meta device. Memory is DeepSpeed's own estimate of weights, gradients and
-optimizer state, and an estimate of activations from the architecture.
+Weights and activations are counted on the meta device, which holds shapes and no data. Weights, gradients and
+optimizer state under ZeRO are DeepSpeed's own estimate.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedConfig
 
+from inspo.hf.rows import enable_tree_rows, hidden_states
 from inspo.logprobs import CHUNK_ELEMENTS
-from scaled.config import AdapterOptions, ComputeOptions, PolicyOptions
+from inspo.prefix_tree import PackedRow
+from scaled.config import AdapterOptions, PolicyOptions
 from scaled.device import device_peak
 from scaled.model.adapters import lora
 from scaled.model.precision import weights_dtype
@@ -98,22 +102,81 @@ def state_bytes(weights: Weights, gpus: int, options: PolicyOptions) -> int:
     return 16 * weights.total  # float32 weights, gradients and two moments
 
 
-def activation_bytes(architecture: PreTrainedConfig, row_tokens: int, compute: ComputeOptions) -> int:
-    """Bytes of activations for one row: kept layer inputs, one layer at work, one chunk of logits.
+def activation_bytes(architecture: PreTrainedConfig, row: PackedRow, options: PolicyOptions) -> int | None:
+    """Bytes of activations that a training step keeps for one row, and what is at work beside them.
 
-    An estimate: per token a layer holds about eight hidden vectors, its queries, keys and values
-    twice, and three vectors of the feed-forward width.
+    A forward pass on the meta device, which computes nothing, counts what autograd keeps. Attention is taken to be
+    fused, so that it keeps no scores. With gradient checkpointing that is one layer's, and every layer's input.
+    Beside it are the logits of one chunk, their float32 copy and their gradient.
+
+    Args:
+        architecture: of the model.
+        row: the trees.
+        options: give the precision, the adapter and the checkpointing.
+
+    Returns:
+        None where the architecture asks for its data and so cannot be followed, such as a mixture of experts.
     """
+    from transformers import AutoModelForCausalLM
+
     text = architecture.get_text_config(decoder=True)
-    each = 2 if compute.precision == "bf16" else 4
-    heads = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    pairs = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    attention = heads * (text.num_attention_heads + 2 * pairs)
-    feed_forward = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
-    layer = each * (8 * text.hidden_size + 2 * attention + 3 * feed_forward)
-    kept = each * text.hidden_size if compute.gradient_checkpointing else layer
-    logits = 3 * 4 * min(CHUNK_ELEMENTS, row_tokens * text.vocab_size)
-    return int(row_tokens * (kept * text.num_hidden_layers + layer) + logits)
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(architecture, dtype=dtype)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        if options.lora_rank is not None:
+            from peft import get_peft_model
+
+            model = get_peft_model(model, lora(options))
+    enable_tree_rows(model)
+    model.train()
+    kept = _Kept(model)
+    try:
+        with kept, _FusedAttention():
+            hidden_states(model, row, attention=options.attention)
+    except (NotImplementedError, RuntimeError):  # what torch says of data that the meta device lacks
+        return None
+    total, layers = kept.bytes, int(text.num_hidden_layers)
+    if options.gradient_checkpointing:
+        total = total // layers + layers * len(row) * int(text.hidden_size) * dtype.itemsize
+    targets = sum(len(target.labels) for target in row.targets)
+    return total + min(CHUNK_ELEMENTS, targets * int(text.vocab_size)) * (4 + 2 * dtype.itemsize)
+
+
+class _Kept(saved_tensors_hooks):
+    """Counts the bytes that autograd keeps for the backward pass, weights apart, each memory once."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.bytes = 0
+        self._seen: dict[int, Tensor] = {_address(parameter): parameter for parameter in model.parameters()}
+        super().__init__(self._count, lambda tensor: tensor)
+
+    def _count(self, tensor: Tensor) -> Tensor:
+        if _address(tensor) not in self._seen:
+            self._seen[_address(tensor)] = tensor  # kept alive, so that no other memory gets its address
+            self.bytes += tensor.untyped_storage().nbytes()
+        return tensor
+
+
+def _address(tensor: Tensor) -> int:
+    """What tells a tensor's memory from another's, on the meta device too, where all data pointers are 0."""
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001  # there is no public one
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention as a fused kernel keeps it: queries, keys, values and the output, no scores."""
+
+    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is nn.functional.scaled_dot_product_attention:
+            return _Fused.apply(*args[:3])  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return function(*args, **(kwargs or {}))
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = query.new_empty(*query.shape[:-1], value.shape[-1])
+        ctx.save_for_backward(query, key, value, output)
+        return output
 
 
 def flops_per_token(model: nn.Module) -> float:

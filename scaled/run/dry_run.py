@@ -1,7 +1,7 @@
 """``--dry-run``: what a run will be, and why it would fail, without weights and without training.
 
-Weights are counted on the meta device. Memory is DeepSpeed's own estimate of weights, gradients and
-optimizer state, and an estimate of activations from the architecture. A time is given only
+What is counted and what estimated: :mod:`scaled.model.sizes`. On a CPU the process itself is counted too, its
+libraries and data, as it stands in the dry run. A time is given only
 where a finished run of a model of this size on this device, beside `out`, measured its tokens per second.
 """
 
@@ -14,9 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from transformers import PreTrainedConfig
 
 from inspo.command_line import UserError
+from inspo.conditioning import Conditioning
+from inspo.pairs import PreferencePair
+from inspo.prefix_tree import PackedRow, build_row
 from scaled.config import RANDOM, TrainConfig
 from scaled.device import device_name, uses_gpu
 from scaled.distributed import threads_of_rank, world_size
@@ -27,7 +31,7 @@ from scaled.model.sizes import Weights, activation_bytes, count_weights, disk_by
 from scaled.run.checks import check_disk, check_machine, kept_checkpoints, saves
 from scaled.run.prepare import Prepared, prepare_run
 
-GPUS = (1, 2, 4, 8)
+RANKS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,7 @@ def describe_run(config: TrainConfig) -> Description:
         lines.append(f"CPU threads per rank: {threads_of_rank(config.threads)}")
     row, tokens, updates, about = _tokens(config, ready)
     lines += about
-    lines.append("memory per GPU, estimated (weights, gradients, optimizer state + activations of one row):")
-    activations = activation_bytes(architecture, row, config)
-    for gpus in GPUS:
-        state = state_bytes(weights, gpus, config)
-        if config.sample_kl is not None and config.lora_rank is None:
-            state += weights.total * weights_dtype(config).itemsize  # the reference, beside the policy
-        lines.append(f"  {gpus} GPU: {_size(state)} + {_size(activations)} = {_size(state + activations)}")
+    lines += _memory(config, architecture, weights, row)
     disk, count = disk_bytes(weights, config), kept_checkpoints(config)
     lines.append(
         f"disk: {_size(disk.checkpoint)} a checkpoint, of which there are up to {count} at once, "
@@ -110,18 +108,38 @@ def _architecture(config: TrainConfig, obstacles: list[str]) -> PreTrainedConfig
         return shipped_architecture(config.architecture)
 
 
-def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | None, int | None, list[str]]:
-    """Tokens of the fullest row, tokens per update, updates, and lines about them."""
+def _memory(config: TrainConfig, architecture: PreTrainedConfig, weights: Weights, row: PackedRow) -> list[str]:
+    """What a rank holds at most, by the number of ranks."""
+    gpu = uses_gpu(config)
+    device = "GPU" if gpu else "rank"
+    libraries = 0 if gpu else psutil.Process().memory_info().rss
+    activations = activation_bytes(architecture, row, config)
+    parts = f"{'' if gpu else 'libraries and data + '}weights, gradients, optimizer state + activations of one row"
+    lines = [f"memory per {device}, estimated ({parts}):"]
+    for count in RANKS:
+        state = state_bytes(weights, count, config)
+        if config.sample_kl is not None and config.lora_rank is None:
+            state += weights.total * weights_dtype(config).itemsize  # the reference, beside the policy
+        counts = [*([] if gpu else [libraries]), state, *([] if activations is None else [activations])]
+        sizes = " + ".join(map(_size, counts))
+        unknown = f" + what {architecture.model_type} keeps, which needs data to tell" if activations is None else ""
+        lines.append(f"  {count} {device}{'s' if count > 1 else ''}: {sizes} = {_size(sum(counts))}{unknown}")
+    return lines
+
+
+def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[PackedRow, float | None, int | None, list[str]]:
+    """The fullest row, tokens per update, updates, and lines about them."""
     if ready is None:
         longest = (config.max_length or 4096) * 2
-        row = config.row_tokens or config.micro_batch * longest
+        row = _full_tree(config.row_tokens or config.micro_batch * longest)
         largest = config.batch_size * longest
         return row, None, None, [f"tokens per update: at most {largest:,} (without data and tokenizer to count)"]
     plan = ready.plan
     sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
     tokens = sum(sizes) / len(plan.updates)
+    fullest = plan.slots[sizes.index(max(sizes))]
     return (
-        max(sizes),
+        ready.train.row(fullest.pairs, ready.train.layout.policy),
         tokens,
         len(plan.updates),
         [
@@ -133,9 +151,16 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[int, float | N
     )
 
 
+def _full_tree(tokens: int) -> PackedRow:
+    """One pair's tree of so many tokens: a third prompt, and both responses under it and under each other."""
+    part = max(1, tokens // 6)
+    pair = PreferencePair([0] * (2 * part), [1] * part, [2] * part)
+    return build_row([pair], Conditioning.SYMMETRIC)
+
+
 def _size(count: float) -> str:
     """Bytes in GiB, or MiB where there is less than one."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 _DECIDES_SPEED = ("precision", "gradient_checkpointing", "lora_rank", "qlora", "zero_stage", "offload", "attention")

@@ -4,9 +4,16 @@ import json
 
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoModelForCausalLM
 
+from inspo.conditioning import Conditioning
+from inspo.hf.rows import hidden_states
+from inspo.pairs import PreferencePair
+from inspo.prefix_tree import build_row
 from scaled.config import TrainConfig
 from scaled.device import device_name, memory_gib, uses_gpu
+from scaled.model.loading import as_policy
 from scaled.model.random_weights import shipped_architecture
 from scaled.model.sizes import activation_bytes, count_weights, disk_bytes, state_bytes
 from scaled.run.checks import kept_checkpoints
@@ -57,11 +64,52 @@ def test_the_disk_holds_what_is_kept_the_best_and_what_is_being_written():
     assert kept_checkpoints(config(keep_checkpoints=3)) == 5
 
 
+ROW = build_row([PreferencePair(list(range(3, 103)), list(range(3, 83)), list(range(9, 69)))], Conditioning.SYMMETRIC)
+
+
+def kept_by_autograd(chosen: TrainConfig) -> int:
+    """Bytes that a real forward pass keeps, weights apart."""
+    torch.manual_seed(0)
+    model = as_policy(AutoModelForCausalLM.from_config(TINY), chosen, seed=0).train()
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden_states(model, ROW)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize("adapter", [{}, {"lora_rank": 8}, {"lora_rank": 8, "lora_dropout": 0.1}])
+def test_activations_are_what_autograd_keeps(adapter):
+    chosen = config(gradient_checkpointing=False, **adapter)
+    targets = sum(len(target.labels) for target in ROW.targets)
+    estimated = activation_bytes(TINY, ROW, chosen)
+    assert estimated is not None
+    assert estimated - targets * TINY.vocab_size * 12 == pytest.approx(kept_by_autograd(chosen), rel=0.05)
+
+
 def test_rows_need_more_memory_without_checkpointing():
     with_checkpointing, without = (
-        activation_bytes(TINY, 4096, config(gradient_checkpointing=kept)) for kept in (True, False)
+        activation_bytes(TINY, ROW, config(gradient_checkpointing=on)) for on in (True, False)
     )
-    assert without > with_checkpointing
+    assert with_checkpointing is not None
+    assert without is not None
+    assert without > 1.5 * with_checkpointing
+
+
+def test_what_an_architecture_keeps_that_asks_for_its_data_is_not_made_up(monkeypatch):
+    def asks(*_: object, **__: object) -> None:
+        torch.ones(1, device="meta").item()
+
+    monkeypatch.setattr("scaled.model.sizes.hidden_states", asks)
+    assert activation_bytes(TINY, ROW, config()) is None
+    assert "1 rank: " in describe_run(config()).text
+    assert "+ what llama keeps, which needs data to tell" in describe_run(config()).text
 
 
 def test_a_time_is_given_only_where_a_like_run_was_measured(tmp_path):
