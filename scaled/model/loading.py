@@ -7,6 +7,7 @@ quantized alike, under the same autocast, without an adapter (a new one adds exa
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -53,15 +55,39 @@ def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokeni
 
 
 def load_architecture(source: str, revision: str | None = None) -> PreTrainedConfig:
-    """A model's configuration, of the hub at a revision. Raises UserError where there is none."""
+    """A model's configuration, of the hub at a revision.
+
+    Raises:
+        UserError: there is none, or the folder's configuration for generation does not fit it.
+    """
     try:
         architecture = cast("Any", AutoConfig.from_pretrained(source, revision=revision or _MAIN))
         if not Path(source).is_dir():
             file = cached_file(source, "config.json", revision=revision or _MAIN)
             architecture._commit_hash = extract_commit_hash(file, None)  # noqa: SLF001  # transformers 5.23 lost it
-        return cast("PreTrainedConfig", architecture)
     except Exception as error:  # each architecture has other errors for a config.json of a wrong shape
         raise UserError(f"model = {source}: cannot be loaded ({one_line(error)}); name a folder or hub name") from error
+    _check_generation_config(source, architecture)
+    return cast("PreTrainedConfig", architecture)
+
+
+def _check_generation_config(source: str, architecture: PreTrainedConfig) -> None:
+    """Refuse a folder's generation_config.json that transformers would pass over in silence or blame on the weights."""
+    file = Path(source) / "generation_config.json"
+    if not file.is_file():
+        return
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        GenerationConfig.from_dict(content)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        named = content.get("eos_token_id")
+        ends = named if isinstance(named, list) else [] if named is None else [named]
+        vocabulary = architecture.get_text_config(decoder=True).vocab_size
+        if not all(type(end) is int and 0 <= end < vocabulary for end in ends):
+            raise ValueError(f"eos_token_id = {named} are no tokens")  # noqa: TRY301  # told as the others
+    except Exception as error:  # transformers has other errors for each value
+        raise UserError(
+            f"model = {source}: its generation_config.json is not one ({one_line(error)}); get its files again"
+        ) from error
 
 
 def load_weights(source: str | Path, options: PolicyOptions, commit: str | None = None) -> PreTrainedModel:

@@ -8,6 +8,7 @@ import random
 
 import pyarrow as pa
 import pytest
+from damages import damaged
 from datasets import Dataset
 from pyarrow import feather, parquet
 
@@ -42,27 +43,6 @@ def write(path):
             "csv": "\n".join(CELLS).encode(),
         }[kind]
         path.write_bytes(data)
-
-
-def damaged(data, draw):
-    """One of: bytes changed, taken out, put in, doubled or zeroed at random places; or the end cut off."""
-    data, place = bytearray(data), draw.randrange(len(data))
-    end = min(len(data), place + draw.choice([1, 2, 8, 64]))
-    match draw.randrange(6):
-        case 0:
-            for _ in range(draw.choice([1, 3, 30])):
-                data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-        case 1:
-            del data[place:end]
-        case 2:
-            data[place:place] = draw.randbytes(end - place)
-        case 3:
-            data[place:place] = data[place:end] * draw.choice([1, 1000])
-        case 4:
-            data[place:end] = bytes(end - place)
-        case 5:
-            del data[place:]
-    return bytes(data)
 
 
 def refusal(path, unusable="refuse"):
