@@ -79,7 +79,7 @@ def test_its_dry_run_describes_a_model_in_a_folder(base):
     (text,) = code_blocks(README, "yaml")
     small = {"model": str(base), "data": str(TINY), "validation_size": 64, "max_length": 96, "batch_size": 32}
     described = describe_run(TrainConfig(**(yaml.safe_load(text) | small))).text
-    assert "memory per GPU" in described
+    assert "memory per rank" in described
     trained, validated = map(int, re.findall(r"pairs: (\d+) to train on, (\d+) to validate on", described)[0])
     assert trained + validated == 640
     assert 64 <= validated < 74  # whole prompts

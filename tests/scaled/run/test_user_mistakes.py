@@ -286,7 +286,7 @@ def test_a_dry_run_says_all_that_would_fail(tmp_path, base, capsys, monkeypatch)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main() == 2
     said, errors = capsys.readouterr()
-    assert "memory per GPU" in said
+    assert "memory per rank" in said
     lines = [line for line in errors.splitlines() if line]
     assert len(lines) == 3
     assert all(line.startswith("error: the run would fail here: ") for line in lines)
