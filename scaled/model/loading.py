@@ -78,7 +78,7 @@ def _check_generation_config(source: str, architecture: PreTrainedConfig) -> Non
         return
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        GenerationConfig.from_dict(content)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        GenerationConfig.from_dict(content)
         named = content.get("eos_token_id")
         ends = named if isinstance(named, list) else [] if named is None else [named]
         vocabulary = architecture.get_text_config(decoder=True).vocab_size
