@@ -17,6 +17,7 @@ from inspo.losses import METHODS
 from inspo.preference_loss import PreferenceLoss
 from toy.policies import Parametrization
 from toy.problems import ReferencePolicy
+from toy.style import Page
 from toy.training import Optimizer, Schedule
 
 
@@ -42,7 +43,7 @@ _WITH_REFERENCE = ("realizability", "minimizer_range", "real_comparator", "front
 _WITH_STEPS = ("valley", "minimizer_range", "real_comparator", "frontier", *_TRAINED)
 # Fewer datasets alone: with fewer steps some methods would be stopped half way, and findings turned round.
 _QUICK = {"replicates": 12, "problems": 30, "draws": 2000}
-_WITH_REDRAW = {"redraw", "out", "workers"}
+_WITH_REDRAW = {"redraw", "out", "workers", "plain", "width"}
 
 
 class ToyConfig(BaseModel):
@@ -64,6 +65,14 @@ class ToyConfig(BaseModel):
     quick: bool = Field(default=False, description="fewer datasets and problems: a look within a minute")
     redraw: bool = Field(
         default=False, description="draw the plots again from the results.json in --out, without training"
+    )
+    plain: bool = Field(default=False, description="axes alone, for papers; the captions are in report.md")
+    width: float | None = Field(
+        default=None,
+        ge=3,
+        le=14,
+        allow_inf_nan=False,
+        description="width of the figures, in inches (default: 11, with --plain 7); 3.5 is a column of a paper",
     )
     seed: int = Field(default=0, ge=0, description="seed of all sampled data")
     replicates: int = Field(
@@ -124,7 +133,7 @@ class ToyConfig(BaseModel):
     @model_validator(mode="after")
     def _redraw_stands_alone(self) -> Self:
         if self.redraw and not self.model_fields_set <= _WITH_REDRAW:
-            raise ValueError("--redraw trains nothing, so it takes no other option than --out and --workers")
+            raise ValueError("--redraw trains nothing: it takes --out, --workers, --plain and --width alone")
         return self
 
     @model_validator(mode="after")
@@ -132,6 +141,10 @@ class ToyConfig(BaseModel):
         if self.smoothing and self.preferences is None:
             raise ValueError("--smoothing is for counts of your own: give --preferences too")
         return self
+
+    def page(self) -> Page:
+        """What the figures are drawn for."""
+        return Page(self.width or (7.0 if self.plain else 11.0), self.plain)
 
     def schedule(self) -> Schedule:
         """How to train."""
@@ -155,7 +168,7 @@ class ToyConfig(BaseModel):
 
     def record(self) -> dict[str, Any]:
         """What results.json keeps: everything that decides a number, nothing that does not."""
-        return self.model_dump(mode="json", exclude={"out", "redraw", "preferences", "workers"})
+        return self.model_dump(mode="json", exclude={"out", "redraw", "preferences", "workers", "plain", "width"})
 
 
 def flag(name: str) -> str:

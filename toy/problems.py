@@ -16,6 +16,16 @@ HUMAN_TABLES = ("celebrities_1971", "school_subjects_1940_girls", "school_subjec
 ReferencePolicy = Literal["uniform", "skewed"]
 
 
+# What the labels of the published tables stand for, where they are not plain words.
+FULL_NAMES = {
+    "celebrities_1971": "LBJ Lyndon Johnson, HW Harold Wilson, CDG Charles de Gaulle, JU Johnny Unitas, CY Carl "
+    "Yastrzemski, "
+    "AJF A. J. Foyt, BB Brigitte Bardot, ET Elizabeth Taylor, SL Sophia Loren",
+    "school_subjects_1940": "wood woodwork, gymn gymnastics, sci science, dome domestic science, hist history, arit "
+    "arithmetic, geog geography, lit English literature, reli religion, comm commercial subjects, alge algebra, "
+    "gram English grammar, "
+    "geom geometry",
+}
 # What the toy has time and memory for, measured (LOG.md, 2026-11-26).
 MOST_RESPONSES = 60
 

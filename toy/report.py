@@ -28,11 +28,11 @@ from toy import summary
 from toy.config import ToyConfig
 from toy.plots import LONGEST_FIRST, PLOTS
 from toy.problems import MOST_RESPONSES, NotApplicableError, certain_cell
-from toy.style import save
+from toy.style import is_saved, save
 
 # The layout of results.json: to be raised when what a plot computes gets other names, so that --redraw
 # and every other reader can tell an older file (a test notices a layout that changed under its number).
-FORMAT = 4
+FORMAT = 5
 SOURCES = Path(__file__).resolve().parent, Path(apply_psi.__code__.co_filename).parent
 
 
@@ -84,9 +84,9 @@ def compute(name: str, config: ToyConfig, user: PreferenceTable | None, parts: P
         unfinished.write_text(json.dumps(part, allow_nan=False))
         unfinished.replace(kept)
     part = json.loads(kept.read_text())
-    if "results" in part and not (parts / f"{name}.svg").exists():
-        plot = PLOTS[name]
-        save(plot.draw(part["results"]), plot.describe(part["results"]), parts, name)
+    if "results" in part and not is_saved(parts, name):
+        plot, page = PLOTS[name], config.page()
+        save(plot.draw(part["results"], page), plot.describe(part["results"]), parts, name, page)
 
 
 def _work(config: ToyConfig, effective: ToyConfig, user: PreferenceTable | None, parts: Path, names: list[str]) -> None:
@@ -147,7 +147,9 @@ def checksum(results: dict[str, Any]) -> str:
 def _key(config: ToyConfig, user: PreferenceTable | None, earlier: dict[str, Any] | None) -> str:
     """A name for everything that decides a number."""
     table = None if user is None else [user.name, user.labels, user.P.tolist(), user.source, str(user.counts)]
-    digest = hashlib.sha256(json.dumps([config.record(), table, earlier, torch.__version__]).encode())
+    digest = hashlib.sha256(
+        json.dumps([config.record(), config.width, config.plain, table, earlier, torch.__version__]).encode()
+    )
     for file in sorted(file for folder in SOURCES for file in folder.rglob("*") if file.suffix in (".py", ".json")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

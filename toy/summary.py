@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import html
-import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 from toy.config import ToyConfig, flag
 from toy.plots import PLOTS, human_tables
-from toy.style import Caption, spaced
+from toy.words import Caption, literal, plain, spaced
+from toy.words import markdown as written
 
 
 def markdown(results: dict[str, Any]) -> str:
     """report.md: for every plot its finding, how to read it, the number to remember, and the picture."""
     command = reproduce(results)
     smoothed = f" (smoothed by {added:g})" if (added := results["config"]["smoothing"]) else ""
-    table = f"{_escaped(results['preferences'])}{smoothed}"
+    table = f"{written(literal(results['preferences']))}{smoothed}"
     origin = f"Preferences: {table}; inspo {results['inspo']}, torch {results['torch']}."
     lines = [
         "# The toy: what preference optimization does when preferences are not separable",
@@ -30,18 +29,14 @@ def markdown(results: dict[str, Any]) -> str:
         "and with `--redraw` instead of other options it is drawn again from the numbers alone.",
     ]
     for name, numbers in results["plots"].items():
-        words = Caption(*map(_escaped, PLOTS[name].describe(numbers)))
+        words = Caption(*map(written, PLOTS[name].describe(numbers)))
         lines += ["", f"## {words.headline}", "", f"![{name}]({name}.png)", "", words.text, ""]
-        lines += [f"**The number to remember:** {words.number}", "", f"Numbers: `results.json`, `plots.{name}`."]
+        lines += [f"**The number to remember:** {words.number}", "", f"**Key.** {words.key}", ""]
+        lines += [f"Numbers: `results.json`, `plots.{name}`. For papers: [{name}.pdf]({name}.pdf)."]
     if results["skipped"]:
         lines += ["", "## Left out", ""]
-        lines += [f"- `{name}`: {_escaped(reason)}" for name, reason in results["skipped"].items()]
+        lines += [f"- `{name}`: {written(literal(reason))}" for name, reason in results["skipped"].items()]
     return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """The text for Markdown: nothing in it, such as a response's name, is HTML, emphasis or a link."""
-    return re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", html.escape(text, quote=False))
 
 
 def reproduce(results: dict[str, Any]) -> str:
@@ -60,6 +55,7 @@ def reproduce(results: dict[str, Any]) -> str:
 def print_closing(console: Any, results: dict[str, Any], out: Path) -> None:
     """The closing table and what to remember, on the terminal."""
     from rich.table import Table
+    from rich.text import Text
 
     unit = "probability" if results["config"]["psi"] == "identity" else "nats"
     if "human_tables" in results["plots"]:
@@ -68,15 +64,18 @@ def print_closing(console: Any, results: dict[str, Any], out: Path) -> None:
     table.add_column("plot")
     table.add_column("number")
     for name, numbers in results["plots"].items():
-        table.add_row(name, PLOTS[name].describe(numbers).number)
+        table.add_row(name, Text(plain(PLOTS[name].describe(numbers).number)))
     console.print(table, markup=False)
     for name, reason in results["skipped"].items():
         console.print(f"skipped {name}: {reason}", style="yellow", highlight=False, markup=False)
-    console.print(f"plots (PNG, SVG), report.md and results.json: {out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"plots (PNG, SVG, PDF), report.md and results.json: {out}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=f"Against comparators drawn from the reference (V: {unit}; KL: nats)", title_justify="left")
     for column in ("table", "policy", "V", "KL"):
@@ -85,8 +84,8 @@ def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
         table.add_section()
         for i, (name, row) in enumerate(entry["policies"].items()):
             table.add_row(
-                spaced(entry["name"]) if i == 0 else "",
-                human_tables.POLICIES[name][0],
+                Text(plain(spaced(entry["name"])) if i == 0 else ""),
+                plain(human_tables.POLICIES[name][0]),
                 _number(row["value"], row["value_se"]),
                 _number(row["kl"], row["kl_se"]),
             )

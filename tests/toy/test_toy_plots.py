@@ -33,7 +33,7 @@ from toy.plots import (
 )
 from toy.problems import NotApplicableError, cyclic, separable, witness
 from toy.simplex import largest_beta
-from toy.style import plt
+from toy.style import Page, plt
 
 QUICK = ToyConfig(steps=20, replicates=3, problems=4, draws=50)
 OWN = PreferenceTable(
@@ -98,7 +98,7 @@ def test_every_plot_computes_describes_and_draws_itself(name, user):
     words = plot.describe(results)
     assert all(words)
     assert any(character.isdigit() for character in words.number)
-    figure = plot.draw(results)
+    figure = plot.draw(results, Page())
     figure.canvas.draw()
     plt().close(figure)
 
@@ -107,7 +107,7 @@ def test_an_options_help_names_the_plots_that_read_it():
     for name, option in ToyConfig.model_fields.items():
         named = re.search(r" \[in (.*)\]$", option.description)
         if named is None:
-            assert name in {"preferences", "smoothing", "out", "quick", "redraw", "seed", "workers"}
+            assert name in {"preferences", "smoothing", "out", "quick", "redraw", "seed", "workers", "plain", "width"}
         else:
             assert set(named[1].split(", ")) == {plot for plot in PLOTS if name in computed(plot)[1]}, name
 
@@ -160,7 +160,7 @@ def test_where_preferences_are_certain_the_line_about_psi_is_left_out_and_the_te
     results = as_kept(flip_rates.compute(QUICK, CERTAIN))
     assert all("psi_flip" not in row for row in results["sizes"])
     assert "no log-odds" in flip_rates.describe(results).text
-    plt().close(flip_rates.draw(results))
+    plt().close(flip_rates.draw(results, Page()))
 
 
 @pytest.mark.parametrize("p", [0.7, 0.75])
@@ -208,7 +208,7 @@ def test_the_frontiers_headline_follows_the_real_comparator(gains, expected):
     results, _ = computed("frontier")
     prompt = [row for row in results["policies"] if row["deployment"] != "real"]
     real = next(row for row in results["policies"] if row["deployment"] == "real")
-    rows = [real | {"over_dpo": {"mean": gain, "se": 0.01}} for gain in gains]
+    rows = [real | {"over_frontier": {"mean": gain, "se": 0.01}} for gain in gains]
     headline = frontier.describe(results | {"policies": prompt + rows}).headline
     assert expected in headline
     assert "none of" in headline
@@ -264,7 +264,7 @@ def test_shares_of_references_are_over_all_responses():
     for label, share in zip(table.labels, expected, strict=True):
         assert shares.get(label, 0.0) == pytest.approx(share, abs=0.01)
     text = " ".join(prop_3_1.describe(results))
-    assert "references on three responses alone (" in text
+    assert "references on three responses alone, those that it picks most often (" in text
     assert "simplex of all references" not in text
 
 

@@ -17,7 +17,7 @@ from toy.config import ToyConfig, flag, parse
 from toy.plots import PLOTS, human_tables, prop_3_1
 from toy.problems import DATA, HUMAN_TABLES
 from toy.report import run
-from toy.style import plt
+from toy.style import FORMATS, plt
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,11 @@ def undrawn(monkeypatch):
 
 def test_a_run_writes_all_plots_and_every_plotted_number(finished):
     names = {path.name for path in finished.iterdir()}
-    assert names == {"results.json", "report.md", *(f"{plot}.{kind}" for plot in PLOTS for kind in ("png", "svg"))}
+    assert names == {
+        "results.json",
+        "report.md",
+        *(f"{plot}.{kind}" for plot in PLOTS for kind in FORMATS),
+    }
     results = json.loads((finished / "results.json").read_text())
     assert results["config"]["steps"] == 20
     assert list(results["plots"]) == list(PLOTS)
@@ -91,7 +95,7 @@ def test_results_of_another_layout_have_another_number(finished):
     """If this fails, results.json has changed: raise report.FORMAT, so that --redraw refuses older files."""
     paths = layout(json.loads((finished / "results.json").read_text()))
     digest = hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()[:8]
-    assert (report.FORMAT, digest) == (4, "60ed92e9")
+    assert (report.FORMAT, digest) == (5, "10d7ab46")
 
 
 @pytest.mark.parametrize("older", [{}, {"format": report.FORMAT - 1}], ids=["none", "older"])

@@ -20,7 +20,8 @@ from toy.plots import (
     training_dynamics,
     valley,
 )
-from toy.style import Caption
+from toy.style import Page
+from toy.words import Caption
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ class Plot(Protocol):
         """The finding in words, with its numbers."""
         ...
 
-    def draw(self, results: dict[str, Any]) -> Figure:
+    def draw(self, results: dict[str, Any], page: Page) -> Figure:
         """The picture of these numbers."""
         ...
 

@@ -17,7 +17,8 @@ from toy.baselines import TIE, bradley_terry_reward, optima, rlhf
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import random_problems, require_interior, witness
-from toy.style import BLACK, DPO, INS, Caption, subplots
+from toy.style import BLACK, DPO, INS, Page, drawable, sheet
+from toy.words import PI_BAR, PSI, Caption, codes, key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 K = 5
 SCALE = 2.0
 PLOTTED = 150
+NAMED = 4  # up to so many responses every dot has its pair's name
 SHARES = tuple(np.linspace(0.1, 0.9, 41).round(4).tolist())
 
 
@@ -49,6 +51,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "problems": len(P),
         "responses": k,
         "pairs": int(wrong["identity"].size),
+        "labels": None if user is None else list(user.labels),
         "out_of_order": {name: _share(flags) for name, flags in wrong.items()},
         "other_pick": {name: _share((top[name] != top["reward"]).any(axis=-1, keepdims=True)) for name in wrong},
         # Rounded, but finer than TIE, so that the picture shows the same pairs out of order as are counted.
@@ -95,25 +98,28 @@ def describe(results: dict[str, Any]) -> Caption:
     kind = (
         "your table"
         if results["problems"] == 1
-        else f"{results['problems']} random problems, K = {results['responses']}"
+        else f"{results['problems']} random problems, $K={results['responses']}$"
     )
     sampling = (
-        " Right: the witness W, with y3 in more and more of the pairs: DPO changes its favorite exactly where "
+        " Third: the witness W, with y3 in more and more of the pairs: DPO changes its favorite exactly where "
         "Borda's score does, although preferences and log-odds stay as they are."
         if results["sampling"]
         else ""
     )
+    labels = results["labels"]
+    items = codes(labels)[1] if labels and len(labels) <= NAMED else ""
     return Caption(
         _headline(results["pairs"], borda["count"], log_odds["count"]),
         f"A dot per pair of responses of {kind}: DPO's reward difference against that of the expected preference "
-        f"(left) and of the expected log-odds ({'middle' if sampling else 'right'}); in the shaded part the "
+        "(first) and of the expected log-odds (second); in the shaded part the "
         f"two disagree.{sampling}",
         f"{borda['mean']:.0%} of pairs out of Borda's order, {log_odds['mean']:.1%} out of log-odds' order"
         + (
-            f"; pi_bar for log-odds picks another response than DPO in {other['mean']:.1%} of problems."
+            f"; {PI_BAR} for log-odds picks another response than DPO in {other['mean']:.1%} of problems."
             if results["problems"] > 1
             else "."
         ),
+        key("Borda", "psi", "pi_bar", *(["W"] if sampling else []), items=items),
     )
 
 
@@ -121,21 +127,19 @@ def _headline(pairs: int, not_bordas: int, not_log_odds: int) -> str:
     if not_bordas:
         return f"Of {pairs} pairs DPO orders {pairs - not_bordas} as Borda does, {pairs - not_log_odds} as log-odds do"
     if not_log_odds:
-        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximizes psi = identity, not log-odds"
+        return f"DPO's order is Borda's, in all of {pairs} pairs: it maximizes {PSI} = identity, not log-odds"
     return f"DPO's order is Borda's, in all of {pairs} pairs; here expected log-odds order them alike"
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any], page: Page) -> Figure:
     """Two scatters of score against reward, and the witness under other pair sampling."""
-    panels = 3 if results["sampling"] else 2
-    margins = {"left": 0.2 / panels, "top": 0.92, "bottom": 0.12, "wspace": 0.28}
-    figure, axes = subplots(1, panels, (4.2 * panels, 4.4), margins=margins)
+    panels = sheet(page, 3 if results["sampling"] else 2, aspect=0.95)
     reward = np.array(results["differences"]["reward"])
     for axis, name, title, label in zip(
-        axes,
+        panels.axes,
         ("identity", "log_odds"),
         ("identity", "log-odds"),
-        ("Borda: S, probability", "S for log-odds, nats"),
+        ("Borda: $S$, probability", "$S$ for log-odds, nats"),
         strict=False,
     ):
         score = np.array(results["differences"][name])
@@ -146,16 +150,33 @@ def draw(results: dict[str, Any]) -> Figure:
         reach = max(float(np.abs(y).max()), 1e-3)
         bottom = min(-0.08 * reach, 1.4 * y.min())
         axis.axhspan(bottom, 0, color="0.9", zorder=0)
-        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=4 if len(x) > 100 else 9, alpha=0.5)
-        axis.plot(x[wrong], y[wrong], "x", color=INS, ms=5, mew=1.2)
+        axis.plot(x[~wrong], y[~wrong], ".", color=DPO, ms=6 if len(x) > 100 else 12, alpha=0.5)
+        axis.plot(x[wrong], y[wrong], "x", color=INS, ms=6, mew=1.3)
         axis.axhline(0, color=BLACK, lw=1)
-        axis.set_ylim(bottom, 1.05 * max(y.max(), 0.08 * reach))
+        axis.set_ylim(bottom, 1.08 * max(y.max(), 0.08 * reach))
+        axis.set_xlim(-0.04 * x.max(), 1.1 * x.max() if x.max() else 1)
         axis.set(xlabel="DPO's reward: winner - loser, nats", ylabel=label + ": winner - loser")
-        out = results["out_of_order"][name]
-        axis.set_title(f"{title}: {out['mean']:.1%} out of order", loc="left")
+        if results["labels"] and len(results["labels"]) <= NAMED:
+            _name_pairs(axis, x, y, direction, results["labels"])
+        panels.title(axis, f"{title}: {results['out_of_order'][name]['mean']:.1%} out of order")
     if results["sampling"]:
-        _draw_sampling(axes[-1], results["sampling"])
-    return figure
+        _draw_sampling(panels.axes[-1], results["sampling"])
+        panels.title(panels.axes[-1], "W: sampling decides")
+    return panels.figure
+
+
+def _name_pairs(axis: Any, x: Floats, y: Floats, direction: Floats, labels: list[str]) -> None:
+    """Each dot's pair, winner first; those that lie on each other side by side."""
+    names, _ = codes(labels)
+    pairs = zip(*np.triu_indices(len(labels), 1), strict=True)
+    here: dict[tuple[float, float], list[str]] = {}
+    for (i, j), at, height, sign in zip(pairs, x, y, direction, strict=True):
+        first, second = (i, j) if sign >= 0 else (j, i)
+        point = float(round(at, 3)), float(round(height, 3))
+        here.setdefault(point, []).append(rf"{drawable(names[first])} $\succ$ {drawable(names[second])}")
+    for point, found in here.items():
+        axis.annotate("\n".join(found), point, (-7, 3), textcoords="offset points", ha="right", va="bottom")
+    axis.set_xlim(-0.35 * x.max(), 1.1 * x.max() if x.max() else 1)
 
 
 def _draw_sampling(axis: Any, sampling: dict[str, Any]) -> None:
@@ -166,7 +187,6 @@ def _draw_sampling(axis: Any, sampling: dict[str, Any]) -> None:
     axis.axhline(0, color=BLACK, lw=1)
     crossing = float(np.interp(0, borda, share))
     axis.axvline(crossing, color="0.5", lw=1, ls=":")
-    axis.annotate(f"both at {crossing:.2f}", (crossing, 0), xytext=(8, -16), textcoords="offset points", size=9)
+    axis.annotate(f"both at {crossing:.2f}", (crossing, 0), xytext=(8, -16), textcoords="offset points")
     axis.set(xlabel="share of y3 among sampled responses", ylabel="lead of y1 over y2")
-    axis.set_title("W: sampling decides", loc="left")
     axis.legend(loc="lower right")

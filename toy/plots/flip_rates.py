@@ -17,18 +17,19 @@ from toy.baselines import TIE, optima
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import NotApplicableError, is_interior
-from toy.style import BLACK, BLUE, GREEN, INS, Caption, spaced, subplots
+from toy.style import BLACK, BLUE, GREEN, INS, Page, handles_of, sheet
+from toy.words import PI_BAR, PSI, Caption, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIZES = (2, 3, 4, 5, 8, 16, 32)
 LARGE = 16  # from here on a fifth of the draws
-CAUSES = {"psi_flip": "psi", "mu_flip": "the reference"}
+CAUSES = {"psi_flip": PSI, "mu_flip": "the reference"}
 RATES = {
-    "mu_flip": ("another reference", BLUE, "o", "-"),
-    "psi_flip": ("log-odds instead of identity", INS, "s", (0, (5, 1.5))),
-    "common_best": ("one response best against all", GREEN, "^", "-."),
+    "mu_flip": ("another reference changes it", BLUE, "o", "-"),
+    "psi_flip": ("log-odds change it", INS, "s", (0, (5, 1.5))),
+    "common_best": ("one response is best against all", GREEN, "^", "-."),
 }
 
 
@@ -88,18 +89,23 @@ def describe(results: dict[str, Any]) -> Caption:
         else f"random sub-tables of {spaced(results['source'])}"
     )
     compared = "between two random references" + (
-        "" if results["certain"] else ", or between psi = identity and log-odds"
+        "" if results["certain"] else f", or between {PSI} = identity and log-odds"
     )
-    left_out = " Some preferences are certain and have no log-odds, so psi is not varied." if results["certain"] else ""
-    psi = "" if results["certain"] else f", another psi in {at['psi_flip']['mean']:.1%}"
+    left_out = (
+        f" Some preferences are certain and have no log-odds, so {PSI} is not varied." if results["certain"] else ""
+    )
+    psi = "" if results["certain"] else f", another {PSI} in {at['psi_flip']['mean']:.1%}"
+    first, last = results["sizes"][0], results["sizes"][-1]
+    fewer = f" ({last['draws']} from $K={LARGE}$ on)" if last["draws"] < first["draws"] else ""
     return Caption(
         _headline(results),
-        f"Problems: {kind}; {results['sizes'][0]['draws']} draws for each K (fewer from K = {LARGE} on), bars are "
-        f"standard errors. Left: how often pi_bar's pick (the set of its picks, where some are tied) changes {compared}"
-        f", and how often one response answers every comparator best, where it cannot change.{left_out} "
-        "Right: V(pi*) - V(pi_bar), psi = identity, uniform reference.",
-        f"at K = {at['k']} another reference changes the pick in {at['mu_flip']['mean']:.1%} of problems{psi}, "
+        f"Problems: {kind}; {first['draws']} draws for each $K${fewer}, bars are standard errors. First: how often "
+        f"{PI_BAR}'s pick (the set of its picks, where some are tied) changes {compared}, and how often one response "
+        f"answers every comparator best, where it cannot change.{left_out} Second: $V(\\pi^*)-V(\\bar\\pi)$, {PSI} = "
+        "identity, uniform reference.",
+        f"at $K={at['k']}$ another reference changes the pick in {at['mu_flip']['mean']:.1%} of problems{psi}, "
         f"and the gap is {at['gap']['mean']:.3f}.",
+        key("V", "pi_bar", "pi_star", "psi", "K"),
     )
 
 
@@ -116,49 +122,44 @@ def _headline(results: dict[str, Any]) -> str:
     ]
     if len(growing) == len(causes):
         two = "" if any(line[0]["mean"] for line in rates.values()) else "; with two it never does"
-        return f"The more responses, the more pi_bar depends on {' and on '.join(growing)}{two}"
+        return f"The more responses, the more {PI_BAR} depends on {' and on '.join(growing)}{two}"
     problems = "random problems" if results["source"] == "uniform" else f"sub-tables of {spaced(results['source'])}"
     if len(never) == len(causes):
-        return f"pi_bar's pick depends on {' or on '.join(never)} in none of the {problems}"
+        return f"{PI_BAR}'s pick depends on {' or on '.join(never)} in none of the {problems}"
     largest = {name: max(rate["mean"] for rate in line) for name, line in rates.items()}
     found = [f"with {causes[name]} on {f'up to {largest[name]:.0%}' if largest[name] else 'none'}" for name in causes]
-    return f"pi_bar's pick changes {', '.join(found)} of the {problems}"
+    return f"{PI_BAR}'s pick changes {', '.join(found)} of the {problems}"
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any], page: Page) -> Figure:
     """Rates against K, and the gap against K."""
     rows = results["sizes"]
     k = [row["k"] for row in rows]
-    margins = {"left": 0.07, "top": 0.93, "bottom": 0.12, "wspace": 0.18}
-    figure, (rates, gap) = subplots(1, 2, (10.5, 4.4), margins=margins)
+    panels = sheet(page, 2, aspect=0.7)
+    rates, gap = panels.axes
     for name, (label, color, marker, dash) in RATES.items():
         if name not in rows[0]:
             continue
         mean, se = ([row[name][what] for row in rows] for what in ("mean", "se"))
-        rates.errorbar(k, mean, yerr=se, color=color, marker=marker, ls=dash, lw=2, ms=7, label=label)
-    gap.errorbar(
-        k, [row["gap"]["mean"] for row in rows], yerr=[row["gap"]["se"] for row in rows], color=BLACK, marker="o", lw=2
-    )
+        # Rings may lie on each other, as at K = 2, and all of them be seen.
+        size = {"o": 10, "s": 6, "^": 7}[marker]
+        look: dict[str, Any] = {"mfc": "none", "mew": 1.6} if marker == "o" else {}
+        rates.errorbar(k, mean, yerr=se, color=color, marker=marker, ls=dash, lw=1.8, ms=size, label=label, **look)
+    values = [row["gap"]["mean"] for row in rows]
+    gap.errorbar(k, values, yerr=[row["gap"]["se"] for row in rows], color=BLACK, marker="o", lw=2)
     for axis in (rates, gap):
         axis.set_xscale("log", base=2)
         axis.set_xticks(k, [str(size) for size in k])
         axis.minorticks_off()
-        axis.set(xlabel="responses K", ylim=(0, None))
-    rates.set(ylabel="share of problems")
-    rates.set_title("how often the pick changes, or cannot", loc="left")
-    rates.set_ylim(0, 1.3)
-    rates.set_yticks(np.linspace(0, 1, 6))
-    rates.legend(loc="upper right")
-    gap.set(ylabel="V(pi*) - V(pi_bar)")
-    gap.set_title("what not seeing the comparator costs", loc="left")
+        axis.set(xlabel="responses $K$", ylim=(0, None))
+    rates.set(ylabel="share of problems", ylim=(-0.03, 1.03))
+    panels.title(rates, "how often the pick changes, or cannot")
+    gap.set(ylabel=r"$V(\pi^*)-V(\bar\pi)$")
+    panels.title(gap, "what not seeing the comparator costs")
     for row in rows[1:]:
-        gap.annotate(
-            f"{row['gap']['mean']:.3f}",
-            (row["k"], row["gap"]["mean"]),
-            xytext=(-6, 5),
-            textcoords="offset points",
-            ha="right",
-            size=8.5,
-        )
+        point = row["k"], row["gap"]["mean"]
+        gap.annotate(f"{point[1]:.3f}", point, (-6, 5), textcoords="offset points", ha="right", size=page.letters - 1)
     gap.margins(y=0.12)
-    return figure
+    gap.set_ylim(0, 1.15 * max(*values, 1e-3))
+    panels.legend(handles_of([rates]))
+    return panels.figure

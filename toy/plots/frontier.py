@@ -22,8 +22,9 @@ from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.policies import Parametrization
 from toy.problems import random_problems, reference, require_interior
-from toy.style import BLACK, DPO, GRAY, GREEN, INS, ORANGE, PURPLE, SKY, Caption, plt
+from toy.style import BLACK, DPO, GRAY, GREEN, INS, ORANGE, PURPLE, SKY, Page, line, sheet
 from toy.training import Schedule, kl_to_reference, pair_distribution, per_problem, train
+from toy.words import BETA, KL, PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,13 @@ MODELS: tuple[tuple[str, Parametrization, Conditioning, bool], ...] = (
     ("attention", "attention", Conditioning.SYMMETRIC, False),
     ("attention, averaged", "attention", Conditioning.AVERAGED, False),
 )
-NAMES = {"null": "no comparator", "mean_embedding": "mean embedding", "marginal": "marginalized", "real": "a real y'"}
+NAMES = {
+    "null": "no comparator",
+    "mean_embedding": "mean embedding",
+    "marginal": "marginalized",
+    "real": f"a real {Y_}",
+}
+SHOWN = "additive, GD"  # in the plane; all models are in the other panel
 MARKERS = {"null": "o", "mean_embedding": "s", "marginal": "^", "real": "D"}
 COLORS_OF = dict(zip((label for label, *_ in MODELS), (GREEN, INS, PURPLE, ORANGE, SKY), strict=True))
 
@@ -98,8 +105,8 @@ def _summary(policy: Floats, P: Floats, mu: Floats) -> dict[str, Any]:
 def _row(name: tuple[str, str], beta: float, policy: Floats, P: Floats, mu: Floats, dpo: Floats) -> dict[str, Any]:
     """One policy: V and KL, V minus DPO's at equal beta, and V minus the frontier's at equal KL."""
     matrix = PreferenceMatrix(P)
-    V, kl = value(policy, matrix, mu), kl_to_reference(policy, mu)
-    over_dpo, over_frontier = V - value(dpo, matrix, mu), V - frontier_value(P, mu, kl)
+    worth, kl = value(policy, matrix, mu), kl_to_reference(policy, mu)
+    over_dpo, over_frontier = worth - value(dpo, matrix, mu), worth - frontier_value(P, mu, kl)
     return {
         "model": name[0],
         "deployment": name[1],
@@ -121,36 +128,44 @@ def describe(results: dict[str, Any]) -> Caption:
     ahead = [row for row in prompt if _sign(row["over_dpo"]) > 0]
     dearer = sum(row["over_dpo_kl"]["mean"] > 0 for row in ahead)
     worst = min(row["over_frontier"]["mean"] for row in prompt)
-    real = [row["over_dpo"] for row in results["policies"] if row["deployment"] == "real"]
+    real = [row["over_frontier"] for row in results["policies"] if row["deployment"] == "real"]
     gains = [row["mean"] for row in real]
     count = len(prompt) * results["problems"]
-    kind = "random non-separable problems" if results["problems"] > 1 else "problem, your own"
-    errors = ", means and standard errors" if results["problems"] > 1 else ""
-    beyond = " by two standard errors" if results["problems"] > 1 else ""
-    large, small = results["betas"]
+    several = results["problems"] > 1
+    kind = "random non-separable problems" if several else "problem, your own"
+    errors = ", means and standard errors" if several else ""
+    beyond = " by two standard errors" if several else ""
+    small = results["betas"][1]
     marginal, bar = (results["optima"][name]["value"]["mean"] for name in ("pi_star_marginal", "pi_bar"))
     return Caption(
         f"At equal KL {wins or 'none'} of {count} deployed policies {'beat' if wins > 1 else 'beats'} IPO's closed "
         f"form. {_what_seeing_does([_sign(row) for row in real])}",
-        f"{results['problems']} {kind}, K = {results['responses']}{errors}. Left: solid, the largest "
-        "V of all prompt-only policies with that KL (IPO); dashed, the same for policies that see y'. Large "
-        f"markers: beta = {small:g}, small: {large:g}. Middle: V minus DPO's at equal beta; {len(ahead)} prompt-only "
-        f"entries are ahead of DPO{beyond}, {dearer} of them by spending more KL. Right: V minus IPO's "
-        "at the same KL, never positive for a prompt-only policy, by construction: the question is how far below.",
-        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real y' InSPO's V minus DPO's, "
-        f"which sees none, is {min(gains):+.3f} to {max(gains):+.3f}. pi* averaged over y' is worth {marginal:.3f}, "
-        f"pi_bar {bar:.3f}.",
+        f"{results['problems']} {kind}, $K={results['responses']}${errors}. First: where InSPO's policies end at "
+        rf"$\beta={small:g}$, trained by gradient descent; solid, the largest {V} of all prompt-only policies "
+        rf"with that "
+        f"KL (IPO); dashed, the same for policies that see {Y_}. Second: {V} minus IPO's at the policy's own KL, for "
+        f"every model, never positive for a prompt-only policy, by construction: the question is how far below. "
+        f"{len(ahead)} of its {len(prompt)} entries are ahead of DPO at equal {BETA}{beyond}, {dearer} of them by "
+        "spending more KL.",
+        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real {Y_} InSPO's {V} minus the best "
+        f"prompt-only {V} at the same KL is {min(gains):+.3f} to {max(gains):+.3f}. {PI_STAR} averaged over "
+        f"{Y_} is worth "
+        f"{marginal:.3f}, {PI_BAR} {bar:.3f}.",
+        key(
+            *("V", "pi_bar", "pi_star", "mu", "KL", "y'", "GD", "additive", "low-rank", "attention", "averaged"),
+            *("mean_embedding", "marginalized", "Nash", *(["non-separable"] if several else [])),
+        ),
     )
 
 
 def _sign(difference: dict[str, float | None]) -> int:
     """1 or -1 where a difference is beyond two standard errors, of a single problem beyond rounding; else 0."""
-    mean, margin = difference["mean"] or 0.0, max(2 * (difference["se"] or 0.0), 1e-9)
+    mean, margin = difference["mean"] or 0.0, max(2 * (difference["se"] or 0.0), 1e-7)
     return int(mean > margin) - int(mean < -margin)
 
 
 def _what_seeing_does(signs: list[int]) -> str:
-    """What a real comparator does to V against DPO's at equal beta, over models and betas."""
+    """What a real comparator does to V at equal KL, over models and betas."""
     if min(signs) > 0:
         return "Seeing a real comparator pays"
     if max(signs) < 0:
@@ -158,82 +173,94 @@ def _what_seeing_does(signs: list[int]) -> str:
     return f"Seeing a real comparator pays in {signs.count(1)} of {len(signs)} cases and costs in {signs.count(-1)}"
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """The plane with both frontiers; V against DPO at equal beta; V against IPO at equal KL."""
-    figure: Figure = plt().figure(figsize=(13.2, 6.6))
-    plane = figure.add_axes((0.05, 0.17, 0.36, 0.76))
-    equal_beta = figure.add_axes((0.595, 0.17, 0.21, 0.76))
-    equal_kl = figure.add_axes((0.825, 0.17, 0.165, 0.76))
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """The plane with both frontiers and one model's policies; V against IPO at equal KL for all of them."""
+    panels = sheet(page, 2, least=3.4, row=max(4.6, 0.42 * page.width) if page.width >= 5 else 4.4, ratios=(6, 5))
+    plane, dots = panels.axes
     _draw_plane(plane, results)
-    _draw_differences((equal_beta, equal_kl), results)
-    handles = [plt().Line2D([], [], marker=MARKERS[name], color="0.3", ls="none", label=NAMES[name]) for name in NAMES]
-    handles += [plt().Line2D([], [], marker="o", color=color, ls="none", label=m) for m, color in COLORS_OF.items()]
-    handles += [plt().Line2D([], [], marker="*", color=DPO, ms=11, ls="none", label="DPO = two-step RLHF")]
-    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.04, 0.0), ncols=5)
-    return figure
+    panels.title(plane, rf"what {V} costs: $\beta={results['betas'][1]:g}$, {SHOWN}")
+    _draw_dots(dots, results)
+    panels.title(dots, f"{V} minus IPO's, at equal KL")
+    look: dict[str, Any] = {"ls": "none", "ms": 8}
+    handles = [
+        line(f"largest {V} without {Y_} (IPO)", color=BLACK, lw=1.6),
+        line(f"largest {V} with {Y_}", color=BLACK, lw=1.6, ls=(0, (4, 2))),
+        line("DPO = two-step RLHF", color=DPO, marker="*", **(look | {"ms": 12})),
+        *(line(f"InSPO, {name}", color=COLORS_OF[SHOWN], marker=MARKERS[key_], **look) for key_, name in NAMES.items()),
+        line("optima", color=GRAY, mec=BLACK, marker="P", **look),
+    ]
+    large, small = results["betas"]
+    handles += [
+        line(rf"$\beta={small:g}$", color="0.3", marker="o", **look),
+        line(rf"$\beta={large:g}$", color="0.3", marker="o", mfc="white", **look),
+    ]
+    panels.legend(handles)
+    return panels.figure
 
 
 def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
-    for name, dash in (("ipo", "-"), ("conditioned", "--")):
+    for name, dash in (("ipo", "-"), ("conditioned", (0, (4, 2)))):
         curve = results[name]
         axis.plot([p["kl"]["mean"] for p in curve], [p["value"]["mean"] for p in curve], color=BLACK, lw=1.6, ls=dash)
-    marks = {
-        "pi_bar": ("pi_bar", (-14, 9)),
-        "pi_star": ("pi*", (-4, 8)),
-        "pi_star_marginal": ("pi* averaged over y'", (4, -14)),
-        "nash": ("Nash", (-8, -14)),
-    }
-    together: dict[tuple[float, float], list[tuple[str, tuple[int, int]]]] = {}
+    marks = {"pi_bar": PI_BAR, "pi_star": PI_STAR, "pi_star_marginal": f"{PI_STAR} averaged over {Y_}", "nash": "Nash"}
+    together: dict[tuple[float, float], list[str]] = {}
     for name, mark in marks.items():
         point = results["optima"][name]["kl"]["mean"], results["optima"][name]["value"]["mean"]
-        axis.plot(*point, "P", color=GRAY, mec=BLACK, ms=8)
-        together.setdefault((round(point[0], 6), round(point[1], 6)), []).append(mark)
-    for point, here in together.items():
-        label, offset, side = " = ".join(label for label, _ in here), here[0][1], "right" if len(here) > 1 else "left"
-        axis.annotate(label, point, xytext=offset, textcoords="offset points", size=9, ha=side)
+        together.setdefault((round(point[0], 3), round(point[1], 3)), []).append(mark)
+    right, last = max(point[0] for point in together), -np.inf
+    reach = results["conditioned"][0]["value"]["mean"] - 0.5
+    # From below, so that a name that would lie on the one before goes above its mark.
+    for point in sorted(together, key=lambda at: at[1]):
+        axis.plot(*point, "P", color=GRAY, mec=BLACK, ms=9, zorder=2)
+        above = point[1] - last < 0.12 * reach
+        last = point[1]
+        side, x = ("right", 4) if point[0] > 0.6 * right else ("left", -4)
+        words, y = " = ".join(together[point]), 8 if above else -8
+        look = {"ha": side, "va": "bottom" if above else "top"}
+        axis.annotate(words, point, xytext=(x, y), textcoords="offset points", **look)
     for row in results["policies"]:
         base = row["deployment"] == "baseline"
+        if row["beta"] != results["betas"][1] or not (base or row["model"] == SHOWN):
+            continue
         axis.plot(
             row["kl"]["mean"],
             row["value"]["mean"],
             marker="*" if base else MARKERS[row["deployment"]],
             color=DPO if base else COLORS_OF[row["model"]],
-            ms=(13 if base else 7.5) * (1 if row["beta"] == results["betas"][1] else 0.7),
+            ms=15 if base else 9,
             mec="white",
-            mew=0.7,
+            mew=0.8,
             ls="none",
+            zorder=3 if base else 4,
         )
-    axis.set(xlabel="KL from the reference, nats", ylabel="V against comparators drawn from pi_ref")
-    axis.set_title("what V costs", loc="left")
+    axis.set(xlabel=f"{KL} from the reference, nats", ylabel=f"{V} against comparators from {PI_REF}")
+    axis.margins(y=0.1)
 
 
-def _draw_differences(axes: tuple[Any, Any], results: dict[str, Any]) -> None:
-    rows = [(row["model"], row["deployment"]) for row in results["policies"] if row["beta"] == results["betas"][0]]
-    rows = [row for row in rows if row[1] != "baseline"]
+def _draw_dots(axis: Any, results: dict[str, Any]) -> None:
+    """A line for each model and deployment, both betas on it."""
+    rows = [
+        (row["model"], row["deployment"])
+        for row in results["policies"]
+        if row["beta"] == results["betas"][0] and row["deployment"] not in ("baseline", "real")
+    ]
     for row in results["policies"]:
-        key = (row["model"], row["deployment"])
-        if key not in rows:
+        name = row["model"], row["deployment"]
+        if name not in rows:
             continue
-        y = -rows.index(key) + (0.15 if row["beta"] == results["betas"][0] else -0.15)
-        for axis, name in zip(axes, ("over_dpo", "over_frontier"), strict=True):
-            if name == "over_frontier" and row["deployment"] == "real":
-                continue
-            small = row["beta"] == results["betas"][0]
-            axis.errorbar(
-                row[name]["mean"],
-                y,
-                xerr=row[name]["se"],
-                marker=MARKERS[row["deployment"]],
-                color=COLORS_OF[row["model"]],
-                ms=4.5 if small else 7,
-                lw=1.2,
-            )
-    for axis, title in zip(axes, ("V - DPO's, equal beta", "V - IPO's, equal KL"), strict=True):
-        axis.axvline(0, color=BLACK, lw=1)
-        axis.locator_params(axis="x", nbins=4)
-        axis.set_title(title, loc="left")
-        axis.set_ylim(-len(rows) + 0.4, 0.6)
-        axis.set_yticks([])
-    axes[0].set_yticks(
-        [-i for i in range(len(rows))], [f"{model}: {NAMES[deployment]}" for model, deployment in rows], size=8
-    )
+        large = row["beta"] == results["betas"][0]
+        color = COLORS_OF[row["model"]]
+        axis.errorbar(
+            row["over_frontier"]["mean"],
+            -rows.index(name) + (0.14 if large else -0.14),
+            xerr=row["over_frontier"]["se"],
+            marker=MARKERS[row["deployment"]],
+            color=color,
+            mfc="white" if large else color,
+            ms=6,
+            lw=1.2,
+        )
+    axis.axvline(0, color=BLACK, lw=1)
+    axis.locator_params(axis="x", nbins=6)
+    axis.set(ylim=(-len(rows) + 0.4, 0.6), xlabel=f"difference in {V}")
+    axis.set_yticks([-i for i in range(len(rows))], [f"{model}: {NAMES[name]}" for model, name in rows])

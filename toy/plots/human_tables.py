@@ -17,9 +17,10 @@ from toy import problems
 from toy.baselines import TIE, nash, pi_bar, pi_star, value_and_kl
 from toy.config import ToyConfig
 from toy.estimates import Floats
-from toy.problems import is_interior, reference
-from toy.style import BLACK, DPO, GREEN, INS, Caption, plt, spaced, subplots
+from toy.problems import FULL_NAMES, is_interior, reference
+from toy.style import BLACK, DPO, GREEN, INS, Page, drawable, line, patch, sheet
 from toy.training import pair_distribution, train
+from toy.words import BUILT_IN, PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, codes, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,9 +29,9 @@ NULL_DRAWS = 400
 # pi* and pi_bar: the best conditioned and the best prompt-only policy; InSPO with and without the
 # comparator it is judged against. (label, marker, color, whether it sees that comparator)
 POLICIES = {
-    "pi_star": ("pi*", "D", BLACK, True),
-    "inspo_conditioned": ("InSPO, y' in view", "o", INS, True),
-    "pi_bar": ("pi_bar", "D", BLACK, False),
+    "pi_star": (PI_STAR, "D", BLACK, True),
+    "inspo_conditioned": (f"InSPO, {Y_} in view", "o", INS, True),
+    "pi_bar": (PI_BAR, "D", BLACK, False),
     "dpo": ("DPO", "s", DPO, False),
     "inspo_deployed": ("InSPO, deployed", "o", INS, False),
     "nash": ("Nash", "^", GREEN, False),
@@ -157,58 +158,108 @@ def describe(results: dict[str, Any]) -> Caption:
     leads = [table["gap"] / table["gap_se"] for table in shown if table["gap_se"]]
     with_fit = [table for table in shown if table["gap_if_separable"]]
     beyond = [spaced(table["name"]) for table in with_fit if table["gap"] > table["gap_if_separable"]["p95"]]
-    headline = f"On {spaced(shown[0]['name'])} pi* leads pi_bar by {shown[0]['gap']:.3f}"
+    headline = f"On {spaced(shown[0]['name'])} {PI_STAR} leads {PI_BAR} by {shown[0]['gap']:.3f}"
     if len(shown) == 1 and leads:
         headline += f", {leads[0]:.1f} standard errors"
     elif leads:
         where = f"only on {', '.join(beyond)}" if beyond else "on no table"
         headline = (
-            f"Human preferences: pi* leads pi_bar by at most {max(leads):.1f} standard errors, "
+            f"Human preferences: {PI_STAR} leads {PI_BAR} by at most {max(leads):.1f} standard errors, "
             f"and {where} by more than sampling from a Bradley-Terry fit shows"
         )
     largest = max(shown, key=lambda table: table["gap"])
     null = largest["gap_if_separable"]
     chance = f"; sampling from a Bradley-Terry truth would show {null['mean']:.3f} anyway" if null else ""
+    named = dict.fromkeys(
+        full for table in shown for part, full in FULL_NAMES.items() if table["name"].startswith(part)
+    )
+    own = [codes(table["labels"])[1] for table in shown if table["name"] not in BUILT_IN]
+    errors = ", with bootstrap standard errors" if leads else ""
+    sampling = (
+        " Gray: where it would lie if it led by the gap that 95 % of samples from a Bradley-Terry fit stay below."
+    )
     return Caption(
         headline,
-        "Above: P(row preferred to column), blue above 1/2, rows by mean preference; dots: pi*'s best answers to each "
-        "column, frame: what pi_bar answers. Below: V against comparators from pi_ref with bootstrap standard errors, "
-        "and KL from it in nats. Filled: judged against the very y' it saw; hollow: prompt only. 95 %: of the gaps in "
-        "samples from a Bradley-Terry fit.",
-        f"the largest gap V(pi*) - V(pi_bar) is {largest['gap']:.3f} ({spaced(largest['name'])}){chance}.",
+        f"First: $P$(row preferred to column), rows by mean preference; dots: {PI_STAR}'s best answers to each column, "
+        f"frame: what {PI_BAR} answers. Then: {V} against comparators from {PI_REF}{errors}. Filled: judged "
+        f"against the "
+        f"very {Y_} it saw; hollow: prompt only.{sampling * bool(with_fit)} KL and all numbers: results.json.",
+        rf"the largest gap $V(\pi^*)-V(\bar\pi)$ is {largest['gap']:.3f} ({spaced(largest['name'])}){chance}.",
+        key("V", "pi_bar", "pi_star", "mu", "y'", "deployed", "Nash", items="; ".join([*named, *filter(None, own)])),
     )
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """Above each table's preferences with both optima marked, below the value of every policy."""
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """Each table's preferences with both optima marked, and the value of every policy."""
     shown = results["tables"]
-    width = max(6.5, 3.9 * len(shown))
-    margins = {"left": 1.45 / width, "right": 0.99, "top": 0.95, "bottom": 0.09, "wspace": 0.3, "hspace": 0.2}
-    ratios = {"height_ratios": [4, 3]}
-    figure, axes = subplots(2, len(shown), (width, 7.6), margins=margins, squeeze=False, gridspec_kw=ratios)
-    for column, (table, (top, bottom)) in enumerate(zip(shown, axes.T, strict=True)):
-        _draw_matrix(top, table)
-        _draw_values(bottom, table, with_labels=column == 0)
-    return figure
+    n = len(shown)
+    single = n == 1
+    # Several side by side or all below each other: a table's values stand below or beside its preferences.
+    panels = sheet(
+        page, 2 * n, across=max(n, 2), least=1.7, aspect=1.0, row=4.4 if single and page.width >= 5 else None
+    )
+    across = panels.columns == n > 1
+    pairs = [
+        (panels.axes[i], panels.axes[n + i]) if across else tuple(panels.axes[2 * i : 2 * i + 2]) for i in range(n)
+    ]
+    image: Any = None
+    for i, (table, (top, bottom)) in enumerate(zip(shown, pairs, strict=True)):
+        image = _draw_matrix(top, table, size=_letters(len(table["labels"]), page, panels.columns))
+        panels.title(top, spaced(table["name"]))
+        _draw_values(bottom, table, with_labels=i == 0 or not across)
+    bar: Any = panels.figure.colorbar(
+        image, ax=pairs[-1][0] if single else panels.axes[: panels.columns], shrink=0.8, pad=0.02
+    )
+    bar.set_label("$P$(row preferred to column)")
+    panels.legend(
+        [
+            line(f"{PI_STAR}'s best answer to the column", color=BLACK, marker="o", mec="white", ms=6, ls="none"),
+            _frame(f"{PI_BAR}'s answer"),
+            line(f"judged against the {Y_} it saw", color="0.3", marker="o", ms=7, ls="none"),
+            line("prompt only", color="0.3", marker="o", mfc="white", ms=7, ls="none"),
+            *([patch("gap of sampling alone, 95 %", "0.85")] if any(t["gap_if_separable"] for t in shown) else []),
+        ]
+    )
+    return panels.figure
 
 
-def _draw_matrix(axis: Any, table: dict[str, Any]) -> None:
+def _letters(k: int, page: Page, columns: int) -> float:
+    """Size of tick labels that k rows of a matrix have room for, in points."""
+    inches = 0.62 * page.width / columns
+    return float(np.clip(0.72 * 72 * inches / k, 4.0, page.letters - 1))
+
+
+def _frame(label: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(fill=False, lw=1.8, label=label)
+
+
+def _draw_matrix(axis: Any, table: dict[str, Any], size: float) -> Any:
+    """The preferences with both optima; returns the image, for a bar of its colors."""
+    from matplotlib.patches import Rectangle
+
     P = np.array(table["preferences"])
     order = np.argsort(-P.mean(axis=1), kind="stable")
-    labels = [table["labels"][i] for i in order]
-    axis.imshow(P[np.ix_(order, order)], cmap="RdBu", vmin=0, vmax=1)
+    names, _ = codes(table["labels"])
+    labels = [drawable(names[i]) for i in order]
+    image = axis.imshow(P[np.ix_(order, order)], cmap="RdBu", vmin=0, vmax=1)
     rows, columns = np.nonzero(best_responses(P, atol=TIE)[np.ix_(order, order)])
-    axis.plot(columns, rows, "o", color="black", ms=4.5, mec="white", mew=0.6)
-    for i, label in enumerate(labels):
-        if label in table["pi_bar_picks"]:
-            axis.add_patch(plt().Rectangle((-0.5, i - 0.5), len(labels), 1, fill=False, lw=1.8))
-    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
-    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.plot(columns, rows, "o", color="black", ms=4.5 if len(labels) < 16 else 3, mec="white", mew=0.6)
+    for row, i in enumerate(order):
+        if table["labels"][i] in table["pi_bar_picks"]:
+            axis.add_patch(Rectangle((-0.5, row - 0.5), len(labels), 1, fill=False, lw=1.8))
+    upright = 0 if max(map(len, labels)) <= 2 else 90
+    axis.set_xticks(range(len(labels)), labels, rotation=upright, fontsize=size)
+    axis.set_yticks(range(len(labels)), labels, fontsize=size)
     axis.grid(visible=False)
-    axis.set_title(spaced(table["name"]))
+    return image
 
 
 def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None:
+    if null := table["gap_if_separable"]:
+        bar = table["policies"]["pi_bar"]["value"]
+        axis.axvspan(bar, bar + null["p95"], color="0.85", lw=0, zorder=0)
     for y, (name, (_, marker, color, conditioned)) in enumerate(reversed(POLICIES.items())):
         row = table["policies"][name]
         axis.errorbar(
@@ -222,22 +273,9 @@ def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None
             capsize=2.5,
             lw=1.3,
         )
-        axis.annotate(
-            f"{row['value']:.3f}   KL {row['kl']:.2f}",
-            (row["value"], y),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=7.5,
-            color="0.25",
-        )
     names = [label for label, *_ in reversed(POLICIES.values())]
     axis.set_yticks(range(len(names)), names if with_labels else [""] * len(names))
-    axis.set_ylim(-0.6, len(names) - 0.2)
-    axis.margins(x=0.22)
-    null = table["gap_if_separable"]
-    axis.set_xlabel(
-        f"V; pi* - pi_bar = {table['gap']:.4f}"
-        + (f" +- {table['gap_se']:.4f}" if table["gap_se"] is not None else "")
-        + (f"\nif Bradley-Terry: {null['mean']:.4f} (95 %: {null['p95']:.4f})" if null else "")
-    )
+    axis.set_ylim(-0.6, len(names) - 0.4)
+    axis.margins(x=0.1)
+    error = f" $\\pm$ {table['gap_se']:.3f}" if table["gap_se"] is not None else ""
+    axis.set_xlabel(rf"{V}; $V(\pi^*)-V(\bar\pi)$ = {table['gap']:.3f}{error}")

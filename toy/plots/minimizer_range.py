@@ -19,8 +19,9 @@ from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.minimizers import MOST_FLOW, best_value, largest_u, one_number_family, symmetric_flow
 from toy.problems import cyclic, reference, require_at_most, require_interior, separable, witness
-from toy.style import BLACK, DPO, GREEN, INS, Caption, heading, spaced, subplots
+from toy.style import BLACK, DPO, GREEN, INS, Page, handles_of, heading, sheet
 from toy.training import Schedule, pair_distribution, per_problem, train
+from toy.words import BETA, PI_BAR, PI_REF, PI_STAR, Caption, V, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,26 +101,26 @@ def describe(results: dict[str, Any]) -> Caption:
     ]
     worse = f" On {' and '.join(losing)} preferences it is then worth less than DPO." if losing else ""
     return Caption(
-        "Minimizing Eq. (9) does not say what V will be: every policy in the band has the smallest loss"
+        f"Minimizing Eq. (9) does not say what {V} will be: every policy in the band has the smallest loss"
         if high > 0.5 + TIE
         else f"On {spaced(first['problem'])} no response is preferred to another, so every policy is worth 1/2",
-        "Band: V over all minimizers of InSPO's population loss, the upper edge by linear program, the lower edge 1/2. "
-        f"Curves: what gradient flow and Adam find from pi_ref ({results['reference']}), and DPO's optimum, which "
-        "sees no comparator. Circles: one family of minimizers. Only as beta -> 0 does the best minimizer reach pi*.",
-        f"on {spaced(first['problem'])} at beta = 1 the minimizers' V spans 1/2 to {high:.4f}; gradient flow gives "
-        f"{flow:.4f} of pi*'s {first['value_pi_star']:.4f}.{worse}",
+        f"Band: {V} over all minimizers of InSPO's population loss, the upper edge by linear program, the lower "
+        f"edge 1/2. "
+        f"Curves: what gradient flow and Adam find from {PI_REF} ({results['reference']}), and DPO's optimum, which "
+        f"sees no comparator. Circles: one family of minimizers, at one {BETA}. Only as $\\beta\\to 0$ does the best "
+        f"minimizer reach {PI_STAR}.",
+        rf"on {spaced(first['problem'])} at $\beta=1$ the minimizers' {V} spans 1/2 to {high:.4f}; gradient flow gives "
+        f"{flow:.4f} of {PI_STAR}'s {first['value_pi_star']:.4f}.{worse}",
+        key("V", "pi_bar", "pi_star", "mu", "beta", "population", *(["W"] if first["problem"] == "witness" else [])),
     )
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any], page: Page) -> Figure:
     """One panel per problem: the band of values against beta, and where training ends in it."""
     shown = results["problems"]
     betas = np.array(results["betas"])
-    several = len(shown) > 1
-    margins = {"left": 0.06 if several else 0.11, "top": 0.84 if several else 0.75, "bottom": 0.12, "wspace": 0.2}
-    size = max(6.5, 4.1 * len(shown)), 4.4
-    figure, axes = subplots(1, len(shown), size, margins=margins, squeeze=False, sharex=True)
-    for axis, problem in zip(axes[0], shown, strict=True):
+    panels = sheet(page, len(shown), row=4.2 if len(shown) == 1 and page.width > 5 else None)
+    for axis, problem in zip(panels.axes, shown, strict=True):
         curves = problem["curves"]
         supremum = np.array(curves["supremum"]["value"])
         axis.fill_between(betas, 0.5, supremum, color="0.88", lw=0, label="all minimizers of Eq. (9)")
@@ -127,18 +128,15 @@ def draw(results: dict[str, Any]) -> Figure:
         for name, (label, color, dash) in CURVES.items():
             axis.plot(betas, curves[name]["value"], color=color, ls=dash, lw=2, label=label)
         family = problem["family"]
-        seen = {"ls": "none", "mec": "0.35", "mfc": "white", "ms": 5.5, "label": "pi(i|j) = u mu_i odds_ij, some u"}
+        formula = rf"$\pi(i\mid j)=u\,\mu_i\,\mathrm{{odds}}_{{ij}}$, at $\beta={family['beta']:g}$ only"
+        seen: dict[str, Any] = {"ls": "none", "mec": "0.35", "mfc": "white", "ms": 5.5, "label": formula}
         axis.plot([family["beta"]] * len(family["u"]), family["value"], "o", **seen)
         for name, dash in (("pi_star", "--"), ("pi_bar", ":")):
             level = problem[f"value_{name}"]
-            axis.axhline(level, color=BLACK, lw=1, ls=dash, label={"pi_star": "pi*", "pi_bar": "pi_bar"}[name])
+            axis.axhline(level, color=BLACK, lw=1, ls=dash, label={"pi_star": PI_STAR, "pi_bar": PI_BAR}[name])
         axis.set_xscale("log")
         axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-        axis.set(xlabel="beta", xlim=(betas[0], betas[-1]))
-        axis.set_title(heading(problem["problem"], problem["source"]), loc="left")
-    axes[0, 0].set_ylabel("V against comparators from pi_ref")
-    columns = 7 if several else 3
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=columns
-    )
-    return figure
+        axis.set(xlabel=BETA, ylabel=f"{V} against comparators from {PI_REF}", xlim=(betas[0], betas[-1]))
+        panels.title(axis, heading(problem["problem"], problem["source"]))
+    panels.legend(handles_of(panels.axes[:1]))
+    return panels.figure

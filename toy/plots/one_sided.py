@@ -17,7 +17,8 @@ from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
 from toy.minimizers import one_sided_flow, one_sided_limit
 from toy.problems import NotApplicableError, reference, require_interior, witness
-from toy.style import BLACK, COLORS, Caption, plt, spaced, subplots
+from toy.style import BLACK, COLORS, Page, handles_of, line, sheet
+from toy.words import PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, codes, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,47 +62,46 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
 
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
-    V, problem = results["value"], spaced(results["problem"])
+    worth, problem = results["value"], spaced(results["problem"])
     return Caption(
-        "The one-sided loss has no minimizer: for any preferences it falls to 0 as copying y' becomes impossible",
-        f"Gradient flow from pi_ref on {problem}, beta = {results['beta']:g}. A panel per comparator: "
-        "pi(y | y') over training time (lines) and the closed form of the limit, mu_i (mu_i P_ij)^(1/beta) normalized "
-        "without the comparator itself (markers at the right). Last panel: the loss, and the probability of copying.",
-        f"the flow ends within {results['largest_error']:.0e} of the closed form; V = {V['one-sided limit']:.3f} "
-        f"(pi* {V['pi_star']:.3f}, pi_bar {V['pi_bar']:.3f}), while the loss "
+        f"The one-sided loss has no minimizer: for any preferences it falls to 0 as copying {Y_} becomes impossible",
+        rf"Gradient flow from {PI_REF} on {problem}, $\beta={results['beta']:g}$. A panel per comparator: "
+        rf"$\pi(y\mid y')$ over training time (lines) and the closed form of the limit, "
+        r"$\mu_i\,(\mu_i P_{ij})^{1/\beta}$ normalized without the comparator itself (markers at the right). "
+        r"Last panel: "
+        "the loss, and the probability of copying.",
+        f"the flow ends within {results['largest_error']:.0e} of the closed form; {V} = {worth['one-sided limit']:.3f} "
+        f"({PI_STAR} {worth['pi_star']:.3f}, {PI_BAR} {worth['pi_bar']:.3f}), while the loss "
         f"went from {results['loss'][0]:.3f} to {results['loss'][-1]:.0e}.",
+        key("V", "pi_bar", "pi_star", "mu", "beta", "y'", items=codes(results["labels"])[1]),
     )
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def draw(results: dict[str, Any], page: Page) -> Figure:
     """One panel per comparator and one for loss and copying."""
-    labels, times = results["labels"], np.array(results["times"])[1:]
+    times, (names, _) = np.array(results["times"])[1:], codes(results["labels"])
     path, limit = np.array(results["path"])[1:], np.array(results["limit"])
-    panels = len(labels) + 1
-    rows = 1 if panels <= 4 else 2
-    columns = -(-panels // rows)
-    margins = {"left": 0.055, "top": 0.955 - 0.12 / rows, "bottom": 0.17 / rows, "wspace": 0.25, "hspace": 0.4}
-    figure, axes = subplots(rows, columns, (3.1 * columns, 1 + 3.1 * rows), margins=margins, squeeze=False)
-    flat = axes.ravel()
-    for j, axis in enumerate(flat[: len(labels)]):
-        for i, label in enumerate(labels):
-            axis.plot(times, path[:, i, j], color=COLORS[i], lw=2, label=label)
+    count = len(names) + 1
+    panels = sheet(page, count, across=4 if count in (3, 4, 7, 8) else 3, aspect=0.8)
+    for j, axis in enumerate(panels.axes[:-1]):
+        for i in range(len(names)):
+            axis.plot(times, path[:, i, j], color=COLORS[i], lw=2)
             axis.plot(times[-1] * 8, limit[i, j], MARKERS[i], color=COLORS[i], ms=8, mec="white", clip_on=False)
-        axis.set_title(f"given y' = {labels[j]}", loc="left")
+        panels.title(axis, f"given {Y_} = {names[j]}")
         axis.set(xscale="log", ylim=(-0.02, 1), xlabel="training time")
-    flat[0].set_ylabel("pi(y | y')")
-    last = flat[len(labels)]
+        axis.set_xticks([1, 1e4, 1e8])
+        if j % panels.columns == 0:
+            axis.set_ylabel(r"$\pi(y\mid y')$")
+    last = panels.axes[-1]
     last.plot(times, results["loss"][1:], color=BLACK, lw=2.2, label="loss")
     copying = np.diagonal(path, axis1=1, axis2=2).mean(axis=1)
-    last.plot(times, copying, color="0.5", lw=2, ls="--", label="mean pi(y' | y')")
+    last.plot(times, copying, color="0.5", lw=2, ls="--", label=r"mean $\pi(y'\mid y')$")
     last.set(xscale="log", yscale="log", xlabel="training time")
-    last.set_title("no minimum is reached", loc="left")
-    last.legend(loc="lower left")
-    for axis in flat[panels:]:
-        axis.set_visible(False)
+    last.set_xticks([1, 1e4, 1e8])
+    panels.title(last, "no minimum is reached")
     handles = [
-        plt().Line2D([], [], color=COLORS[i], marker=MARKERS[i], mec="white", ms=8, lw=2, label=f"y = {label}")
-        for i, label in enumerate(labels)
+        line(f"$y$ = {name}", color=COLORS[i], marker=MARKERS[i], mec="white", ms=8, lw=2)
+        for i, name in enumerate(names)
     ]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.045, 0.99), ncols=len(handles))
-    return figure
+    panels.legend([*handles, *handles_of([last])])
+    return panels.figure

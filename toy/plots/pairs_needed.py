@@ -19,8 +19,9 @@ from toy.baselines import frontier_value
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import random_problems, reference
-from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, plt, spaced, subplots
+from toy.style import BLUE, GREEN, INS, METHOD_NAMES, Page, line, sheet
 from toy.training import kl_to_reference, pair_distribution, sample_pairs, train
+from toy.words import KL, PI_REF, Y_, Caption, V, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,10 +30,11 @@ SIZES = (10, 30, 100, 300, 1000, 3000, 10000)
 K = 5
 SHARE = 0.9
 RESAMPLES = 200
+PLATEAU = 0.6  # of a share below this few pairs reach 90 %, which is said
 SETTINGS = {
-    "plain": ("plain", (0, (4, 2)), "o"),
-    "deployed": ("INS, deployed", "-", "s"),
-    "real": ("INS, a real y'", "-", "D"),
+    "plain": ("baseline", BLUE, (0, (4, 2)), "o"),
+    "deployed": ("INS, deployed", INS, "-", "s"),
+    "real": (f"INS, a real {Y_}", GREEN, "-.", "D"),
 }
 
 
@@ -55,11 +57,11 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
             if conditioning is Conditioning.SYMMETRIC:
                 policies = {"deployed": trained.prompt_policy, "real": trained.comparator_policy}
             for setting, policy in policies.items():
-                V = value(policy, tables, references, config.psi).reshape(levels, n)
+                worth = value(policy, tables, references, config.psi).reshape(levels, n)
                 kl = kl_to_reference(policy, references)
                 best = frontier_value(tables, references, kl, config.psi, conditioned=setting == "real")
                 start = value(mu, P, mu, config.psi)
-                gains = V - start, best.reshape(levels, n) - start, kl.reshape(levels, n)
+                gains = worth - start, best.reshape(levels, n) - start, kl.reshape(levels, n)
                 curves.append({"method": method, "setting": setting, **_curve(*gains, rng)})
     return {
         "sizes": list(SIZES),
@@ -130,53 +132,72 @@ def describe(results: dict[str, Any]) -> Caption:
     first = methods[0]
     name, source = METHOD_NAMES[first], spaced(results["source"])
     plain, deployed, real = (curves[first, setting]["needed"] for setting in SETTINGS)
+    low = [
+        f"{METHOD_NAMES[method]}: {SETTINGS[setting][0]}"
+        for (method, setting), curve in curves.items()
+        if 0 < curve["share"]["mean"][-1] < PLATEAU
+    ]
+    little = f" Few pairs are enough for 90% of little: {' and '.join(low)} end below {PLATEAU:.0%}." if low else ""
     return Caption(
         f"At equal KL INS needs more pairs for its deployed policy with {more} of {len(methods)} methods, "
         f"and ends lower with {lower}",
-        f"{results['datasets']} datasets per size on {source} (K = {results['responses']}). Left, middle: "
-        "gain in V over pi_ref as a share of the largest possible gain at the same KL (IPO's closed form; with y' in "
-        "view the Gibbs policy of P), with bootstrap standard errors; inf: the whole population. Right: pairs for "
+        f"{results['datasets']} datasets per size on {source} ($K={results['responses']}$). Lines: gain in {V} "
+        f"over {PI_REF} "
+        f"as a share of the largest possible gain at the same KL (IPO's closed form; with {Y_} in view the "
+        f"Gibbs policy "
+        "of the preferences), with bootstrap standard errors; all: the whole population. Bars below: pairs for "
         f"{results['level']:.0%} of the population's share, with 68 % intervals over problems; more is where they are "
-        "apart. V and KL: results.json.",
+        f"apart.{little}",
         f"{name} needs {plain:.0f} pairs; with INS {deployed:.0f} for the deployed policy, {real:.0f} for the one that "
-        "sees y'.",
+        f"sees {Y_}.",
+        key(
+            "V",
+            "mu",
+            "KL",
+            "K",
+            "y'",
+            "INS",
+            "deployed",
+            "population",
+            *(["non-separable"] if "random" in source else []),
+        ),
     )
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """Gain against pairs without and with a comparator, and the pairs needed."""
-    margins = {"left": 0.055, "top": 0.85, "bottom": 0.12, "wspace": 0.28}
-    figure, axes = subplots(1, 3, (12.6, 4.8), margins=margins, gridspec_kw={"width_ratios": [4, 4, 3]})
-    prompt, real, dots = axes
-    box = dots.get_position()
-    dots.set_position((box.x0 + 0.06, box.y0, box.width - 0.06, box.height))
-    prompt.sharey(real)
-    x = [*results["sizes"], results["sizes"][-1] * 4]
-    ticks = [str(size) if size < 1000 else f"{size // 1000}k" for size in results["sizes"]]
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """A panel per method: gain against pairs, and below it the pairs needed."""
+    sizes = results["sizes"]
     methods = list(dict.fromkeys(curve["method"] for curve in results["curves"]))
-    rows = [(method, setting) for method in methods for setting in SETTINGS]
-    for curve in results["curves"]:
-        color = METHOD_COLORS[curve["method"]]
-        _, dash, marker = SETTINGS[curve["setting"]]
-        axis = real if curve["setting"] == "real" else prompt
-        share = curve["share"]
-        axis.errorbar(x, share["mean"], yerr=share["se"], color=color, ls=dash, marker=marker, ms=4.5, lw=1.6)
-        y = -rows.index((curve["method"], curve["setting"]))
-        low, high = curve["needed_between"]
-        dots.plot([low, high], [y, y], color=color, lw=2)
-        dots.plot(curve["needed"], y, marker=marker, color=color, ms=7)
-    for axis, title in ((prompt, "deployed, the prompt alone"), (real, "with a real y'")):
-        axis.set(xscale="log", xlabel="preference pairs", ylabel="share of the possible gain at this KL")
-        axis.set_xticks(x, [*ticks, "inf"])
+    panels = sheet(page, len(methods), least=2.4, aspect=1.0)
+    ticks = [str(size) if size < 1000 else f"{size // 1000}k" for size in sizes]
+    everything = sizes[-1] * 6
+    low = min(0.0, *(m - s for c in results["curves"] for m, s in zip(*c["share"].values(), strict=True)))
+    for i, (axis, method) in enumerate(zip(panels.axes, methods, strict=True)):
+        for curve in results["curves"]:
+            if curve["method"] != method:
+                continue
+            _, color, dash, marker = SETTINGS[curve["setting"]]
+            share: dict[str, list[float]] = curve["share"]
+            look: dict[str, Any] = {"color": color, "marker": marker, "ms": 5, "lw": 1.7}
+            at = {name: np.array(share[name]) for name in ("mean", "se")}
+            axis.errorbar(sizes, at["mean"][:-1], yerr=at["se"][:-1], ls=dash, **look)
+            axis.errorbar(everything, at["mean"][-1], yerr=at["se"][-1], ls="none", **look)
+            y = low - 0.07 * (1 + list(SETTINGS).index(curve["setting"]))
+            axis.plot(curve["needed_between"], [y, y], color=color, lw=2.2, solid_capstyle="butt")
+            axis.plot(curve["needed"], y, color=color, marker=marker, ms=5.5, mec="white", mew=0.6)
+        axis.set(
+            xscale="log", xlabel="preference pairs", xlim=(sizes[0] / 1.5, everything * 1.8), ylim=(low - 0.29, 1.06)
+        )
+        axis.set_xticks([*sizes, everything], [*(tick if j % 2 == 0 else "" for j, tick in enumerate(ticks)), "all"])
         axis.minorticks_off()
+        axis.axvline(sizes[-1] * 2.4, color="0.6", lw=1, ls=":")
         axis.axhline(1, color="0.3", lw=1)
-        axis.set_title(title, loc="left")
-    dots.set(xscale="log", xlabel=f"pairs for {results['level']:.0%} of the population's share", xlim=(8, 13000))
-    dots.set_yticks([-i for i in range(len(rows))], [f"{METHOD_NAMES[m]}: {SETTINGS[s][0]}" for m, s in rows], size=8)
-    handles = [plt().Line2D([], [], color=METHOD_COLORS[m], lw=2.2, label=METHOD_NAMES[m]) for m in methods]
-    handles += [
-        plt().Line2D([], [], color="0.3", ls=dash, marker=marker, ms=5, label=label)
-        for label, dash, marker in SETTINGS.values()
-    ]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.04, 0.99), ncols=len(handles))
-    return figure
+        axis.axhline(low - 0.02, color="0.6", lw=0.8)
+        axis.set_yticks([tick / 5 for tick in range(int(low * 5), 6)])
+        if i % panels.columns == 0:
+            axis.set_ylabel(f"share of the possible gain at this {KL}")
+        panels.title(axis, METHOD_NAMES[method])
+    panels.legend(
+        [line(label, color=color, ls=dash, marker=marker, ms=5) for label, color, dash, marker in SETTINGS.values()]
+    )
+    return panels.figure

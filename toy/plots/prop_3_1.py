@@ -7,9 +7,8 @@ the scores of a and b are unknown; and pi_bar may pick those too.
 
 from __future__ import annotations
 
-import textwrap
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -20,21 +19,21 @@ from toy import simplex
 from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.problems import witness
-from toy.style import COLORS, Caption, heading, plt, spaced
+from toy.style import COLORS, Page, Sheet, drawable, handles_of, sheet
+from toy.words import PI_BAR, PI_STAR, PSI, Caption, codes, key, literal, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS = ("y1", "y2", "a", "b")
 DASHES = {"y1": "-", "y2": "-.", "a": (0, (5, 1.5)), "b": ":"}
-# (title, psi, reference over y1, y2, a, b, the response that the paper says pi_bar picks)
+# (psi, reference over y1, y2, a, b, the response that the paper says pi_bar picks)
 SETTINGS = (
-    ("identity, reference (1/2, 1/2)", "identity", (0.0, 0.0, 0.5, 0.5), 1),
-    ("log-odds, reference (1/2, 1/2)", "log_odds", (0.0, 0.0, 0.5, 0.5), 0),
-    ("identity, reference (9/10, 1/10)", "identity", (0.0, 0.0, 0.9, 0.1), 0),
+    ("identity", (0.0, 0.0, 0.5, 0.5), 1),
+    ("log_odds", (0.0, 0.0, 0.5, 0.5), 0),
+    ("identity", (0.0, 0.0, 0.9, 0.1), 0),
 )
 GRID = np.linspace(0.005, 0.995, 397)
-LISTED = 7  # up to here pi*'s answers are listed one by one
 
 
 def preferences(p: float) -> Array:
@@ -74,7 +73,7 @@ def settings() -> list[dict[str, Any]]:
     return [_setting(*setting) for setting in SETTINGS]
 
 
-def _setting(title: str, psi: str, mu: tuple[float, ...], claimed: int) -> dict[str, Any]:
+def _setting(psi: str, mu: tuple[float, ...], claimed: int) -> dict[str, Any]:
     def lead(p: float) -> float:
         score = scores(preferences(p), mu, psi)
         return float(score[claimed] - np.delete(score, claimed).max())
@@ -85,7 +84,6 @@ def _setting(title: str, psi: str, mu: tuple[float, ...], claimed: int) -> dict[
     low = 0.0 if first == 0 else float(brentq(lead, GRID[first - 1], GRID[first], xtol=1e-15))
     high = 1.0 if last == len(GRID) - 1 else float(brentq(lead, GRID[last], GRID[last + 1], xtol=1e-15))
     return {
-        "title": title,
         "psi": psi,
         "reference": list(mu),
         "claimed": LABELS[claimed],
@@ -98,125 +96,137 @@ def _setting(title: str, psi: str, mu: tuple[float, ...], claimed: int) -> dict[
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     shown = results["simplex"]
-    first = shown["panels"][0]
-    numbers = "of all references, " + ", ".join(
-        f"{share:.0%} make pi_bar pick {label}" for label, share in first["shares"].items()
-    )
-    if shown["disagree"] is not None:
-        numbers += f" (psi = identity); log-odds pick another response on {shown['disagree']:.0%}"
-    above, problem = "Left: ", spaced(shown["problem"])
+    names, items = codes(shown["labels"])
+    called = dict(zip(shown["labels"], names, strict=True))
+    problem, k = spaced(shown["problem"]), len(names)
+    above = ""
     if results["example"]:
         low, high = results["example"]["settings"][0]["claim_holds_for_p_between"]
         above = (
-            "Above: score S(y) = expected psi(P(y > y')) over the reference's a and b, for every p = P(a > b), which "
-            "the paper leaves out; gray where its statement about y1 and y2 is true, outside it a or b wins. Below: "
+            rf"Above: score $S(y)$ = expected $\psi(P(y\succ y'))$ over the reference's a and b, for every "
+            rf"$p=P(a\succ b)$, which the paper leaves out; gray where its statement about y1 and y2 is true, "
+            rf"outside it "
+            f"a or b wins; the strip is {PI_BAR}'s pick. Below: "
         )
-        numbers += f"; the paper's first claim needs {low:.2f} < p < {high:.2f}"
+    three = (
+        "" if k == 3 else f" alone, those that it picks most often ({', '.join(called[c] for c in shown['corners'])})"
+    )
+    mine = "" if shown["source"] == shown["problem"] else f" ({literal(shown['source'])})"
+    note = ""
+    if kept := shown["pi_r"]:
+        shares = ", ".join(
+            rf"{share:.0%} at $\beta={beta:g}$" for beta, share in zip(kept["betas"], kept["shares"], strict=True)
+        )
+        note = f" Eq. (7)'s optimum with $r=L/2$ picks the same in {shares} of references."
+    numbers = f"of references drawn evenly from all on the {k} responses, " + _shares(shown["panels"][0], called)
+    if shown["disagree"] is not None:
+        numbers += rf" ($\psi$ = identity); log-odds pick another response on {shown['disagree']:.0%}"
+    if results["example"]:
+        numbers += f"; the paper's first claim needs ${low:.2f} < p < {high:.2f}$"
     return Caption(
-        "Prop. 3.1 completed: pi_bar's pick depends on psi, on the reference, and on a preference the paper leaves out"
+        f"Prop. 3.1 completed: {PI_BAR}'s pick depends on {PSI}, on the reference, and on a preference the "
+        f"paper leaves out"
         if results["example"]
-        else f"pi_bar's pick on {problem} over the references, and pi*, which depends on none",
-        f"{above}{_spanned(shown)} {heading(shown['problem'], shown['source'], 200)}; dot: uniform; "
-        "right: pi*'s best answer to each comparator.",
+        else f"{PI_BAR}'s pick on {problem} over the references, and {PI_STAR}, which depends on none",
+        f"{above}{PI_BAR}'s pick on {problem}{mine} for references on three responses{three}; dot: uniform. "
+        f"{PI_STAR} answers, whatever {PSI} and the reference: {_answers(shown['pi_star'], called)}.{note}",
         f"{numbers}.",
+        key("pi_bar", "pi_star", "psi", *(["L"] if note else []), *(["W"] if results["example"] else []), items=items),
     )
 
 
-def _spanned(shown: dict[str, Any]) -> str:
-    """Which references the triangles hold: all, or those on three of more responses."""
-    if len(shown["labels"]) == len(shown["corners"]):
-        return "the simplex of all references on"
-    corners = ", ".join(shown["corners"])
-    return f"references on three responses alone ({corners}; the shares are over references on all) of"
+def _shares(panel: dict[str, Any], called: dict[str, str]) -> str:
+    """How often each response is picked; those below half a percent together."""
+    often = {label: share for label, share in panel["shares"].items() if share >= 0.005}
+    rest = sum(panel["shares"].values()) - sum(often.values())
+    ordered = sorted(often.items(), key=lambda item: -item[1])
+    picked = [
+        f"{share:.{0 if share < 0.995 or share == 1 else 1}%} make {PI_BAR} pick {called[label]}"
+        for label, share in ordered
+    ]
+    return ", ".join(picked) + (f", {rest:.1%} others" if rest >= 5e-4 else "")
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """Above the four scores over p and which response pi_bar picks, below the simplices."""
-    example = results["example"]
-    figure: Figure = plt().figure(figsize=(11.5, 8.2 if example else 3.9))
-    if not example:
-        _draw_simplex(figure, results["simplex"])
-    else:
-        upper, lower = cast("Any", figure).subfigures(2, 1, height_ratios=[4.6, 3.6])
-        _draw_example(upper, example)
-        _draw_simplex(lower, results["simplex"])
-    return figure
+def _answers(pi_star: dict[str, list[str]], called: dict[str, str]) -> str:
+    """What pi* answers to which comparators, in a line."""
+    grouped: dict[str, list[str]] = {}
+    for label, answers in pi_star.items():
+        grouped.setdefault(" or ".join(called[answer] for answer in answers), []).append(called[label])
+    return "; ".join(f"{answer} to {', '.join(to)}" for answer, to in grouped.items())
 
 
-def _draw_example(figure: Any, example: dict[str, Any]) -> None:
-    colors = dict(zip(LABELS, COLORS, strict=False))
-    axes = figure.subplots(2, 3, sharex=True, gridspec_kw={"height_ratios": [8, 1], "hspace": 0.08, "wspace": 0.24})
-    figure.subplots_adjust(left=0.06, right=0.99, top=0.85, bottom=0.13)
-    p = np.array(example["p"])
-    for (top, strip), setting in zip(axes.T, example["settings"], strict=True):
-        low, high = setting["claim_holds_for_p_between"]
-        top.axvspan(low, high, color="0.92", zorder=0)
-        for label, line in zip(example["labels"], setting["scores"], strict=True):
-            top.plot(p, line, color=colors[label], lw=2, ls=DASHES[label], label=label)
-        top.set_title(setting["title"])
-        top.text(
-            (low + high) / 2,
-            0.985,
-            f"paper's claim ({setting['claimed']})\nholds: {low:.3f} < p < {high:.3f}",
-            ha="center",
-            va="top",
-            fontsize=8.5,
-            transform=top.get_xaxis_transform(),
-        )
-        top.set_ylabel("score, nats" if setting["psi"] == "log_odds" else "score, probability")
-        _draw_winners(strip, p, setting["winner"], colors)
-    axes[0, 1].set_ylim(-1.6, 2.2)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.05, 1.0), ncols=4)
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """First the four scores over p and which response pi_bar picks, then a simplex for each psi."""
+    example, shown = results["example"], results["simplex"]
+    settings_ = example["settings"] if example else []
+    panels = sheet(page, len(settings_) + len(shown["panels"]), across=3 if example else 2, aspect=0.92)
+    for axis, setting in zip(panels.axes, settings_, strict=False):
+        _draw_setting(panels, axis, example, setting)
+    names, _ = codes(shown["labels"])
+    picked = sorted({i for panel in shown["panels"] for i in panel["picks"]})
+    colors = {i: COLORS[position % len(COLORS)] for position, i in enumerate(picked)}
+    for axis, panel in zip(panels.axes[len(settings_) :], shown["panels"], strict=True):
+        _draw_simplex(axis, panel, shown, [drawable(name) for name in names], colors)
+        axis.set_title(f"{PI_BAR} over references, {PSI} = {panel['psi'].replace('_', '-')}")
+    if example:
+        panels.legend(handles_of(panels.axes[:1]))
+    return panels.figure
 
 
-def _draw_winners(strip: Any, p: Array, winners: list[str], colors: dict[str, str]) -> None:
+def _draw_setting(panels: Sheet, axis: Any, example: dict[str, Any], setting: dict[str, Any]) -> None:
+    colors, p = dict(zip(LABELS, COLORS, strict=False)), np.array(example["p"])
+    low, high = setting["claim_holds_for_p_between"]
+    axis.axvspan(low, high, color="0.92", zorder=0)
+    for label, scored in zip(example["labels"], setting["scores"], strict=True):
+        axis.plot(p, scored, color=colors[label], lw=2, ls=DASHES[label], label=label)
+    mu = ",".join({0.5: "1/2", 0.9: "9/10", 0.1: "1/10"}[weight] for weight in setting["reference"][2:])
+    psi = {"identity": "q", "log_odds": r"\log\,q/(1-q)"}[setting["psi"]]
+    panels.title(axis, rf"$\psi(q)={psi}$, $\mu=({mu})$")
+    bottom, top = (-1.9, 2.2) if setting["psi"] == "log_odds" else (-0.03, 1.0)
+    axis.set(xlim=(0, 1), ylim=(bottom, top), xlabel=rf"$p=P(a\succ b)$, and {PI_BAR}'s pick")
+    axis.set_ylabel("score, nats" if setting["psi"] == "log_odds" else "score, probability")
+    axis.text(
+        (low + high) / 2,
+        0.985,
+        f"the paper's claim ({setting['claimed']})\nholds: ${low:.3f} < p < {high:.3f}$",
+        ha="center",
+        va="top",
+        size=panels.page.letters - 1,
+        transform=axis.get_xaxis_transform(),
+    )
+    winners = setting["winner"]
     edges = [0, *[i for i in range(1, len(winners)) if winners[i] != winners[i - 1]], len(winners)]
     for start, end in pairwise(edges):
         left, right = (0.0 if start == 0 else p[start]), (1.0 if end == len(winners) else p[end])
-        strip.axvspan(left, right, color=colors[winners[start]])
-        strip.text((left + right) / 2, 0.5, winners[start], ha="center", va="center", color="white", fontweight="bold")
-    strip.set(xlim=(0, 1), yticks=[], xlabel="p = P(a > b), and pi_bar's pick")
-    strip.grid(visible=False)
-    for side in ("left", "bottom"):
-        strip.spines[side].set_visible(False)
+        axis.axvspan(left, right, ymax=0.085, color=colors[winners[start]], lw=0, zorder=3)
+        look = {"ha": "center", "va": "center", "weight": "bold", "path_effects": [_halo("white")], "zorder": 4}
+        axis.text((left + right) / 2, 0.0425, winners[start], transform=axis.get_xaxis_transform(), **look)
 
 
-def _draw_simplex(figure: Any, results: dict[str, Any]) -> None:
-    """A simplex for each psi, and beside them pi*, which no reference changes."""
-    axes = figure.subplots(1, len(results["panels"]) + 1)
-    figure.subplots_adjust(left=0.04, right=0.99, top=0.86, bottom=0.06, wspace=0.1)
+def _draw_simplex(
+    axis: Any, panel: dict[str, Any], shown: dict[str, Any], names: list[str], colors: dict[int, str]
+) -> None:
+    """Which response pi_bar picks over the references on three."""
     place = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
-    flat = simplex.triangles() @ place
-    picked = sorted({i for panel in results["panels"] for i in panel["picks"]})
-    colors = {i: COLORS[position % len(COLORS)] for position, i in enumerate(picked)}
-    for axis, panel in zip(axes, results["panels"], strict=False):
-        picks = np.array(panel["picks"])
-        for i in np.unique(picks):
-            chosen = flat[picks == i]
-            collection = _polygons(chosen, colors[int(i)])
-            axis.add_collection(collection)
-            label = results["labels"][int(i)]
-            middle = chosen.mean(axis=(0, 1))
-            if np.hypot(*(middle - place.mean(axis=0))) < 0.1:
-                middle += (0, 0.12)  # off the uniform reference's dot
-            axis.text(
-                *middle,
-                f"{label}\n{panel['shares'][label]:.0%}",
-                ha="center",
-                va="center",
-                color="white",
-                weight="bold",
-                # So that it can be read where its patch is narrower than the name.
-                path_effects=[_halo(colors[int(i)])],
-            )
-        for corner, label, offset in zip(place, results["corners"], ((0, -0.07), (0, -0.07), (0, 0.03)), strict=True):
-            axis.text(*(corner + offset), f"all on {label}", ha="center", size=8.5)
-        axis.plot(*place.mean(axis=0), "o", color="white", mec="black", ms=6)
-        axis.set(xlim=(-0.12, 1.12), ylim=(-0.12, 0.98), aspect="equal")
-        axis.set_axis_off()
-        psi = panel["psi"].replace("_", "-")
-        axis.set_title(f"pi_bar over references, psi = {psi}")
-    _draw_pi_star(axes[-1], results)
+    flat, picks = simplex.triangles() @ place, np.array(panel["picks"])
+    for i in np.unique(picks):
+        chosen = flat[picks == i]
+        axis.add_collection(_polygons(chosen, colors[int(i)]))
+        middle = chosen.mean(axis=(0, 1))
+        if np.hypot(*(middle - place.mean(axis=0))) < 0.1:
+            middle += (0, 0.12)  # off the uniform reference's dot
+        share = f"\n{panel['shares'].get(shown['labels'][int(i)], 0):.0%}" if len(names) == 3 else ""
+        look = {"color": "white", "weight": "bold", "path_effects": [_halo(colors[int(i)])]}
+        # With a halo, so that it can be read where its patch is narrower than the name.
+        axis.text(*middle, f"{names[int(i)]}{share}", ha="center", va="center", **look)
+    for corner, label, up in zip(place, shown["corners"], (False, False, True), strict=True):
+        name = names[shown["labels"].index(label)]
+        axis.text(
+            corner[0], corner[1] + (0.03 if up else -0.03), f"all on {name}", ha="center", va="bottom" if up else "top"
+        )
+    axis.plot(*place.mean(axis=0), "o", color="white", mec="black", ms=6)
+    axis.set(xlim=(-0.12, 1.12), ylim=(-0.12, 0.98), aspect="equal")
+    axis.set_axis_off()
 
 
 def _halo(color: str) -> Any:
@@ -231,33 +241,3 @@ def _polygons(triangles: Floats, color: str) -> Any:
 
     # Thousands of them: pixels in the SVG, where shapes would make it megabytes.
     return PolyCollection(list(triangles), facecolors=color, edgecolors=color, linewidths=0.6, rasterized=True)
-
-
-def _by_answer(pi_star: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """The responses that each answer is best to, in a few lines, for a table of many."""
-    grouped: dict[str, list[str]] = {}
-    for label, answers in pi_star.items():
-        grouped.setdefault(" or ".join(answers), []).append(label)
-    return [(textwrap.fill(f"best answer to {', '.join(to)}:", 30), answer) for answer, to in grouped.items()]
-
-
-def _draw_pi_star(axis: Any, results: dict[str, Any]) -> None:
-    axis.set_axis_off()
-    axis.set_title("pi*, for every psi and reference")
-    lines = [(f"best answer to {label}:", " or ".join(answers)) for label, answers in results["pi_star"].items()]
-    if len(lines) > LISTED:
-        lines = _by_answer(results["pi_star"])
-    rows = sum(1 + left.count("\n") for left, _ in lines)
-    top, step = 0.54 + min(0.08 * rows, 0.36), min(0.16, 0.72 / rows)
-    for left, answer in lines:
-        here = 1 + left.count("\n")
-        height, top = top - step * here / 2, top - step * here
-        small = {"va": "center", "transform": axis.transAxes, "size": 8.5 if rows > LISTED else 9.5}
-        axis.text(0.5, height, left, ha="right", **small)
-        axis.text(0.54, height, answer, weight="bold", **small)
-    if kept := results["pi_r"]:
-        shares = ", ".join(
-            f"{share:.0%} at beta = {beta:g}" for beta, share in zip(kept["betas"], kept["shares"], strict=True)
-        )
-        note = f"Eq. (7)'s optimum with r = L/2 picks the same for\n{shares}\nof references"
-        axis.text(0.5, -0.02, note, ha="center", va="bottom", size=8.5, transform=axis.transAxes)

@@ -1,7 +1,7 @@
 """InSPO shown a real comparator against DPO, on Bradley-Terry and on cyclic preferences.
 
 Where a reward explains the preferences a comparator carries next to no information; where they are cyclic no
-reward helps, and the comparator is everything. Compared at equal KL: at equal beta one of the two moves farther.
+reward helps, and the comparator is everything. Compared at equal KL: at equal beta one of two moves farther.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.minimizers import MOST_FLOW, symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_at_most, require_interior, separable
-from toy.style import BLACK, DPO, GRAY, INS, Caption, heading, spaced, subplots
+from toy.style import BLACK, DPO, GRAY, INS, Page, handles_of, heading, sheet
 from toy.training import Schedule, kl_to_reference, pair_distribution, train
+from toy.words import BETA, KL, PI_REF, Y_, Caption, V, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ K = 5
 # Below this a difference in V is next to nothing.
 SMALL = 0.005
 LINES = {
-    "real_over_ipo": ("shown a real y'", INS, "o", "-"),
+    "real_over_ipo": (f"shown a real {Y_}", INS, "o", "-"),
     "deployed_over_ipo": ("deployed, without a comparator", GRAY, "s", "-."),
 }
 
@@ -56,14 +57,14 @@ def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
         "best_conditioned": [gibbs_policy(table.P, mu, tau) for tau in TAUS],
     }
     curves = {name: curve(found, table.P, mu) for name, found in policies.items()}
-    n, real = len(BETAS), curves["inspo_real"]
+    n = len(BETAS)
     tables, references = np.broadcast_to(table.P, (n, *table.P.shape)), np.broadcast_to(mu, (n, len(mu)))
-    best = frontier_value(tables, references, np.array(real["kl"]))
+    best = frontier_value(tables, references, np.array(curves["inspo_real"]["kl"]))
     return {
         "problem": table.name,
         "source": table.source,
         **curves,
-        "real_over_ipo": (np.array(real["value"]) - best).tolist(),
+        "real_over_ipo": (np.array(curves["inspo_real"]["value"]) - best).tolist(),
     }
 
 
@@ -85,8 +86,9 @@ def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
         Schedule(config.steps, 5.0, "sgd"),
     )
     dpo = value(rlhf(P, mu, 1.0), P, mu)
+    policies = {"real": trained.comparator_policy, "deployed": trained.prompt_policy}
     leads: dict[str, Floats] = {}
-    for name, policy in (("real", trained.comparator_policy), ("deployed", trained.prompt_policy)):
+    for name, policy in policies.items():
         worth = value(policy, P, mu)
         leads[f"{name}_over_ipo"] = worth - frontier_value(P, mu, kl_to_reference(policy, mu))
         leads[f"{name}_over_dpo"] = worth - dpo
@@ -105,17 +107,20 @@ def describe(results: dict[str, Any]) -> Caption:
     random, right = "", ""
     if results["noise"]:
         first = results["noise"][0]["real_over_ipo"]
-        random = f", and {first['mean']:+.5f} +- {first['se']:.5f} on random Bradley-Terry problems"
+        random = f", and {first['mean']:+.5f} $\\pm$ {first['se']:.5f} on random Bradley-Terry problems"
         right = (
-            " Right: random problems (K = 5, beta = 1), from Bradley-Terry rewards alone to twice as much noise on "
-            "every log-odds: V minus the largest prompt-only V at the policy's own KL; means and standard errors."
+            f" Third: random problems ($K=5$, $\\beta=1$), from Bradley-Terry rewards alone to twice as much noise on "
+            f"every log-odds: {V} minus the largest prompt-only {V} at the policy's own KL; means and standard errors."
         )
     return Caption(
         _finding(leads),
-        "Dots: beta from 3 to 0.05, ringed at 1; InSPO where gradient flow from pi_ref ends, judged against the very "
-        "y' it saw. Lines: the largest V at each KL without (gray, IPO) and with (dashed) a comparator." + right,
-        "at beta = 1 the V of InSPO with a real y', minus the best prompt-only V at the same KL, is "
+        f"Dots: {BETA} from 3 to 0.05, ringed at 1; InSPO where gradient flow from {PI_REF} ends, judged "
+        f"against the very "
+        f"{Y_} it saw. Lines: the largest {V} at each KL, without a comparator (IPO's closed form) and with "
+        f"one.{right}",
+        rf"at $\beta=1$ the {V} of InSPO with a real {Y_}, minus the best prompt-only {V} at the same KL, is "
         f"{', '.join(numbers)}{random}.",
+        key("V", "y'", "mu", "beta", "KL"),
     )
 
 
@@ -132,32 +137,39 @@ def _finding(leads: dict[str, float]) -> str:
     return f"At equal KL a real comparator {', and '.join(parts)} preferences"
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """(KL, V) over beta for each problem, then the lead over DPO against noise."""
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """(KL, V) over beta for each problem, then the lead at equal KL against noise."""
     shown = results["problems"]
-    panels = len(shown) + bool(results["noise"])
-    margins = {"left": 0.06 if panels > 1 else 0.11, "top": 0.92, "bottom": 0.12, "wspace": 0.24}
-    figure, axes = subplots(1, panels, (max(6.5, 4.3 * panels), 4.5), margins=margins, squeeze=False)
-    for axis, problem in zip(axes[0], shown, strict=False):
+    count = len(shown) + bool(results["noise"])
+    panels = sheet(page, count, aspect=0.95, row=4.2 if count == 1 and page.width > 5 else None)
+    for axis, problem in zip(panels.axes, shown, strict=False):
         for name, label, dash, color in (
-            ("best_prompt", "largest V without y' (IPO)", "-", GRAY),
-            ("best_conditioned", "largest V with y'", "--", BLACK),
+            ("best_prompt", f"largest {V} without {Y_} (IPO)", "-", "0.6"),
+            ("best_conditioned", f"largest {V} with {Y_}", (0, (4, 2)), BLACK),
         ):
-            axis.plot(problem[name]["kl"], problem[name]["value"], color=color, lw=1.5, ls=dash, label=label)
+            width = 3.5 if name == "best_prompt" else 1.5
+            axis.plot(problem[name]["kl"], problem[name]["value"], color=color, lw=width, ls=dash, label=label)
         for name, label, color, marker in (
-            ("inspo_real", "InSPO, a real y'", INS, "o"),
+            ("inspo_real", f"InSPO, a real {Y_}", INS, "o"),
             ("dpo", "DPO", DPO, "s"),
         ):
-            kl, V = problem[name]["kl"], problem[name]["value"]
-            axis.plot(kl, V, marker=marker, color=color, ms=6, ls="none", label=label)
+            kl, values = problem[name]["kl"], problem[name]["value"]
+            axis.plot(kl, values, marker=marker, color=color, ms=6, ls="none", label=label)
             at = results["betas"].index(1.0)
-            axis.plot(kl[at], V[at], marker=marker, color=color, ms=12, mfc="none", ls="none")
-        axis.set(xlabel="KL from the reference, nats", ylabel="V against comparators from pi_ref")
-        axis.set_title(heading(problem["problem"], problem["source"], 50), loc="left")
-    axes[0, 0].legend(loc="lower right")
+            axis.plot(kl[at], values[at], marker=marker, color=color, ms=12, mfc="none", ls="none")
+        if max(problem["dpo"]["kl"]) < 1e-6:
+            words = f"DPO, at every {BETA}: {PI_REF}"
+            axis.annotate(words, (0, problem["dpo"]["value"][0]), (10, -2), textcoords="offset points", color=DPO)
+        axis.set(xlabel=f"{KL} from the reference, nats", ylabel=f"{V} against comparators from {PI_REF}")
+        panels.title(axis, heading(problem["problem"], problem["source"], 50))
+    handles = handles_of(panels.axes[:1])
     if results["noise"]:
-        _draw_noise(axes[0, -1], results["noise"])
-    return figure
+        axis = panels.axes[-1]
+        _draw_noise(axis, results["noise"])
+        panels.title(axis, "from Bradley-Terry to non-separable")
+        axis.legend(loc="upper left")
+    panels.legend(handles)
+    return panels.figure
 
 
 def _draw_noise(axis: Any, levels: list[dict[str, Any]]) -> None:
@@ -172,7 +184,7 @@ def _draw_noise(axis: Any, levels: list[dict[str, Any]]) -> None:
             label=label,
         )
     axis.axhline(0, color=BLACK, lw=1)
-    axis.set(xlabel="noise on the log-odds, standard deviations", ylabel="V - best prompt-only V, equal KL")
-    axis.set_title("from Bradley-Terry to non-separable", loc="left")
-    axis.legend(loc="upper left", fontsize=8)
-    axis.margins(y=0.25)
+    axis.set(
+        xlabel="noise on the log-odds, standard deviations", ylabel=f"{V} minus the best prompt-only {V}, equal KL"
+    )
+    axis.margins(y=0.2)

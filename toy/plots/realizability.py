@@ -25,7 +25,8 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.problems import cyclic, human_tables, is_interior, reference, require_interior, separable, witness
-from toy.style import BLACK, COLORS, GREEN, INS, Caption, plt, spaced
+from toy.style import BLACK, COLORS, GREEN, Page, handles_of, patch, sheet
+from toy.words import BETA, PI_REF, Y_, Caption, codes, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,18 +114,27 @@ def describe(results: dict[str, Any]) -> Caption:
     which = f"the nearest table, {spaced(nearest['table'])}," if len(results["tables"]) > 1 else "the table"
     where = f"{which} is {nearest['total_variation']:.3f} away from 1/2"
     shown, problem = results["smallest_beta"], spaced(results["problem"])
+    _, items = codes(results["labels"])
+    reach = f"with any {BETA}" if shown == 0 else rf"above $\beta={shown:.3g}$ only"
+    several, few = len(results["tables"]) > 1, len(results["labels"]) <= len(DASHES)
+    third = f" Third: the {BETA} above which this can be." if several else ""
+    tables = " Each table's distance from 1/2 is the mean of $|P-1/2|$." if several else ""
     return Caption(
         _headline(results),
-        "With h = r - beta log Z, Eq. (6) is P = sigma(2h). Left: asked of every y and y', it needs the means over y "
-        f"of exp(L(y, y') / 2 beta) on {problem} to be 1 for every y' (thick: their mean, E cosh(h / beta), "
-        "above 1 unless P = 1/2). Middle: asked of different responses only, h(y', y') is free and the sums over the "
-        "others need only be below 1, as in the shade; but then P must be so near 1/2 that the sum over y != y' of "
-        "mu mu' (cosh(L / 2 beta) - 1) is below the chance that two draws from pi_ref coincide, "
-        f"{results['collision']:.2g} here and next to nothing for a language model. Right: mean distance from 1/2, and "
-        "the beta that each table needs in the second reading; gray: betas that the paper tries.",
-        f"at beta = 1/2 the means on {problem} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
+        rf"With $h=r-\beta\,\log\,Z$, Eq. (6) is $P=\sigma(2h)$. First: asked of every $y$ and {Y_}, it needs "
+        rf"the means "
+        rf"over $y$ of $\exp(L(y,y')/2\beta)$ on {problem} to be 1 for every {Y_} (thick: their mean, "
+        r"$E\,\cosh(h/\beta)$, above 1 unless $P=1/2$). Second: asked of different responses only, $h(y',y')$ "
+        r"is free and "
+        "the sums over the others need only be below 1, as in the shade; but then $P$ must be so near 1/2 that the sum "
+        rf"over $y\neq y'$ of $\mu\,\mu'(\cosh(L/2\beta)-1)$ is below the chance that two draws from {PI_REF} "
+        rf"coincide, "
+        f"{results['collision']:.2g} here and next to nothing for a language model.{third} Gray: the {BETA} "
+        f"that the paper tries.{tables}",
+        rf"at $\beta=1/2$ the means on {problem} are {', '.join(f'{s:.3f}' for s in sums[:4])}"
         f"{', ...' if len(sums) > 4 else ''} instead of 1, and {where}; of different responses {problem} "
-        f"can be represented {'with any beta' if shown == 0 else f'above beta = {shown:.3g} only'}.",
+        f"can be represented {reach}.",
+        key("mu", "beta", "L", "y'", *(["W"] if several else []), items=items if few else ""),
     )
 
 
@@ -135,72 +145,70 @@ def _headline(results: dict[str, Any]) -> str:
     needed = [row["smallest_beta"] for row in tables if row["smallest_beta"] is not None]
     which = "none of these tables below" if len(tables) > 1 else f"{spaced(results['problem'])} only above"
     return (
-        "Eq. (6), called mild, can represent only P = 1/2; asked of different responses alone, "
-        f"{which} beta = {min(needed):.2g}"
+        "Eq. (6), called mild, can represent only $P=1/2$; asked of different responses alone, "
+        rf"{which} $\beta={min(needed):.2g}$"
     )
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """Both sums against beta, then distance and smallest beta of every table."""
-    figure: Figure = plt().figure(figsize=(14, 4.8))
-    # The tables' names need room between the two plots of sums, with one y axis, and the two of tables.
-    places = (0.05, 0.25), (0.315, 0.25), (0.7, 0.14), (0.86, 0.125)
-    strict, generous, bars, dots = (figure.add_axes((x, 0.12, width, 0.81)) for x, width in places)
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """Both sums against beta, then every table's smallest beta."""
+    several = len(results["tables"]) > 1
+    panels = sheet(page, 3 if several else 2, least=2.2, aspect=0.95, ratios=(4, 4, 3) if several else None)
+    strict, generous = panels.axes[:2]
     generous.sharey(strict)
-    generous.tick_params(labelleft=False)
     _draw_sums(strict, results, "column_sums")
     _draw_sums(generous, results, "sums_without_self")
-    strict.plot(results["betas"], results["mean_cosh"], color=BLACK, lw=3, alpha=0.75, label="mean: E cosh(h / beta)")
-    strict.set_ylabel("mean (left), sum (right) of exp(L / 2 beta)")
-    strict.set_title("asked of all y, y': needs 1", loc="left")
-    generous.set_title("asked of y != y': needs < 1", loc="left")
-    strict.legend(loc="upper right")
-    smallest = results["smallest_beta"]
-    if smallest < results["betas"][-1]:
-        generous.axvspan(max(smallest, results["betas"][0]), results["betas"][-1], color=GREEN, alpha=0.18, lw=0)
-        generous.text(
-            0.97, 0.95, f"possible above\nbeta = {smallest:.3g}", transform=generous.transAxes, ha="right", va="top"
-        )
-    _draw_tables(bars, dots, results["tables"])
-    return figure
+    mean = r"mean: $E\,\cosh(h/\beta)$"
+    strict.plot(results["betas"], results["mean_cosh"], color=BLACK, lw=3, alpha=0.75, label=mean)
+    strict.set_ylabel(r"mean over $y$ of $\exp(L/2\beta)$")
+    generous.set_ylabel(r"sum over $y\neq y'$ of $\mu\,\exp(L/2\beta)$")
+    panels.title(strict, "asked of all $y$, $y'$: every line at 1")
+    panels.title(generous, r"asked of $y\neq y'$: all below 1")
+    smallest, (first, last) = results["smallest_beta"], (results["betas"][0], results["betas"][-1])
+    if smallest < last:
+        generous.axvspan(max(smallest, first), last, color=GREEN, alpha=0.18, lw=0)
+        words = f"possible above\n$\\beta={smallest:.3g}$"
+        generous.text(0.97, 0.95, words, transform=generous.transAxes, ha="right", va="top")
+    handles = [*handles_of([strict]), patch(f"{BETA} that the paper tries", "0.9")]
+    if several:
+        _draw_tables(panels.axes[2], results["tables"])
+        panels.title(panels.axes[2], rf"smallest {BETA} for $y\neq y'$")
+    panels.legend(handles)
+    return panels.figure
 
 
 def _draw_sums(axis: Any, results: dict[str, Any], name: str) -> None:
-    few = len(results["labels"]) <= 4
-    for i, line in enumerate(results[name]):
-        label = f"y' = {results['labels'][i]}" if few else ("each comparator" if i == 0 else None)
+    few = len(results["labels"]) <= len(DASHES)
+    names, _ = codes(results["labels"])
+    for i, sums in enumerate(results[name]):
+        label = f"$y'$ = {names[i]}" if few else (f"one line per {Y_}" if i == 0 else None)
         color, dash = (COLORS[i], DASHES[i]) if few else ("0.6", "-")
-        axis.plot(results["betas"], line, color=color, ls=dash, lw=2 if few else 1, label=label)
+        axis.plot(results["betas"], sums, color=color, ls=dash, lw=2 if few else 1, label=label)
     axis.axhline(1, color=BLACK, lw=1)
     axis.axvspan(*TRIED, color="0.93", lw=0, zorder=0)
-    axis.set(xscale="log", yscale="log", xlabel="beta", xlim=(results["betas"][0], results["betas"][-1]))
+    axis.set(xscale="log", yscale="log", xlabel=BETA, xlim=(results["betas"][0], results["betas"][-1]))
     low = min(min(line) for line in results["sums_without_self"])
     axis.set_ylim(max(1e-2, low / 2), 1e4)
     axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
 
 
-def _draw_tables(bars: Any, dots: Any, tables: list[dict[str, Any]]) -> None:
+def _draw_tables(axis: Any, tables: list[dict[str, Any]]) -> None:
+    """The beta that each table needs; beside its name how far it is from 1/2."""
     rows = sorted(tables, key=lambda row: row["total_variation"])
-    names = [spaced(row["table"]) for row in rows]
-    bars.barh(range(len(rows)), [row["total_variation"] for row in rows], color=INS, height=0.62)
-    for y, row in enumerate(rows):
-        bars.text(row["total_variation"] + 0.006, y, f"{row['total_variation']:.3f}", va="center", size=8.5)
-    bars.set_yticks(range(len(rows)), names, size=8.5)
-    room = 0.6 + max(0, 4 - len(rows)) / 2  # so that a single bar is a bar
-    bars.set(xlabel="total variation to 1/2", xlim=(0, 0.5), ylim=(-room, len(rows) - 1 + room))
-    bars.set_title("distance from 1/2", loc="left")
+    axis.axvspan(*TRIED, color="0.93", lw=0, zorder=0)
     for y, row in enumerate(rows):
         beta = row["smallest_beta"]
         if beta:
-            dots.plot(beta, y, "o", color=GREEN, ms=7)
-            dots.annotate(f"{beta:.2f}", (beta, y), xytext=(7, 0), textcoords="offset points", va="center", size=8.5)
+            axis.plot(beta, y, "o", color=GREEN, ms=8)
+            axis.annotate(f"{beta:.2f}", (beta, y), (8, 0), textcoords="offset points", va="center")
         else:
-            text = "none: certain" if beta is None else "any"
-            dots.text(0.03, y, text, transform=dots.get_yaxis_transform(), va="center", size=8.5)
-    dots.axvspan(*TRIED, color="0.93", lw=0, zorder=0)
-    dots.set(xscale="log", xlabel="beta", xlim=(0.06, 30), ylim=bars.get_ylim())
-    dots.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-    dots.set_yticks(range(len(rows)), [""] * len(rows))
-    dots.set_title("smallest beta, y != y'", loc="left")
-    for axis in (bars, dots):
-        axis.grid(visible=False, axis="y")
+            words = f"no {BETA}: a preference is certain" if beta is None else f"any {BETA}"
+            axis.text(0.04, y, words, transform=axis.get_yaxis_transform(), va="center", style="italic", color="0.3")
+    axis.set(xscale="log", xlabel=BETA, xlim=(0.06, 30), ylim=(-0.6, len(rows) - 0.4))
+    axis.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+    names = [spaced(row["table"]).replace("school subjects", "school").replace("1940 ", "") for row in rows]
+    axis.set_yticks(
+        range(len(rows)),
+        [f"{name}\n{row['total_variation']:.3f} from 1/2" for name, row in zip(names, rows, strict=True)],
+    )
+    axis.grid(visible=False, axis="y")

@@ -17,21 +17,20 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import cyclic, reference, separable
-from toy.style import METHOD_COLORS, METHOD_NAMES, Caption, heading, plt, spaced, subplots
+from toy.style import BLUE, GREEN, INS, METHOD_NAMES, PURPLE, Page, Sheet, line, sheet
 from toy.training import Trained, pair_distribution, sample_pairs, train
+from toy.words import DEPLOYED, Caption, V, key, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECORDS = 50
 DASHES: dict[str, Any] = {"none": (0, (4, 2)), "symmetric": "-", "averaged": "-.", "one_sided": (0, (1, 1))}
+COLORS_OF = {"none": BLUE, "symmetric": INS, "averaged": GREEN, "one_sided": PURPLE}
 LABELS = {"none": "baseline", "symmetric": "INS (cross-conditioned)", "averaged": "averaged", "one_sided": "one-sided"}
-PANELS = (
-    ("accuracy", "accuracy\non unseen pairs"),
-    ("margin", "margin on unseen pairs,\nnats"),
-    ("relative_loss", "training loss,\nshare of its start"),
-    ("value_deployed", "V of the deployed\npolicy pi(. | x)"),
-)
+# What is kept of a run, and what of it is drawn: the loss is not, which falls for all; margins have each method's unit.
+KEPT = ("accuracy", "margin", "relative_loss", "value_deployed", "value_conditioned")
+PANELS = (("accuracy", "accuracy"), ("margin", "margin"), ("value_deployed", f"{V} deployed"))
 
 
 def problems(user: PreferenceTable | None) -> list[PreferenceTable]:
@@ -84,7 +83,7 @@ def _run(loss: PreferenceLoss, trained: Trained, datasets: slice) -> dict[str, A
         "conditioning": loss.conditioning.value,
         "hyperparameters": dict(loss.hyperparameters),
         "steps": trained.steps.tolist(),
-        **{name: estimate(history[name]) for name in (*(name for name, _ in PANELS), "value_conditioned")},
+        **{name: estimate(history[name]) for name in KEPT},
     }
 
 
@@ -104,17 +103,21 @@ def describe(results: dict[str, Any]) -> Caption:
     ends = {(run["method"], run["conditioning"]): run for run in last["runs"]}
     method = last["runs"][0]["method"]
     numbers = [
-        f"{text} accuracy {ends[method, name]['accuracy']['mean'][-1]:.3f} and deployed V "
+        f"{text} accuracy {ends[method, name]['accuracy']['mean'][-1]:.3f} and deployed {V} "
         f"{ends[method, name]['value_deployed']['mean'][-1]:.3f}"
         for name, text in (("none", METHOD_NAMES[method]), ("symmetric", f"INS-{METHOD_NAMES[method]}"))
         if (method, name) in ends
     ]
     return Caption(
         f"Figure 2's dynamics: {_finding(results)}",
-        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher and better: by two "
-        "standard errors. Accuracy and margin let an INS policy see the other response; the right column is the policy "
-        "without it, not at equal KL. R-DPO is DPO where, as here, lengths are equal.",
+        f"Mean and standard error over {results['datasets']} datasets ({sample}); higher and better: by two standard "
+        "errors. Accuracy and margin, on unseen pairs, let an INS policy see the other response; a margin has "
+        "its method's "
+        f"unit, so each has an axis of its own. {V} is of the deployed policy, {DEPLOYED}, which sees none, and "
+        f"not at equal "
+        "KL. The training loss is in results.json. R-DPO is DPO where, as here, lengths are equal.",
         f"on {spaced(last['problem'])} preferences {', '.join(numbers)}.",
+        key("V", "INS", "deployed", "KL"),
     )
 
 
@@ -142,33 +145,51 @@ def _ends_higher(first: dict[str, Any], second: dict[str, Any], name: str) -> bo
     return bool(means[0] - means[1] > max(2 * np.hypot(*errors), 1e-9))
 
 
-def draw(results: dict[str, Any]) -> Figure:
-    """One row per problem, one column per panel; solid INS, dashed baseline."""
+def draw(results: dict[str, Any], page: Page) -> Figure:
+    """A column per method; for each problem a row per quantity."""
     rows = results["problems"]
-    n = len(rows)
-    margins = {"left": 0.065, "right": 0.99, "top": 0.94 - 0.13 / n, "bottom": 0.22 / n, "wspace": 0.42}
-    grid: dict[str, Any] = {"squeeze": False, "sharex": True, "sharey": "col"}
-    figure, axes = subplots(n, len(PANELS), (12.5, 1.2 + 2.5 * n), margins=margins, **grid)
-    names = list(dict.fromkeys(run["method"] for run in rows[0]["runs"]))
+    methods = list(dict.fromkeys(run["method"] for run in rows[0]["runs"]))
     conditionings = list(dict.fromkeys(run["conditioning"] for run in rows[0]["runs"]))
-    for row, line_of_axes in zip(rows, axes, strict=True):
-        for axis, (name, label) in zip(line_of_axes, PANELS, strict=True):
-            for run in row["runs"]:
+    places = [(row, quantity, method) for row in rows for quantity in PANELS for method in methods]
+    panels = sheet(
+        page, len(places), across=len(methods), least=1.6, row=1.55 if len(methods) > 1 else 2.4, sharex=True
+    )
+    whole = panels.columns == len(methods)
+    alike: dict[tuple[str, str], Any] = {}
+    for i, (axis, (row, (name, label), method)) in enumerate(zip(panels.axes, places, strict=True)):
+        for run in row["runs"]:
+            if run["method"] == method:
                 _draw_run(axis, run, name)
-            if name in row["best"]:
-                axis.axhline(row["best"][name], color="0.35", lw=1, ls=":", zorder=1)
-            axis.set_ylabel(label)
-            axis.set_xlabel("step" if row is rows[-1] else "")
-        line_of_axes[0].set_title(heading(row["problem"], row["source"], 120), loc="left")
-    handles = [plt().Line2D([], [], color=METHOD_COLORS[name], lw=2.2, label=METHOD_NAMES[name]) for name in names]
-    styles = {LABELS[name]: DASHES[name] for name in conditionings} | {"best possible": ":"}
-    handles += [plt().Line2D([], [], color="0.2", lw=1.6, ls=style, label=text) for text, style in styles.items()]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.05, 0.99), ncols=len(handles))
-    return figure
+        if name in row["best"]:
+            axis.axhline(row["best"][name], color="0.35", lw=1, ls=":", zorder=1)
+        if name != "margin":
+            first = alike.setdefault((row["problem"], name), axis)
+            if first is not axis:
+                axis.sharey(first)
+        _name_panel(
+            panels, i, f"{spaced(row['problem'])}\n{label}" if len(rows) > 1 else label, METHOD_NAMES[method], whole
+        )
+        if i >= len(places) - panels.columns:
+            axis.set_xlabel("step")
+    styles = [line(LABELS[name], color=COLORS_OF[name], ls=DASHES[name], lw=2) for name in conditionings]
+    panels.legend([*styles, line("best possible", color="0.35", lw=1, ls=":")])
+    return panels.figure
+
+
+def _name_panel(panels: Sheet, i: int, row: str, column: str, whole: bool) -> None:  # noqa: FBT001
+    """Name the rows at the left and the columns above; every panel where a column of methods is not one of panels."""
+    axis = panels.axes[i]
+    if not whole:
+        panels.title(axis, f"{column}, {row.replace(chr(10), ': ')}")
+        return
+    if i % panels.columns == 0:
+        axis.set_ylabel(row)
+    if i < panels.columns:
+        panels.title(axis, column)
 
 
 def _draw_run(axis: Any, run: dict[str, Any], name: str) -> None:
-    color = METHOD_COLORS[run["method"]]
+    color = COLORS_OF[run["conditioning"]]
     steps, mean, se = np.array(run["steps"]), np.array(run[name]["mean"]), np.array(run[name]["se"])
     axis.plot(steps, mean, color=color, lw=1.8, ls=DASHES[run["conditioning"]])
     axis.fill_between(steps, mean - se, mean + se, color=color, alpha=0.18, lw=0)

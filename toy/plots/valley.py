@@ -19,8 +19,9 @@ from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.minimizers import conserved, conserved_partner, two_response_limit
 from toy.problems import NotApplicableError
-from toy.style import BLACK, COLORS, Caption, plt, subplots
+from toy.style import BLACK, COLORS, Page, handles_of, sheet
 from toy.training import Schedule, pair_distribution, train
+from toy.words import PI_BAR, PI_REF, Caption, V, codes, key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,47 +107,58 @@ def describe(results: dict[str, Any]) -> Caption:
     ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
     short = [path["optimizer"] for path in results["paths"] if not path["arrived"]]
     low, high = results["value_range"]
-    a, b = results["labels"]
+    (a, b), items = codes(results["labels"])
     finding = (
-        f"the optimizer alone puts pi({a}|{b}) anywhere from {min(ends):.2f} to {max(ends):.2f}"
+        f"the optimizer alone puts {_pi(a, b)} anywhere from {min(ends):.2f} to {max(ends):.2f}"
         if len(ends) > 1
         else f"{'one optimizer' if ends else 'no optimizer'} reached it in the steps it had"
     )
     unfinished = f" Hollow, and not counted: stopped above the minimum, {'; '.join(short)}." if short else ""
     return Caption(
         f"One loss, a whole valley of policies: {finding}",
-        f"Two responses, P({a} > {b}) = {results['p']:.3g}, beta = {results['beta']:.3g}, uniform reference. Shade: "
-        f"population loss above its minimum, which the whole white line attains. Paths start at pi_ref and end at "
-        f"the markers.{unfinished} Black: gradient flow, on the curve that keeps t1 + e^t1 + t2 + e^t2. Right: V along "
-        "the line.",
-        f"at the same loss, V may be anything from {low:.3g} to {high:.3f}; "
-        f"pi_bar, which sees no comparator, has {results['value_pi_bar']:.3f}.",
+        rf"Two responses, $P$({a} $\succ$ {b}) = {results['p']:.3g}, $\beta={results['beta']:.3g}$, uniform reference. "
+        f"Shade: population loss above its minimum, which the whole white line attains. Paths start at {PI_REF} "
+        f"and end "
+        rf"at the markers.{unfinished} Black: gradient flow, on the curve that keeps "
+        rf"$t_1+e^{{t_1}}+t_2+e^{{t_2}}$, the "
+        f"$t$ being the logits of not copying. Second: {V} along the line.",
+        f"at the same loss, {V} may be anything from {low:.3g} to {high:.3f}; "
+        f"{PI_BAR}, which sees no comparator, has {results['value_pi_bar']:.3f}.",
+        key("V", "pi_bar", "mu", "beta", "population", items=items),
     )
 
 
-def draw(results: dict[str, Any]) -> Figure:
+def _pi(response: str, comparator: str) -> str:
+    """The probability of a response in view of another."""
+    return rf"$\pi$({response} $\mid$ {comparator})"
+
+
+def draw(results: dict[str, Any], page: Page) -> Figure:
     """The square of the two free probabilities, and V along the valley."""
-    margins = {"left": 0.07, "top": 0.93, "bottom": 0.13, "wspace": 0.2}
-    figure, (square, line) = subplots(1, 2, (11, 5.2), margins=margins, gridspec_kw={"width_ratios": [5, 4]})
-    _draw_square(square, results)
+    panels = sheet(page, 2, least=3, aspect=0.86, ratios=(5, 4))
+    square, line = panels.axes
+    (a, b), _ = codes(results["labels"])
+    shades = _draw_square(square, results, a, b)
+    panels.title(square, "where the optimizers go")
+    bar: Any = panels.figure.colorbar(shades, ax=square, shrink=0.9, pad=0.02)
+    bar.set_label("population loss above its minimum, nats")
     low, high = results["value_range"]
-    a, b = results["labels"]
     line.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
     flow = results["flow_limit"][0], results["flow_value"]
-    line.plot(*flow, "*", color=BLACK, ms=13, zorder=3)
-    line.annotate("gradient flow", flow, xytext=(10, -12), textcoords="offset points", size=8.5)
+    line.plot(*flow, "*", color=BLACK, ms=13, zorder=5)
     line.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
-    line.text(0.01, results["value_pi_bar"] - 0.003, "pi_bar: best without a comparator", va="top", size=8.5)
-    line.set(xlabel=f"pi({a} | {b}) on the valley", ylabel="V, in view of the comparator", xlim=(0, 1))
-    line.set_title("what the policies there are worth", loc="left")
-    for path, color, (_, marker) in zip(results["paths"], COLORS, OPTIMIZERS.values(), strict=False):
-        end = _end(path, color, marker)
+    line.text(0.01, results["value_pi_bar"], f"{PI_BAR}: best without a comparator", va="bottom")
+    line.set(xlabel=f"{_pi(a, b)} in the valley", ylabel=f"{V}, in view of the comparator", xlim=(0, 1))
+    panels.title(line, "what the policies there are worth")
+    for i, (path, color, (_, marker)) in enumerate(zip(results["paths"], COLORS, OPTIMIZERS.values(), strict=False)):
+        # The first are larger, so that none hides another that ends at the same place.
+        end = _end(path, color, marker) | {"ms": 13 - 1.6 * i, "zorder": 3 + 0.1 * i}
         square.plot(path["b1"], path["b2"], color=color, lw=1.8)
         square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimizer"])
         if path["arrived"]:  # off the valley V is not what the line says of that place
             line.plot(path["b1"][-1], path["value"], **end)
-    square.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
-    return figure
+    panels.legend(handles_of([square]))
+    return panels.figure
 
 
 def _end(path: dict[str, Any], color: str, marker: str) -> dict[str, Any]:
@@ -155,25 +167,28 @@ def _end(path: dict[str, Any], color: str, marker: str) -> dict[str, Any]:
     return {"marker": marker, "color": color, "ms": 9, "ls": "none", **look}
 
 
-def _draw_square(square: Any, results: dict[str, Any]) -> None:
-    a, b = results["labels"]
+def _draw_square(square: Any, results: dict[str, Any], a: str, b: str) -> Any:
+    """The loss, the valley, the conserved curve and the start; returns the shades."""
+    from matplotlib import colormaps
+
     grid = np.array(results["b"])
     levels = [1e-9, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10]
-    shades = plt().get_cmap("Greys")(np.linspace(0.06, 0.5, len(levels) - 1))
-    square.contourf(grid, grid, np.array(results["excess_loss"]), levels=levels, colors=shades)
+    colors = colormaps["Greys"](np.linspace(0.06, 0.5, len(levels) - 1))
+    shades = square.contourf(grid, grid, np.array(results["excess_loss"]), levels=levels, colors=colors)
     slope = results["valley_slope"]
     valley = np.array([0, min(1, 1 / slope)])
     square.plot(valley, valley * slope, color="white", lw=5)
     square.plot(valley, valley * slope, color="0.3", lw=0.8, ls="--")
-    square.plot(results["flow_curve"]["b1"], results["flow_curve"]["b2"], color=BLACK, lw=2.5, label="gradient flow")
+    curve = results["flow_curve"]
+    square.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow")
+    square.plot(results["flow_limit"][0], results["flow_limit"][1], "*", color=BLACK, ms=13, zorder=5)
     square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8, zorder=3)
-    square.annotate("pi_ref", (0.5, 0.5), xytext=(-8, 6), textcoords="offset points", ha="right")
+    square.annotate(PI_REF, (0.5, 0.5), xytext=(-8, 6), textcoords="offset points", ha="right")
     square.annotate(
         "every policy on this line\nhas the same, smallest loss",
         (0.3, 0.3 * slope),
         xytext=(0.36, 0.02) if slope > 0.2 else (0.03, 0.26),
-        size=8.5,
         arrowprops={"arrowstyle": "-", "color": "0.3"},
     )
-    square.set(xlabel=f"pi({a} | {b})", ylabel=f"pi({b} | {a})", xlim=(0, 1), ylim=(0, 1))
-    square.set_title("where the optimizers go", loc="left")
+    square.set(xlabel=_pi(a, b), ylabel=_pi(b, a), xlim=(0, 1), ylim=(0, 1))
+    return shades
