@@ -30,6 +30,7 @@ from scaled.model.random_weights import shipped_architecture
 from scaled.model.sizes import Weights, activation_bytes, count_weights, disk_bytes, state_bytes
 from scaled.run.checks import check_disk, check_machine, kept_checkpoints, saves
 from scaled.run.prepare import Prepared, prepare_run
+from scaled.training.callbacks import load_callbacks
 
 RANKS = (1, 2, 4, 8)
 
@@ -56,6 +57,8 @@ def describe_run(config: TrainConfig) -> Description:
     obstacles: list[str] = []
     with _noted(obstacles):
         check_machine(config)
+    with _noted(obstacles):
+        load_callbacks(config.callbacks)
     architecture = _architecture(config, obstacles)
     ready = None
     with _noted(obstacles):

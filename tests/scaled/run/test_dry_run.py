@@ -140,3 +140,10 @@ def test_data_that_are_nowhere_are_said_beside_what_can_be_described():
     assert len(described.obstacles) == 1
     assert described.obstacles[0].startswith("nowhere.jsonl: there is no such file")
     assert "(without data and tokenizer to count)" in described.text
+
+
+def test_callbacks_are_looked_for_before_they_are_called(tmp_path):
+    sound = {"validation_size": 64, "max_length": 256, "out": str(tmp_path / "out")}
+    described = describe_run(config(callbacks="nowhere:look", **sound))
+    assert described.obstacles == ["callbacks: nowhere:look cannot be loaded (No module named 'nowhere')"]
+    assert "parameters: " in described.text
