@@ -378,7 +378,11 @@ class ComputeOptions(_Options):
     gradient_checkpointing: StrictBool = Field(True, description="compute activations again in the backward pass")
     zero_stage: Count = Field(3, ge=0, le=3, description="DeepSpeed ZeRO stage; 0 trains without DeepSpeed (DDP)")
     offload: Literal["none", "cpu"] = Field("none", description="where ZeRO keeps the optimizer state")
-    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="cuda makes a missing GPU an error")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto",
+        description="auto: a CUDA GPU, else the CPU, also on a Mac, whose MPS was never tested; cuda makes a missing "
+        "GPU an error",
+    )
     attention: Literal["auto", "pathwise", "dense", "flex", "varlen"] = Field(
         "auto", description="how to attend over trees"
     )

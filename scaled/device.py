@@ -39,6 +39,16 @@ def slow_precision(options: ComputeOptions) -> str | None:
     return "precision = bf16: this CPU emulates bf16, many times slower than float32: set precision=auto"
 
 
+def unused_mps(options: ComputeOptions) -> str | None:
+    """A line about an Apple GPU that ``device: auto`` leaves alone, or None."""
+    if options.device != "auto" or uses_gpu(options) or not torch.backends.mps.is_available():
+        return None
+    return (
+        "device = auto: this run is on the CPU, not on this machine's GPU (MPS): whether log-probs are exact there was "
+        "never tested; device=cpu leaves this line out"
+    )
+
+
 def device_peak(*, gpu: bool) -> float | None:
     """The device's dense bfloat16 peak in operations per second, or None where it is not listed."""
     if not gpu:

@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig
 
 from inspo.command_line import UserError
 from scaled.config import OutputOptions, TrainConfig
-from scaled.device import slow_precision, uses_gpu
+from scaled.device import slow_precision, unused_mps, uses_gpu
 from scaled.model.sizes import count_weights, disk_bytes
 from scaled.run.prepare import Prepared
 from scaled.training import checkpoints
@@ -41,6 +41,8 @@ def check_machine(config: TrainConfig) -> None:
         _check_trackers(config.trackers)
     if slow := slow_precision(config):
         logger.warning(slow)
+    if unused := unused_mps(config):
+        logger.warning(unused)
 
 
 def _check_packages(config: TrainConfig) -> None:
