@@ -94,6 +94,9 @@ class ModelOptions(_Options):
         None, description="branch, tag or commit of a model on the hub, for weights, configuration and own tokenizer"
     )
     tokenizer: Text | None = Field(None, description="folder or hub name of the tokenizer; null for the model's")
+    tokenizer_revision: Text | None = Field(
+        None, description="branch, tag or commit of a tokenizer on the hub; the model's own is read at revision"
+    )
     architecture: Text | None = Field(
         None,
         description="shipped architecture (scaled/configs/architectures) for model: random, and for --dry-run without "
@@ -508,6 +511,11 @@ def _check_model(config: TrainConfig) -> None:
         raise UserError("model: random needs the architecture to make, such as architecture: tiny-llama")
     if config.revision is not None and (config.model == RANDOM or Path(config.model).exists()):
         raise UserError(f"revision is of a model on the hub, and model = {config.model} is none: leave revision out")
+    if config.tokenizer_revision is not None and (config.tokenizer is None or Path(config.tokenizer).exists()):
+        raise UserError(
+            f"tokenizer_revision is of a tokenizer on the hub, and tokenizer = {config.tokenizer or 'null'} is none: "
+            "leave tokenizer_revision out"
+        )
 
 
 def _check_together(config: TrainConfig) -> None:

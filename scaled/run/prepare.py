@@ -167,12 +167,12 @@ def _model(
         if config.tokenizer is None:
             tokenizer = load_tokenizer(config.model, commit)
         else:
-            tokenizer = load_tokenizer(config.tokenizer)
+            tokenizer = load_tokenizer(config.tokenizer, config.tokenizer_revision)
         return config.model, tokenizer, architecture
     if config.tokenizer is None:
         tokenizer = train_tokenizer(texts(records), NAMED["chatml"])
     else:
-        tokenizer = load_tokenizer(config.tokenizer)
+        tokenizer = load_tokenizer(config.tokenizer, config.tokenizer_revision)
     return str(Path(config.out) / "base"), tokenizer, fitting_architecture(str(config.architecture), tokenizer)
 
 

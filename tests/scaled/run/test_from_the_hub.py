@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -85,3 +86,29 @@ def test_from_hub_names_to_a_model_that_generates(revision, tmp_path):
     )
     generated = AutoModelForCausalLM.from_pretrained(folder).generate(**asked, max_new_tokens=4, do_sample=False)
     assert generated.shape[1] > asked["input_ids"].shape[1]
+
+
+@pytest.mark.slow
+def test_a_tokenizer_of_its_own_is_read_at_its_revision(tmp_path):
+    """The model's vocabulary, which it is made for, is that of the revision."""
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join(TINY.read_text().splitlines(keepends=True)[:2]))
+    folders = {"main": write_base(tmp_path / "main", seed=0), "v1": write_base(tmp_path / "v1", seed=0, data=short)}
+    values = SMALL | {"tokenizer": "org/tok", "tokenizer_revision": "v1", "validation_size": 8, "limit": 40}
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    with serving({("models", "org/tok"): folders}) as hub:
+        done = subprocess.run(
+            [sys.executable, "scaled/train.py", *settings, "--dry-run", "--set", f"out={tmp_path / 'out'}"],
+            cwd=ROOT,
+            env=os.environ | hub.environment(tmp_path / "cache"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    weights = sum(math.prod(each.shape) for each in load_file(folders["v1"] / "model.safetensors").values())
+    assert f"parameters: {weights:,} (llama)" in done.stdout
+    read = [path for path in hub.asked if "/resolve/" in path]
+    assert read
+    assert [path for path in read if "/resolve/main/" in path or commit_of(folders["main"]) in path] == []

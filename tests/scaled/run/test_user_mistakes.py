@@ -77,6 +77,8 @@ MISTAKES = {
         "simpo: give exactly one of gamma and gamma_beta_ratio",
     ),
     "another method's option": ({"kl_group": 4}, "kl_group is kto's"),
+    "revision of no model of the hub": ({"revision": "v1"}, "model = random is none: leave revision out"),
+    "revision, no tokenizer": ({"tokenizer_revision": "v1"}, "tokenizer = null is none: leave tokenizer_revision out"),
     "adapter options without adapter": ({"lora_alpha": 8}, "give lora_rank too"),
     "adapter dropout without adapter": ({"lora_dropout": 0.1}, "give lora_rank too"),
     "adapter layers without adapter": ({"lora_target_modules": ["q_proj"]}, "give lora_rank too"),
