@@ -8,6 +8,7 @@ from examples import missing as skip_or_fail
 from theory.proofs import (
     ASSUMED,
     HERE,
+    REALS,
     ProofError,
     assumptions,
     check_file,
@@ -28,6 +29,7 @@ MUTANTS = {
         "full_support mu ->",
         "distribution mu ->",
     ),
+    "a policy that only copies has a loss": ("regularized.v", "valley_of_9", "0 < c <= 1", "0 <= c <= 1"),
     "optima of any two references": (
         "games.v",
         "optima_invariant",
@@ -85,6 +87,12 @@ def test_an_error_names_file_theorem_and_line(tmp_path):
     text = LEMMA.format("Proof. Admitted.").replace("exact hope", "reflexivity")
     with pytest.raises(ProofError, match=r'^false.v, line 6, in or after zero_is_one: Unable to unify "1" with "0"'):
         compile_file(text, "false.v", tmp_path)
+
+
+@pytest.mark.usefixtures("coq")
+def test_the_axioms_of_the_reals_are_those_of_coqs_own_logarithm(tmp_path):
+    text = "From Coq Require Import Reals.\n(** [Nowhere] One. *)\nTheorem log : ln 1 = 0%R.\nProof. exact ln_1. Qed.\n"
+    assert compile_file(text, "log.v", tmp_path) == [REALS]
 
 
 def test_coqs_answers_are_read():
