@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -24,7 +25,7 @@ from filelock import BaseFileLock
 from torch import nn
 from transformers import PreTrainedModel
 
-from inspo.command_line import UserError
+from inspo.command_line import UserError, one_line
 from scaled.config import TrainConfig
 from scaled.data.examples import Examples
 from scaled.data.plan import validation_slots
@@ -157,13 +158,14 @@ def assemble(
         stop: when to stop early.
 
     Raises:
-        UserError: weights that cannot be loaded, or a reference that cannot be used.
+        UserError: a tracker that does not start, weights that cannot be loaded, or a reference that cannot be used.
     """
     out = Path(config.out)
     fingerprints = fingerprints or {"weights": weights_fingerprint(ready.source, ready.architecture)}
     facts = {} if resume is None else checkpoints.facts(resume)
     done = int(facts.get("update", 0))
     accelerator = make_accelerator(config, ready.plan.accumulation, out, config.trackers)
+    on_first(lambda: start_trackers(config, accelerator, done))
 
     @cache
     def initial() -> PreTrainedModel:
@@ -204,7 +206,7 @@ def assemble(
             out, config.keep_checkpoints, kept_facts, facts.get("best_update"), facts.get("best_loss")
         ),
         validation=validation,
-        journal=open_journal(config, accelerator, done) if rank() == 0 else None,
+        journal=Journal(out, done, accelerator.log if config.trackers else None) if rank() == 0 else None,
         stop=stop,
         attention=config.attention,
         kl_group=config.kl_group,
@@ -267,13 +269,28 @@ def make_sampled_kl(config: TrainConfig, ready: Prepared) -> SampledKl | None:
     )
 
 
-def open_journal(config: TrainConfig, accelerator: Accelerator, done: int) -> Journal:
-    """``metrics.jsonl``, whose lines go to the trackers too."""
+def start_trackers(config: TrainConfig, accelerator: Accelerator, done: int) -> None:
+    """Begin a run named as the folder in every tracker, before anything that takes long.
+
+    Raises:
+        UserError: one that does not start, such as for want of a login.
+    """
     if not config.trackers:
-        return Journal(Path(config.out), done)
-    # Events after the checkpoint that a resumed run goes on from are not shown.
-    accelerator.init_trackers("inspo", init_kwargs={"tensorboard": {"purge_step": done + 1}})
-    for tracker in accelerator.trackers:
-        if tracker.name != "tensorboard":  # which would open another folder of events at every start
-            tracker.store_init_configuration(config.resolved())
-    return Journal(Path(config.out), done, accelerator.log)
+        return
+    name = Path(config.out).absolute().name
+    named: dict[str, dict[str, Any]] = {
+        "wandb": {"name": name},
+        "trackio": {"name": name},
+        "mlflow": {"run_name": name},
+        "tensorboard": {"purge_step": done + 1},  # hides events after the checkpoint that a run goes on from
+    }
+    try:
+        accelerator.init_trackers("inspo", init_kwargs=named)
+        for tracker in accelerator.trackers:
+            if tracker.name != "tensorboard":  # which would open another folder of events at every start
+                tracker.store_init_configuration(config.resolved())
+    except Exception as error:  # each tracker has its own
+        raise UserError(
+            f"trackers: {', '.join(config.trackers)} cannot be started ({one_line(error)}): "
+            "set up what it asks for, or set trackers=[]"
+        ) from error
