@@ -426,7 +426,7 @@ class OutputOptions(_Options):
     trackers: Annotated[tuple[Text, ...], BeforeValidator(_names)] = Field(
         (),
         description="where metrics are logged beside metrics.jsonl, by accelerate: tensorboard, wandb, mlflow, "
-        "trackio, ..., each a package to install; as project inspo, a run named as the folder",
+        "trackio, ..., each a package to install; the project is inspo",
     )
     sample_kl: Annotated[Count, Field(ge=2)] | None = Field(
         None, description="validation prompts to sample responses to at every validation, for KL(pi || pi_ref)"
