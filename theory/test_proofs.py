@@ -30,6 +30,12 @@ MUTANTS = {
         "distribution mu ->",
     ),
     "a policy that only copies has a loss": ("regularized.v", "valley_of_9", "0 < c <= 1", "0 <= c <= 1"),
+    "Eq. (6) forces 1/3": (
+        "regularized.v",
+        "choice_model_of_all_pairs_forces_half",
+        "P i j = 1 / 2",
+        "P i j = 1 / 3",
+    ),
     "optima of any two references": (
         "games.v",
         "optima_invariant",

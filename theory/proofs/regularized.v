@@ -26,6 +26,7 @@ Definition RmultDl x y z : (x + y) * z = x * z + y * z := Rmult_plus_distr_r x y
 Canonical Rplus_addlaw := Monoid.AddLaw RmultDl Rmult_plus_distr_l.
 
 Notation "\sum_ i F" := (\big[Rplus/0]_i F) : R_scope.
+Notation "\sum_ ( i : t ) F" := (\big[Rplus/0]_(i : t) F) (only parsing) : R_scope.
 Notation "\sum_ ( i | C ) F" := (\big[Rplus/0]_(i | C) F) : R_scope.
 
 Section Sums.
@@ -669,4 +670,253 @@ have -> : eps * mu b * (d / beta) * (beta / mu i) = eps * d * mu b / mu i by fie
 by [].
 Qed.
 
+(* --- what the choice model, Eq. (6), leaves --- *)
+
+(** Eq. (6), asked of one pair. *)
+Definition choice_model mu beta r P i j := P i j = sigma (2 * (r i j - beta * ln (Z mu beta r j))).
+
+(* exp (L / 2 beta) *)
+Definition tilt beta P i j := exp (logit (P i j) / (2 * beta)).
+
+Lemma choice_model_tilt mu beta r P i j : full_support mu -> 0 < beta ->
+  choice_model mu beta r P i j -> exp (r i j / beta) = tilt beta P i j * Z mu beta r j.
+Proof.
+move=> fmu b0 eq; have z0 := Z_gt0 beta r j fmu.
+rewrite /tilt eq logit_sigma -{2}(exp_ln (Z mu beta r j)) // -exp_plus; congr exp.
+by field; lra.
+Qed.
+
+Lemma tilt_gt0 beta P i j : 0 < tilt beta P i j. Proof. exact: exp_pos. Qed.
+
+Lemma tilt_inv beta P i j : interior P -> tilt beta P i j * tilt beta P j i = 1.
+Proof.
+move=> inn; rewrite /tilt -exp_plus (logit_antisymmetric i j inn) /Rdiv.
+rewrite -exp_0; congr exp; lra.
+Qed.
+
+Lemma tilt_one beta P i j : interior P -> 0 < beta -> tilt beta P i j = 1 -> P i j = 1 / 2.
+Proof.
+move=> [_ inn] b0 one; have zero : logit (P i j) = 0.
+  have e : logit (P i j) / (2 * beta) = 0 by apply: exp_inv; rewrite exp_0.
+  have : logit (P i j) = logit (P i j) / (2 * beta) * (2 * beta) by field; lra.
+  by rewrite e; lra.
+rewrite -(sigma_logit (inn i j)) zero /sigma Ropp_0 exp_0; lra.
+Qed.
+
+(* w + 1/w - 2 is a square over w *)
+Lemma tilt_pair beta P i j : interior P ->
+  0 <= tilt beta P i j + tilt beta P j i - 2 /\
+  (tilt beta P i j + tilt beta P j i - 2 = 0 -> tilt beta P i j = 1).
+Proof.
+move=> inn; have inv := tilt_inv beta i j inn.
+have w0 := tilt_gt0 beta P i j; have v0 := tilt_gt0 beta P j i.
+set w := tilt beta P i j in inv w0 *; set v := tilt beta P j i in inv v0 *.
+have sq : w + v - 2 = (w - 1) * (w - 1) * v.
+  have -> : (w - 1) * (w - 1) * v = w * (w * v) - 2 * (w * v) + v by lra.
+  by rewrite inv; lra.
+have ge : 0 <= (w - 1) * (w - 1) by apply: Rle_0_sqr.
+split=> [|zero]; first by rewrite sq; apply: Rmult_le_pos; lra.
+rewrite zero in sq; have [e|] := Rmult_integral _ _ (esym sq); last by lra.
+by have [] := Rmult_integral _ _ e; lra.
+Qed.
+
+Lemma mean_tilt mu beta P : full_support mu ->
+  \sum_j \sum_i (mu j * mu i * (tilt beta P i j + tilt beta P j i - 2)) =
+  2 * (\sum_j (mu j * \sum_i (mu i * tilt beta P i j))) - 2.
+Proof.
+move=> [m0 m1].
+have fwd : \sum_j \sum_i (mu j * mu i * tilt beta P i j) = \sum_j (mu j * \sum_i (mu i * tilt beta P i j)).
+  by apply: eq_bigr => j _; rewrite -sumZ; apply: eq_bigr => i _; lra.
+have bwd : \sum_j \sum_i (mu j * mu i * tilt beta P j i) = \sum_j (mu j * \sum_i (mu i * tilt beta P i j)).
+  rewrite -fwd exchange_big; apply: eq_bigr => j _; apply: eq_bigr => i _; lra.
+have one : \sum_j \sum_i (mu j * mu i) = 1.
+  rewrite (eq_bigr mu) // => j _; by rewrite sumZ m1; lra.
+transitivity (\sum_j (\sum_i (mu j * mu i * tilt beta P i j) + \sum_i (mu j * mu i * tilt beta P j i)
+    + - 2 * \sum_i (mu j * mu i))).
+  by apply: eq_bigr => j _; rewrite -sumZ -!sumD; apply: eq_bigr => i _; lra.
+by rewrite !sumD sumZ fwd bwd one; lra.
+Qed.
+
+(** [Eq. (6), asked of all y and y'] If some reward fits Eq. (6) for all pairs, y = y' among
+    them, then nobody prefers anything: P = 1/2, whatever beta and the reference. *)
+Theorem choice_model_of_all_pairs_forces_half mu beta r P :
+  full_support mu -> 0 < beta -> preference P ->
+  (forall i j, choice_model mu beta r P i j) -> forall i j, P i j = 1 / 2.
+Proof.
+move=> fmu b0 pref eq i j; have [m0 m1] := fmu.
+have inn : interior P by split=> // k l; rewrite eq; apply: sigma_range.
+have column l : \sum_k (mu k * tilt beta P k l) = 1.
+  have z0 := Z_gt0 beta r l fmu; apply: (Rmult_eq_reg_l (Z mu beta r l)); last by lra.
+  rewrite -sumZ Rmult_1_r {2}/Z; apply: eq_bigr => k _.
+  by rewrite (choice_model_tilt fmu b0 (eq k l)); lra.
+have total : \sum_(l : T) 0 = \sum_l \sum_k (mu l * mu k * (tilt beta P k l + tilt beta P l k - 2)).
+  have ones : \sum_l (mu l * \sum_k (mu k * tilt beta P k l)) = 1.
+    by rewrite -m1; apply: eq_bigr => l _; rewrite column; lra.
+  by rewrite mean_tilt // ones big1_eq; lra.
+have cell l k : true -> 0 <= mu l * mu k * (tilt beta P k l + tilt beta P l k - 2).
+  move=> _; apply: Rmult_le_pos; last by case: (tilt_pair beta k l inn).
+  by apply/Rlt_le/Rmult_lt_0_compat.
+have ge l : true -> 0 <= \sum_k (mu l * mu k * (tilt beta P k l + tilt beta P l k - 2)).
+  by move=> _; apply: sum_ge0 => k; apply: cell.
+have row := sum_tight ge total (i := j) isT.
+have zero : \sum_(k : T) 0 = \sum_k (mu j * mu k * (tilt beta P k j + tilt beta P j k - 2)).
+  by rewrite big1.
+have this := sum_tight (cell j) zero (i := i) isT.
+apply: (tilt_one inn b0); have [_ one] := tilt_pair beta i j inn; apply: one.
+have mm : 0 < mu j * mu i by apply: Rmult_lt_0_compat.
+by have [] := Rmult_integral _ _ (esym this); lra.
+Qed.
+
+(** [Eq. (6), asked of different responses] A reward fits Eq. (6) for all pairs of different
+    responses exactly if, for every comparator j, the others leave room for j itself:
+    sum over i != j of mu_i exp(L_ij / 2 beta) < 1. *)
+Theorem choice_model_of_different_responses mu beta P :
+  full_support mu -> 0 < beta -> interior P ->
+  ((exists r, forall i j, i != j -> choice_model mu beta r P i j) <->
+   forall j, \sum_(i | i != j) (mu i * exp (logit (P i j) / (2 * beta))) < 1).
+Proof.
+move=> fmu b0 inn; have [m0 m1] := fmu; split=> [[r eq] j|room].
+- have z0 := Z_gt0 beta r j fmu; apply: (Rmult_lt_reg_l (Z mu beta r j)) => //.
+  rewrite -sumZ Rmult_1_r {2}/Z (sum_all _ j).
+  have -> : \sum_(i | i != j) (Z mu beta r j * (mu i * exp (logit (P i j) / (2 * beta)))) =
+            \sum_(i | i != j) (mu i * exp (r i j / beta)).
+    apply: eq_bigr => i ij; rewrite (choice_model_tilt fmu b0 (eq i j ij)) /tilt; lra.
+  have := Rmult_lt_0_compat _ _ (m0 j) (exp_pos (r j j / beta)); lra.
+- pose rest j := \sum_(i | i != j) (mu i * exp (logit (P i j) / (2 * beta))).
+  pose r i j := if i == j then beta * ln ((1 - rest j) / mu j) else logit (P i j) / 2.
+  have z1 j : Z mu beta r j = 1.
+    have pos : 0 < (1 - rest j) / mu j by apply: Rdiv_lt_0_compat => //; have := room j; rewrite /rest; lra.
+    have mj := m0 j.
+    rewrite /Z (sum_all _ j) {1}/r eqxx.
+    have -> : beta * ln ((1 - rest j) / mu j) / beta = ln ((1 - rest j) / mu j) by field; lra.
+    rewrite exp_ln //.
+    have -> : \sum_(k | k != j) (mu k * exp (r k j / beta)) = rest j.
+      apply: eq_bigr => k kj; rewrite /r (negPf kj); congr (_ * exp _); field; lra.
+    by field; lra.
+  exists r => i j ij; rewrite /choice_model z1 ln_1 /r (negPf ij).
+  have -> : 2 * (logit (P i j) / 2 - beta * 0) = logit (P i j) by field.
+  by have [_ in01] := inn; rewrite sigma_logit.
+Qed.
+
+(** [Eq. (6), asked of different responses: the bound] Where a reward fits, the mean of
+    cosh(L / 2 beta) - 1 over two draws of the reference is below the probability that the two
+    coincide, so preferences that are clear on average are excluded; P = 1/2 is not forced. *)
+Theorem choice_model_collision_bound mu beta P (j0 : T) :
+  full_support mu -> 0 < beta -> interior P ->
+  (exists r, forall i j, i != j -> choice_model mu beta r P i j) ->
+  \sum_j \sum_i (mu j * mu i * (cosh (logit (P i j) / (2 * beta)) - 1)) < \sum_j (mu j * mu j).
+Proof.
+move=> fmu b0 inn fits; have [m0 m1] := fmu.
+have room := (choice_model_of_different_responses fmu b0 inn).1 fits.
+have coshE : \sum_j \sum_i (mu j * mu i * (cosh (logit (P i j) / (2 * beta)) - 1)) =
+    / 2 * (\sum_j \sum_i (mu j * mu i * (tilt beta P i j + tilt beta P j i - 2))).
+  rewrite -sumZ; apply: eq_bigr => j _; rewrite -sumZ; apply: eq_bigr => i _.
+  rewrite /cosh /tilt (logit_antisymmetric i j inn).
+  have -> : - logit (P i j) / (2 * beta) = - (logit (P i j) / (2 * beta)) by rewrite /Rdiv; lra.
+  lra.
+rewrite coshE mean_tilt //.
+have column j : mu j * (\sum_i (mu i * tilt beta P i j)) < mu j * mu j + mu j.
+  have -> : mu j * mu j + mu j = mu j * (mu j + 1) by lra.
+  apply: Rmult_lt_compat_l => //; rewrite (sum_all _ j).
+  have -> : tilt beta P j j = 1.
+    by rewrite /tilt diagonal ?logit_half /Rdiv ?Rmult_0_l ?exp_0 //; case: inn.
+  by have := room j; rewrite /tilt; lra.
+have total : \sum_j (mu j * \sum_i (mu i * tilt beta P i j)) < \sum_j (mu j * mu j + mu j).
+  rewrite (sum_all _ j0) [X in _ < X](sum_all _ j0).
+  have : \sum_(j | j != j0) (mu j * \sum_i (mu i * tilt beta P i j)) <=
+         \sum_(j | j != j0) (mu j * mu j + mu j) by apply: sum_le => j _; apply/Rlt_le/column.
+  by have := column j0; lra.
+by move: total; rewrite sumD m1; lra.
+Qed.
+
+(* room for the comparator leaves room for each other response *)
+Lemma one_of_the_others mu beta P i j : full_support mu ->
+  \sum_(k | k != j) (mu k * exp (logit (P k j) / (2 * beta))) < 1 -> i != j ->
+  mu i * tilt beta P i j < 1.
+Proof.
+move=> [m0 _] room ij; move: room; rewrite (sum_pick (C := fun k => k != j) _ ij) /tilt.
+have : 0 <= \sum_(k | (k != j) && (k != i)) (mu k * exp (logit (P k j) / (2 * beta))).
+  by apply: sum_ge0 => k _; apply/Rlt_le/Rmult_lt_0_compat => //; apply: exp_pos.
+lra.
+Qed.
+
+(** [Eq. (6), asked of different responses at every beta] If, for one reference, a reward fits
+    at every beta > 0, then P = 1/2. *)
+Theorem choice_model_at_every_beta_forces_half mu P :
+  full_support mu -> interior P ->
+  (forall beta, 0 < beta -> exists r, forall i j, i != j -> choice_model mu beta r P i j) ->
+  forall i j, P i j = 1 / 2.
+Proof.
+move=> fmu inn fits i j; have [m0 _] := fmu.
+have le k l : k != l -> logit (P k l) <= 0.
+  move=> kl; have mk := m0 k; have [//|pos] := Rle_lt_dec (logit (P k l)) 0.
+  have b0 : 0 < mu k * logit (P k l) / 2 by have := Rmult_lt_0_compat _ _ mk pos; lra.
+  have room := (choice_model_of_different_responses fmu b0 inn).1 (fits _ b0) l.
+  have := one_of_the_others fmu room kl; rewrite /tilt.
+  have -> : logit (P k l) / (2 * (mu k * logit (P k l) / 2)) = / mu k by field; lra.
+  have inv0 : 0 < / mu k by apply: Rinv_0_lt_compat.
+  have big : / mu k < exp (/ mu k) by have := @exp_ineq1 (/ mu k) ltac:(lra); lra.
+  have := Rmult_lt_compat_l _ _ _ mk big; rewrite Rinv_r; lra.
+have [pref in01] := inn; have [->|ij] := eqVneq i j; first exact: diagonal.
+have zero : logit (P i j) = 0.
+  have ji : j != i by rewrite eq_sym.
+  by have := le i j ij; have := le j i ji; rewrite (logit_antisymmetric i j inn); lra.
+rewrite -(sigma_logit (in01 i j)) zero /sigma Ropp_0 exp_0; lra.
+Qed.
+
+(** [Eq. (6), asked of different responses under every reference] If, at one beta, a reward
+    fits under every reference of full support, of which there is one, then P = 1/2. *)
+Theorem choice_model_under_every_reference_forces_half mu0 beta P :
+  full_support mu0 -> 0 < beta -> interior P ->
+  (forall mu, full_support mu ->
+    exists r, forall i j, i != j -> choice_model mu beta r P i j) ->
+  forall i j, P i j = 1 / 2.
+Proof.
+move=> [u0 u1] b0 inn fits i j.
+have le k l : k != l -> tilt beta P k l <= 1.
+  move=> kl; have [//|big] := Rle_lt_dec (tilt beta P k l) 1.
+  set w := tilt beta P k l in big *.
+  pose e := (w - 1) / (2 * w).
+  have eE : (1 - e) * w = (w + 1) / 2 by rewrite /e; field; lra.
+  have e0 : 0 < e by apply: Rdiv_lt_0_compat; lra.
+  have e1 : e < 1.
+    by apply: (Rmult_lt_reg_r w); [lra|have := eE; lra].
+  pose mu i := e * mu0 i + (1 - e) * (if i == k then 1 else 0).
+  have fmu : full_support mu.
+    split=> [i'|].
+    - have := Rmult_lt_0_compat _ _ e0 (u0 i'); rewrite /mu; case: (i' == k); lra.
+    - by rewrite /mu sumD !sumZ u1 (sum_all _ k) eqxx big1 => [|i' /negPf -> //]; lra.
+  have room := (choice_model_of_different_responses fmu b0 inn).1 (fits _ fmu) l.
+  have := one_of_the_others fmu room kl; rewrite -/w /mu eqxx => lt.
+  have pos := Rmult_lt_0_compat _ _ (Rmult_lt_0_compat _ _ e0 (u0 k)) (Rlt_trans _ _ _ Rlt_0_1 big).
+  lra.
+have [pref in01] := inn; have [->|ij] := eqVneq i j; first exact: diagonal.
+apply: (tilt_one inn b0); have ji : j != i by rewrite eq_sym.
+have := tilt_pair beta i j inn; have := le i j ij; have := le j i ji.
+have w0 := tilt_gt0 beta P i j; have v0 := tilt_gt0 beta P j i.
+by move=> le1 le2 [ge eq]; apply: eq; lra.
+Qed.
+
 End Policies.
+
+(** [Eq. (6), asked of different responses: an example] It does not force P = 1/2: with two
+    responses, an even reference and beta = 1/2, a reward fits P12 = 3/5. *)
+Theorem choice_model_leaves_room :
+  let mu := fun _ : bool => 1 / 2 in
+  let P := fun i j : bool => if i == j then 1 / 2 else if i then 3 / 5 else 2 / 5 in
+  exists r, forall i j, i != j -> choice_model mu (1 / 2) r P i j.
+Proof.
+move=> mu P.
+have sum2 (f : bool -> R) : \sum_i f i = f true + f false.
+  by rewrite (sum_all _ true) (big_pred1 false) // => -[].
+have fmu : full_support mu by split=> [i|]; rewrite ?sum2 /mu; lra.
+have inn : interior P by split=> -[] [] /=; rewrite /P /=; lra.
+have half : 0 < 1 / 2 by lra.
+apply/(choice_model_of_different_responses fmu half inn) => j.
+have [x xE] : exists x, \sum_(i | i != j) (mu i * exp (logit (P i j) / (2 * (1 / 2)))) = x by eexists.
+rewrite (big_pred1 (~~ j)) => [|i]; last by case: i j {xE} => [] [].
+have -> : logit (P (~~ j) j) / (2 * (1 / 2)) = logit (P (~~ j) j) by field.
+have in01 := inn.2 (~~ j) j.
+rewrite /logit exp_ln; last by apply: Rdiv_lt_0_compat; lra.
+by rewrite /mu /P; case: j {xE in01} => /=; lra.
+Qed.
