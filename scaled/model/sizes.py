@@ -163,19 +163,19 @@ def _address(tensor: Tensor) -> int:
 
 
 class _FusedAttention(TorchFunctionMode):
-    """Attention as a fused kernel keeps it: queries, keys, values and the output, no scores."""
+    """Attention as a fused kernel keeps it: queries, keys, values, the mask and the output, no scores."""
 
     def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is nn.functional.scaled_dot_product_attention:
-            return _Fused.apply(*args[:3])  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return _Fused.apply(*args[:3], (kwargs or {}).get("attn_mask"))  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return function(*args, **(kwargs or {}))
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         output = query.new_empty(*query.shape[:-1], value.shape[-1])
-        ctx.save_for_backward(query, key, value, output)
+        ctx.save_for_backward(query, key, value, output, None if mask is None else mask.to(query.dtype))
         return output
 
 
