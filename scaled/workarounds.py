@@ -66,7 +66,7 @@ def readable_by_all(folder: Path) -> None:
             path.chmod(rights)
 
 
-def give_back_freed_memory() -> None:
+def give_back_freed_memory(*, gpu: bool) -> None:
     """Let the C library give a large block back to the system as soon as it is freed, as it does at first.
 
     glibc 2.36 stops doing so once such a block was freed. A training frees activations in another order than it made
@@ -74,7 +74,7 @@ def give_back_freed_memory() -> None:
     where 2.1 are in use at once. Needless once torch has a CPU allocator of its own. Nothing where the C library is
     another one, or where the environment decides.
     """
-    if not {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD"} & os.environ.keys():
+    if not gpu and not {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD"} & os.environ.keys():
         with suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").mallopt(-3, 2**20)  # M_MMAP_THRESHOLD
 

@@ -87,8 +87,7 @@ def run(config: TrainConfig, stop: StopWatch | None = None) -> str:
 def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     out = Path(config.out)
     check_machine(config)
-    if not uses_gpu(config):
-        give_back_freed_memory()
+    give_back_freed_memory(gpu=uses_gpu(config))
     load_callbacks(config.callbacks)
     join(gpu=uses_gpu(config), always=config.zero_stage > 0, threads=config.threads)
     if config.zero_stage:
