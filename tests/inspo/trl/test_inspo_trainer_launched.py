@@ -54,7 +54,7 @@ def test_two_processes_have_the_losses_of_one(stand_ins, tmp_path):
     run(torchrun, "--standalone", "--nproc_per_node", 2, *arguments, tmp_path / "two.json")
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     assert len(one) == 4
-    assert two == pytest.approx(one, rel=1e-6, abs=1e-6)
+    assert two == pytest.approx(one, rel=2e-6, abs=2e-6)
 
 
 def test_the_readmes_script_trains_after_one_changed_import(stand_ins, tmp_path):
