@@ -36,6 +36,18 @@ MUTANTS = {
         "P i j = 1 / 2",
         "P i j = 1 / 3",
     ),
+    "half the bound": (
+        "games.v",
+        "nearly_separable_gap",
+        "2%:R * eps * (1 - (#|T|)%:R^-1)",
+        "eps * (1 - (#|T|)%:R^-1)",
+    ),
+    "weak transitivity": (
+        "games.v",
+        "strong_transitivity_suffices",
+        "P a b <= P a c /\\ P b c <= P a c",
+        "2%:R^-1 <= P a c",
+    ),
     "optima of any two references": (
         "games.v",
         "optima_invariant",

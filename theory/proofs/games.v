@@ -255,4 +255,187 @@ apply: le_trans (best_prompt_only_ge k bp).
 by apply: ler_sum => j _; rewrite ler_wpmul2l ?ler_add2r //; case: dmu.
 Qed.
 
+(* --- near separable tables --- *)
+
+(** The prompt-only policy that answers as pi does on average over comparators. *)
+Definition averaged mu pi := fun i => \sum_j mu j * pi i j.
+
+Lemma averaged_distribution mu pi : distribution mu -> policy pi -> distribution (averaged mu pi).
+Proof.
+move=> [mu0 mu1] pol; split=> [i|].
+  by apply: sumr_ge0 => j _; rewrite mulr_ge0 //; case: (pol j).
+rewrite exchange_big -[RHS]mu1; apply: eq_bigr => j _.
+by rewrite -mulr_sumr; case: (pol j) => _ ->; rewrite mulr1.
+Qed.
+
+Lemma distribution_le1 p i : distribution p -> p i <= 1.
+Proof. by move=> [p0 p1]; rewrite -p1 (bigD1 i) //= ler_addl sumr_ge0. Qed.
+
+Lemma abs_difference (x y : R) : 0 <= x <= 1 -> 0 <= y <= 1 -> `|x - y| <= x + y - (x * y) *+ 2.
+Proof.
+have half (u v : R) : 0 <= u <= 1 -> 0 <= v <= 1 -> u - v <= u + v - (u * v) *+ 2.
+  move=> /andP[u0 u1] /andP[v0 v1].
+  rewrite -addrA ler_add2l ler_subr_addr addrC -ler_subr_addr opprK -mulr2n ler_pmuln2r //.
+  by rewrite ler_pimull.
+move=> x01 y01; rewrite ler_norml half // andbT ler_oppl opprB.
+by rewrite [x + y]addrC [x * y]mulrC half.
+Qed.
+
+(* what a policy gains by its comparator over its own average, term by term *)
+Lemma gain_over_average mu A pi : distribution mu -> policy pi ->
+  value mu A pi - value mu A (prompt_only (averaged mu pi)) =
+  \sum_j mu j * (\sum_i (pi i j - averaged mu pi i) * A i j).
+Proof.
+move=> _ _; rewrite -sumrB; apply: eq_bigr => j _; rewrite -mulrBr -sumrB; congr (_ * _).
+by apply: eq_bigr => i _; rewrite mulrBl.
+Qed.
+
+Lemma separable_part mu pi (a b : T -> R) : distribution mu -> policy pi ->
+  \sum_j mu j * (\sum_i (pi i j - averaged mu pi i) * (a i + b j)) = 0.
+Proof.
+move=> dmu pol; have [mu0 mu1] := dmu; have [q0 q1] := averaged_distribution dmu pol.
+have column j : \sum_i (pi i j - averaged mu pi i) * (a i + b j) =
+    \sum_i (pi i j * a i) - \sum_i (averaged mu pi i * a i).
+  under eq_bigr do rewrite mulrDr.
+  rewrite big_split /= -mulr_suml sumrB q1; case: (pol j) => _ ->; rewrite subrr mul0r addr0.
+  by rewrite -sumrB; apply: eq_bigr => i _; rewrite mulrBl.
+under eq_bigr do rewrite column mulrBr.
+rewrite sumrB -mulr_suml mu1 mul1r; apply/eqP; rewrite subr_eq0; apply/eqP.
+under eq_bigr do rewrite mulr_sumr.
+rewrite exchange_big; apply: eq_bigr => i _; rewrite /averaged mulr_suml.
+by apply: eq_bigr => j _; rewrite mulrA.
+Qed.
+
+Lemma gain_bound mu A pi (a b : T -> R) eps : distribution mu -> policy pi ->
+  (forall i j, `|A i j - a i - b j| <= eps) ->
+  value mu A pi - value mu A (prompt_only (averaged mu pi)) <=
+  2%:R * eps * (1 - \sum_i (averaged mu pi i) ^+ 2).
+Proof.
+move=> dmu pol near; have dq := averaged_distribution dmu pol; pose q := averaged mu pi.
+have [mu0 mu1] := dmu; have [q0 q1] := dq.
+have -> : value mu A pi - value mu A (prompt_only q) = \sum_j (mu j * (\sum_i (pi i j - q i) * A i j) -
+    mu j * (\sum_i (pi i j - q i) * (a i + b j))).
+  by rewrite gain_over_average // sumrB separable_part // subr0.
+have column j : \sum_i (pi i j - q i) * A i j - \sum_i (pi i j - q i) * (a i + b j) <=
+    eps * 2%:R * (1 - \sum_i pi i j * q i).
+  rewrite -sumrB.
+  have -> : eps * 2%:R * (1 - \sum_i pi i j * q i) =
+            \sum_i (pi i j + q i - (pi i j * q i) *+ 2) * eps.
+    rewrite -mulr_suml sumrB big_split /= sumrMnl q1; case: (pol j) => _ ->.
+    by rewrite -[1 + 1]mulr2n -mulrnBl -[(1 - _) *+ 2]mulr_natr mulrC [eps * _]mulrC mulrA.
+  apply: ler_sum => i _; rewrite -mulrBr opprD addrA.
+  apply: le_trans (ler_norm _) _; rewrite normrM.
+  have p01 : 0 <= pi i j <= 1 by rewrite (distribution_le1 i (pol j)) andbT; case: (pol j).
+  have q01 : 0 <= q i <= 1 by rewrite (distribution_le1 i dq) q0.
+  have le := abs_difference p01 q01.
+  apply: le_trans (ler_wpmul2r (normr_ge0 _) le) _.
+  by rewrite ler_wpmul2l // (le_trans (normr_ge0 _) le).
+apply: le_trans (_ : \sum_j mu j * (eps * 2%:R * (1 - \sum_i pi i j * q i)) <= _).
+  by apply: ler_sum => j _; rewrite -mulrBr ler_wpmul2l.
+rewrite le_eqVlt; apply/orP; left; apply/eqP.
+under eq_bigr do rewrite mulrCA.
+rewrite -mulr_sumr [2%:R * eps]mulrC; congr (_ * _).
+under eq_bigr do rewrite mulrBr mulr1 mulr_sumr.
+rewrite sumrB mu1 exchange_big; congr (_ - _); apply: eq_bigr => i _.
+rewrite expr2 -[X in _ = X * _]/(\sum_j mu j * pi i j) mulr_suml; apply: eq_bigr => j _.
+by rewrite mulrA.
+Qed.
+
+Lemma squares_ge q (i0 : T) : distribution q -> (#|T|)%:R^-1 <= \sum_i q i ^+ 2.
+Proof.
+move=> [q0 q1]; pose c : R := (#|T|)%:R^-1.
+have K0 : (#|T|)%:R != 0 :> R by rewrite pnatr_eq0 -lt0n; apply/card_gt0P; exists i0.
+have : 0 <= \sum_i (q i - c) ^+ 2 by apply: sumr_ge0 => i _; rewrite sqr_ge0.
+under eq_bigr do rewrite sqrrB.
+have squares : \sum_(i : T) c ^+ 2 = c by rewrite sumr_const -mulr_natr expr2 -mulrA mulVf ?mulr1.
+rewrite big_split sumrB /= sumrMnl -mulr_suml q1 mul1r squares.
+by rewrite mulr2n opprD addrA subrK subr_ge0.
+Qed.
+
+(** [Thm 3.2 (iii), nearly separable] If psi(P) lies within eps of a function of the response
+    plus one of the comparator, seeing the comparator gains at most 2 eps (1 - 1/K); more
+    precisely at most 2 eps times the probability that two answers of pi-star differ. *)
+Theorem nearly_separable_gap mu A pi p (a b : T -> R) eps :
+  distribution mu -> best_policy mu A pi -> best_prompt_only mu A p -> 0 <= eps ->
+  (forall i j, `|A i j - a i - b j| <= eps) ->
+  value mu A pi - value mu A (prompt_only p) <=
+    2%:R * eps * (1 - \sum_i (\sum_j mu j * pi i j) ^+ 2) /\
+  value mu A pi - value mu A (prompt_only p) <= 2%:R * eps * (1 - (#|T|)%:R^-1).
+Proof.
+move=> dmu [pol _] [_ best] eps0 near.
+have dq := averaged_distribution dmu pol.
+have first : value mu A pi - value mu A (prompt_only p) <=
+    2%:R * eps * (1 - \sum_i (averaged mu pi i) ^+ 2).
+  apply: le_trans (gain_bound dmu pol near); rewrite ler_add2l ler_opp2; exact: best.
+split=> //; apply: le_trans first _; apply: ler_wpmul2l; first by rewrite mulr_ge0 ?ler0n.
+rewrite ler_add2l ler_opp2.
+have [i0 _] : exists i, 0 < mu i.
+  apply/existsP; apply: contraT; rewrite negb_exists => /forallP none; case: dmu => mu0 mu1.
+  suff : \sum_i mu i = 0 by rewrite mu1 => /eqP; rewrite oner_eq0.
+  by apply: big1 => i _; apply/eqP; rewrite eq_le mu0 andbT leNgt.
+exact: squares_ge.
+Qed.
+
+(* --- when one response is best against all --- *)
+
+Lemma halves : 2%:R^-1 + 2%:R^-1 = 1 :> R.
+Proof. by rewrite -mulr2n -[_ *+ 2]mulr_natr mulVf // pnatr_eq0. Qed.
+
+Lemma self_half P j : preference P -> P j j = 2%:R^-1.
+Proof.
+move=> pref; have two : 2%:R != 0 :> R by rewrite pnatr_eq0.
+by apply: (mulIf two); rewrite mulVf // mulr_natr mulr2n; apply: pref.
+Qed.
+
+(** [Sec. 3.1] Under strong stochastic transitivity (if a beats b and b beats c, then a beats c
+    at least as clearly as either) some response is a best response to all. T is not empty. *)
+Theorem strong_transitivity_suffices P (i0 : T) :
+  preference P ->
+  (forall a b c, 2%:R^-1 <= P a b -> 2%:R^-1 <= P b c -> P a b <= P a c /\ P b c <= P a c) ->
+  exists i, common_best_response P i.
+Proof.
+move=> pref sst; pose beats a b := 2%:R^-1 <= P a b.
+have total a b : ~~ beats a b -> beats b a.
+  rewrite /beats -ltNge => lt; have -> : P b a = 1 - P a b by rewrite -(pref b a) addrK.
+  by rewrite ler_subr_addr -[X in _ <= X]halves ler_add2l ltW.
+have trans a b c : beats a b -> beats b c -> beats a c.
+  by move=> ab bc; have [le _] := sst a b c ab bc; apply: le_trans le.
+have [i win] : exists i, forall j, beats i j.
+  exists [arg max_(i > i0) #|[set j | beats i j]|]%N; case: arg_maxnP => //= i _ most j.
+  apply: contraT => not; have ji := total _ _ not.
+  suff : (#|[set k | beats i k]| < #|[set k | beats j k]|)%N by rewrite ltnNge most.
+  apply: proper_card; apply/properP; split.
+    by apply/subsetP => k; rewrite !inE; apply: trans.
+  exists j; last by rewrite inE.
+  by rewrite inE; apply: contraT => loses; rewrite -(negbTE loses) total.
+exists i => j k; have [kj|not] := boolP (beats k j).
+  by have [] := sst i k j (win k) kj.
+by apply: le_trans (win j); rewrite ltW // ltNge.
+Qed.
+
+(** [Sec. 3.2, K = 2] With two responses there is a best response to all, so never a gap, for
+    any non-decreasing psi. *)
+Theorem two_responses_never_gap P (psi : R -> R) :
+  #|T| = 2%N -> preference P -> (forall x y, x <= y -> psi x <= psi y) ->
+  exists i, common_best_response (fun i j => psi (P i j)) i.
+Proof.
+move=> two pref inc.
+have half j : P j j = 2%:R^-1 by apply: self_half.
+have [x [y xy]] : exists x y, forall z : T, z = x \/ z = y.
+  move: two; rewrite cardE; case E : (enum T) => [|x [|y []]] // _.
+  exists x, y => z; have : z \in enum T by rewrite mem_enum.
+  by rewrite E !inE => /orP[]/eqP ->; [left|right].
+have best a b : P b a <= P a b -> (forall z : T, z = a \/ z = b) -> common_best_response P a.
+  move=> le all.
+  have ge : 2%:R^-1 <= P a b.
+    by rewrite -(half a) -(ler_pmuln2r (isT : (0 < 2)%N)) [P a a *+ 2]mulr2n pref -(pref a b) mulr2n ler_add2l.
+  have small : P b a <= 2%:R^-1.
+    by rewrite -(half a) -(ler_pmuln2r (isT : (0 < 2)%N)) [P a a *+ 2]mulr2n pref -(pref a b) mulr2n ler_add2r.
+  by move=> j k; have [->|->] := all j; have [->|->] := all k; rewrite ?half.
+have [le|/ltW le] := leP (P y x) (P x y).
+- by exists x => j k; apply: inc; apply: (best x y le xy).
+- have yx z : z = y \/ z = x by have [] := xy z; [right|left].
+  by exists y => j k; apply: inc; apply: (best y x le yx).
+Qed.
+
 End Games.
