@@ -438,4 +438,223 @@ have [le|/ltW le] := leP (P y x) (P x y).
   by exists y => j k; apply: inc; apply: (best y x le yx).
 Qed.
 
+(* --- Farkas' lemma and the minimax theorem, over any ordered field --- *)
+
+(* Either g is a combination of the functionals in s with weights of at least 0, or some x has
+   all of s at most 0 and g above 0. By induction, after Bartl. *)
+Section Farkas.
+Variable D : finType.
+Implicit Types (f g x : D -> R).
+
+Definition dot f x := \sum_d f d * x d.
+
+Lemma dotB f g x c : dot (fun d => f d - c * g d) x = dot f x - c * dot g x.
+Proof.
+rewrite /dot mulr_sumr -sumrB; apply: eq_bigr => d _.
+by rewrite mulrBl mulrA.
+Qed.
+
+Lemma dot_shift f x y c : dot f (fun d => x d - c * y d) = dot f x - c * dot f y.
+Proof.
+rewrite /dot mulr_sumr -sumrB; apply: eq_bigr => d _.
+by rewrite mulrBr mulrCA.
+Qed.
+
+Lemma farkas n (a : 'I_n -> D -> R) g :
+  (exists u : 'I_n -> R, (forall k : 'I_n, 0 <= u k) /\ forall d, g d = \sum_(k < n) u k * a k d) \/
+  (exists x, (forall k : 'I_n, dot (a k) x <= 0) /\ 0 < dot g x).
+Proof.
+elim: n a g => [|n IH] a g.
+  have [/forallP zero|] := boolP [forall d, g d == 0].
+    by left; exists (fun=> 0); split=> // d; rewrite big_ord0; apply/eqP/zero.
+  rewrite negb_forall => /existsP[d gd]; right; exists g; split=> [[]//|].
+  rewrite /dot (bigD1 d) //=; apply: ltr_paddr; last by rewrite -expr2 lt_def sqrf_eq0 gd sqr_ge0.
+  by apply: sumr_ge0 => e _; rewrite -expr2 sqr_ge0.
+pose last := ord_max : 'I_n.+1; pose a' (k : 'I_n) := a (widen_ord (leqnSn n) k).
+have split_all (Q : 'I_n.+1 -> Prop) : (forall k : 'I_n, Q (widen_ord (leqnSn n) k)) -> Q last -> forall k : 'I_n.+1, Q k.
+  move=> Qk Ql k; have [lt|ge] := ltnP k n.
+    by have -> : k = widen_ord (leqnSn n) (Ordinal lt) by apply: val_inj.
+  by have -> : k = last by apply: val_inj; apply/eqP; rewrite eqn_leq -ltnS ltn_ord.
+have [[u [u0 uE]]|[x0 [ax0 gx0]]] := IH a' g.
+  left; exists (fun k : 'I_n.+1 => if insub (val k) is Some k' then u k' else 0); split=> [k|d].
+    by case: insubP => // k' _ _.
+  rewrite big_ord_recr /= insubF ?ltnn // mul0r addr0 uE; apply: eq_bigr => k _.
+  by rewrite insubT //= => lt; congr (u _ * _); apply: val_inj.
+have [le|pos] := leP (dot (a last) x0) 0.
+  by right; exists x0; split=> //; apply: split_all.
+pose c := dot (a last) x0; have c0 : c != 0 by rewrite gt_eqF.
+pose b (k : 'I_n) d := a' k d - dot (a' k) x0 / c * a last d.
+pose g' d := g d - dot g x0 / c * a last d.
+have [[u [u0 uE]]|[x [bx gx]]] := IH b g'.
+- left; pose t := (dot g x0 - \sum_(k < n) u k * dot (a' k) x0) / c.
+  exists (fun k : 'I_n.+1 => if insub (val k) is Some k' then u k' else t); split=> [k|d].
+    case: insubP => // _; rewrite divr_ge0 ?(ltW pos) // subr_ge0.
+    apply: le_trans (ltW gx0); rewrite -oppr_ge0 -sumrN; apply: sumr_ge0 => k' _.
+    by rewrite -mulrN mulr_ge0 // oppr_ge0.
+  rewrite big_ord_recr /= insubF ?ltnn //.
+  have -> : g d = g' d + dot g x0 / c * a last d by rewrite /g' subrK.
+  rewrite uE /t mulrBl mulrBl [RHS]addrCA [LHS]addrC; congr (_ + _).
+  have -> : \sum_(k < n) u k * b k d =
+      \sum_(k < n) u k * a' k d - (\sum_(k < n) u k * dot (a' k) x0) / c * a last d.
+    rewrite !mulr_suml -sumrB; apply: eq_bigr => k _.
+    by rewrite /b mulrBr !mulrA.
+  congr (_ - _); apply: eq_bigr => k _.
+  by rewrite insubT //= => lt; congr (u _ * _); apply: val_inj.
+- right; exists (fun d => x d - dot (a last) x / c * x0 d).
+  have shift f : dot f (fun d => x d - dot (a last) x / c * x0 d) =
+      dot (fun d => f d - dot f x0 / c * a last d) x.
+    rewrite dot_shift dotB; congr (_ - _).
+    by rewrite mulrAC [RHS]mulrAC [dot (a last) x * _]mulrC.
+  split; last by rewrite shift.
+  apply: split_all => [k|]; rewrite shift; first exact: bx.
+  by rewrite dotB -/c divff // mul1r subrr.
+Qed.
+End Farkas.
+
+Lemma farkas_on (D K : finType) (a : K -> D -> R) (g : D -> R) :
+  (exists u : K -> R, (forall k : K, 0 <= u k) /\ forall d, g d = \sum_(k : K) u k * a k d) \/
+  (exists x, (forall k : K, dot (a k) x <= 0) /\ 0 < dot g x).
+Proof.
+have [[u [u0 uE]]|[x [ax gx]]] := farkas (fun k : 'I_#|K| => a (enum_val k)) g; [left|right].
+- exists (fun k : K => u (enum_rank k)); split=> // d; rewrite uE.
+  rewrite [RHS](reindex (fun i : 'I_#|K| => enum_val i)) /=.
+    by apply: eq_bigr => k _; rewrite enum_valK.
+  by exists enum_rank => ? _; rewrite ?enum_valK ?enum_rankK.
+- exists x; split=> // k; have := ax (enum_rank k); by rewrite enum_rankK.
+Qed.
+
+(* two mixed answers, each as good as any against the other: von Neumann *)
+Lemma saddle (M : T -> T -> R) (t0 : T) :
+  exists p q, distribution p /\ distribution q /\
+    forall i j, \sum_j' q j' * M i j' <= \sum_i' p i' * M i' j.
+Proof.
+pose D := (T * T + bool)%type; pose K := (T + T + T * T)%type.
+pose a (k : K) (d : D) : R := match k, d with
+  | inl (inl i'), inl ij => M i' ij.2
+  | inl (inl i'), inr b => b%:R
+  | inl (inr j'), inl ij => - M ij.1 j'
+  | inl (inr j'), inr b => (~~ b)%:R
+  | inr kl, inl ij => - (ij == kl)%:R
+  | inr kl, inr b => 0
+  end.
+pose g (d : D) : R := if d is inr _ then 1 else 0.
+have bool_sum (f : bool -> R) : \sum_b f b = f true + f false.
+  by rewrite (bigD1 true) //= (big_pred1 false) // => -[].
+have [[u [u0 uE]]|[x [ax gx]]] := farkas_on a g.
+- exists (fun i => u (inl (inl i))), (fun j => u (inl (inr j))).
+  have sumE d : g d = \sum_i u (inl (inl i)) * a (inl (inl i)) d +
+      \sum_j u (inl (inr j)) * a (inl (inr j)) d + \sum_kl u (inr kl) * a (inr kl) d.
+    by rewrite uE !big_sumType.
+  split; [split=> //|split; [split=> //|]].
+  + have := sumE (inr true); rewrite /g /a /= => ->.
+    rewrite [X in _ + X + _]big1 => [|j _]; last by rewrite mulr0.
+    rewrite [X in _ + _ + X]big1 => [|j _]; last by rewrite mulr0.
+    by rewrite !addr0; apply: eq_bigr => i _; rewrite mulr1.
+  + have := sumE (inr false); rewrite /g /a /= => ->.
+    rewrite [X in X + _ + _]big1 => [|j _]; last by rewrite mulr0.
+    rewrite [X in _ + _ + X]big1 => [|j _]; last by rewrite mulr0.
+    by rewrite add0r addr0; apply: eq_bigr => i _; rewrite mulr1.
+  + move=> i j; have := sumE (inl (i, j)); rewrite /g /a /=.
+    rewrite (bigD1 (i, j)) //= eqxx [X in _ + (_ + X)]big1 => [|kl /negPf kl']; last first.
+      by rewrite eq_sym kl' oppr0 mulr0.
+    rewrite addr0 mulrN1.
+    have -> : \sum_j0 u (inl (inr j0)) * - M i j0 = - \sum_j0 u (inl (inr j0)) * M i j0.
+      by rewrite -sumrN; apply: eq_bigr => ? _; rewrite mulrN.
+    move=> e; rewrite -subr_ge0 -[X in _ <= X](subrK (u (inr (i, j)))) -e add0r; exact: u0.
+- have pairs (F : T * T -> R) : \sum_d F d = \sum_k \sum_l F (k, l).
+    by rewrite pair_big; apply: eq_bigr => -[].
+  pose w i j := x (inl (i, j)); pose al := x (inr true); pose be := x (inr false).
+  have w0 i j : 0 <= w i j.
+    have := ax (inr (i, j)); rewrite /dot big_sumType /= [X in _ + X]big1 => [|b _]; last by rewrite mul0r.
+    rewrite addr0 (bigD1 (i, j)) //= eqxx big1 => [|kl /negPf ->]; last by rewrite oppr0 mul0r.
+    by rewrite addr0 mulN1r oppr_le0.
+  pose A i := \sum_j w i j; pose B j := \sum_i w i j.
+  have A0 i : 0 <= A i by apply: sumr_ge0 => j _.
+  have B0 j : 0 <= B j by apply: sumr_ge0 => i _.
+  have rowE i : \sum_j M i j * B j + al <= 0.
+    have := ax (inl (inl i)); rewrite /dot big_sumType bool_sum /= mul1r mul0r addr0.
+    rewrite pairs /= exchange_big /=.
+    by under eq_bigr do rewrite -mulr_sumr.
+  have colE j : - (\sum_i A i * M i j) + be <= 0.
+    have := ax (inl (inr j)); rewrite /dot big_sumType bool_sum /= mul0r mul1r add0r.
+    rewrite pairs /=.
+    have -> : \sum_i \sum_j0 - M i j * x (inl (i, j0)) = - (\sum_i A i * M i j) => //.
+    by rewrite -sumrN; apply: eq_bigr => i _; rewrite -mulr_sumr mulNr mulrC.
+  have AB : \sum_i A i = \sum_j B j by rewrite exchange_big.
+  have rows : \sum_i A i * (\sum_j M i j * B j + al) <= 0.
+    by rewrite -oppr_ge0 -sumrN; apply: sumr_ge0 => i _; rewrite -mulrN mulr_ge0 // oppr_ge0.
+  have cols : \sum_j B j * (- (\sum_i A i * M i j) + be) <= 0.
+    by rewrite -oppr_ge0 -sumrN; apply: sumr_ge0 => j _; rewrite -mulrN mulr_ge0 // oppr_ge0.
+  have sum_ab : 0 < al + be.
+    by move: gx; rewrite /dot big_sumType bool_sum /= big1 => [|d _]; rewrite ?mul0r ?mul1r ?add0r.
+  have tot : (\sum_i A i) * (al + be) <= 0.
+    have <- : \sum_i A i * (\sum_j M i j * B j + al) + \sum_j B j * (- (\sum_i A i * M i j) + be) =
+              (\sum_i A i) * (al + be).
+      under eq_bigr do rewrite mulrDr; under [X in _ + X]eq_bigr do rewrite mulrDr mulrN.
+      rewrite !big_split /= -!mulr_suml -AB mulrDr sumrN.
+      have -> : \sum_j B j * (\sum_i A i * M i j) = \sum_i A i * (\sum_j M i j * B j).
+        under eq_bigr do rewrite mulr_sumr; under [RHS]eq_bigr do rewrite mulr_sumr.
+        rewrite exchange_big; apply: eq_bigr => i _; apply: eq_bigr => j _.
+        by rewrite mulrC -mulrA.
+      by rewrite addrACA subrr add0r.
+    by rewrite (le_trans (ler_add rows cols)) ?addr0.
+  have W0 : \sum_i A i = 0.
+    by apply/le_anti; rewrite sumr_ge0 // andbT -(pmulr_lle0 _ sum_ab).
+  have Az i : A i = 0 by apply: (terms_zero _ W0).
+  have Bz j : B j = 0 by apply: (terms_zero B0); rewrite -AB.
+  have := rowE t0; rewrite big1 => [|j _]; last by rewrite Bz mulr0.
+  have := colE t0; rewrite big1 => [|i _]; last by rewrite Az mul0r.
+  rewrite oppr0 !add0r => be0 al0; move: sum_ab; rewrite ltNge -[X in _ <= X]addr0 ler_add //.
+Qed.
+
+(** How much prompt-only p loses against comparator j to a best response to j. *)
+Definition regret A p j := A (champion A j) j - \sum_i p i * A i j.
+
+Lemma mean_regret mu A p :
+  \sum_j mu j * regret A p j = vstar mu A - value mu A (prompt_only p).
+Proof.
+rewrite /vstar /value -sumrB; apply: eq_bigr => j _.
+by rewrite /regret mulrBr.
+Qed.
+
+(** [Sec. 3.2, the other side] The most that seeing the comparator can gain, over references,
+    equals the least regret, in its worst comparator, that a prompt-only policy can have: some
+    reference attains it and some prompt-only policy, which knows no reference, has no more
+    regret against any comparator. T is not empty. *)
+Theorem second_mover_value_is_minimax_regret A (i0 : T) :
+  exists mu p v, distribution mu /\ distribution p /\
+  (forall pi pb, best_policy mu A pi -> best_prompt_only mu A pb ->
+    value mu A pi - value mu A (prompt_only pb) = v) /\
+  (forall mu' pi pb, distribution mu' -> best_policy mu' A pi -> best_prompt_only mu' A pb ->
+    value mu' A pi - value mu' A (prompt_only pb) <= v) /\
+  (forall j, regret A p j <= v) /\
+  (forall p', distribution p' -> exists j, v <= regret A p' j).
+Proof.
+have [p [q [dp [dq saddled]]]] := saddle (fun i j => A i j - A (champion A j) j) i0.
+have [_ [pb0 bpb0]] := optima_exist A i0 dq.
+pose v := vstar q A - value q A (prompt_only pb0).
+have regret_le j : regret A p j <= v.
+  rewrite /v value_prompt_only ler_subr_addl -ler_subr_addr.
+  apply: mean_le => [|i]; first by case: bpb0.
+  rewrite ler_subr_addl -ler_subr_addr -ler_opp2 !opprB /regret.
+  have := saddled i j.
+  have -> : \sum_j' q j' * (A i j' - A (champion A j') j') = score q A i - vstar q A.
+    by rewrite /score /vstar -sumrB; apply: eq_bigr => ? _; rewrite mulrBr.
+  have -> : \sum_i' p i' * (A i' j - A (champion A j) j) = \sum_i' p i' * A i' j - A (champion A j) j.
+    by under eq_bigr do rewrite mulrBr; rewrite sumrB mean_const.
+  by [].
+exists q, p, v; do 2!split=> //; split=> [pi pb bpi bpb|].
+  rewrite (best_policy_value dq bpi) /v; congr (_ - _); apply/le_anti.
+  by have [d b] := bpb; have [d0 b0] := bpb0; rewrite b0 // b.
+split=> [mu' pi pb dmu' bpi [_ bpb]|].
+  rewrite (best_policy_value dmu' bpi).
+  apply: le_trans (_ : vstar mu' A - value mu' A (prompt_only p) <= _).
+    by rewrite ler_add2l ler_opp2 bpb.
+  by rewrite -mean_regret; apply: mean_le.
+split=> // p' dp'; exists [arg max_(j > i0) regret A p' j]%O.
+apply: le_trans (_ : \sum_j q j * regret A p' j <= _).
+  by rewrite mean_regret /v ler_add2l ler_opp2; case: bpb0 => _; apply.
+apply: mean_le => // j; by case: arg_maxP => //= k _; apply.
+Qed.
+
 End Games.
