@@ -658,3 +658,64 @@ apply: mean_le => // j; by case: arg_maxP => //= k _; apply.
 Qed.
 
 End Games.
+
+(** [Thm 3.2 (iii), nearly separable: sharp] For every K >= 3 the bound 2 eps (1 - 1/K) is
+    attained: on a circle each response beats the one before it for sure and the others are
+    even; psi is a step, which is non-decreasing. *)
+Theorem nearly_separable_gap_attained (R : realFieldType) n (eps : R) : 0 <= eps ->
+  exists (P : 'Z_n.+3 -> 'Z_n.+3 -> R) (psi : R -> R) (mu : 'Z_n.+3 -> R),
+  preference P /\ (forall x y, x <= y -> psi x <= psi y) /\ full_support mu /\
+  (forall i j, `|psi (P i j) - 0 - 0| <= eps) /\
+  forall pi p, best_policy mu (fun i j => psi (P i j)) pi ->
+    best_prompt_only mu (fun i j => psi (P i j)) p ->
+    value mu (fun i j => psi (P i j)) pi - value mu (fun i j => psi (P i j)) (prompt_only p) =
+      2%:R * eps * (1 - n.+3%:R^-1).
+Proof.
+move=> eps0; pose K : R := n.+3%:R; have K0 : K != 0 by rewrite pnatr_eq0.
+pose P (i j : 'Z_n.+3) : R := if i == j + 1 then 1 else if j == i + 1 then 0 else 2%:R^-1.
+pose psi (x : R) := if 1 <= x then eps else - eps.
+pose mu (i : 'Z_n.+3) : R := K^-1.
+have half_lt : 2%:R^-1 < 1 :> R by rewrite invf_lt1 ?ltr1n ?ltr0n.
+have psiE i j : psi (P i j) = if i == j + 1 then eps else - eps.
+  rewrite /psi /P; case: eqP => _; first by rewrite lexx.
+  by case: eqP => _; rewrite leNgt ?ltr01 ?half_lt.
+have fmu : full_support mu.
+  split=> [i|]; first by rewrite invr_gt0 ltr0n.
+  by rewrite sumr_const card_ord -mulr_natr mulVf.
+have dmu := full_distribution fmu.
+exists P, psi, mu; split=> [i j|].
+  rewrite /P; case: (eqVneq i (j + 1)) => [->|ij].
+    have -> : (j == j + 1 + 1) = false.
+      by rewrite -addrA -{1}[j]addr0 (inj_eq (addrI j)) -val_eqE /= !modn_small.
+    by rewrite /= addr0.
+  case: (eqVneq j (i + 1)) => [_|ji]; first by rewrite add0r.
+  by rewrite halves.
+split=> [x y xy|]; first rewrite /psi.
+  case: (leP 1 x) => [x1|_]; first by rewrite (le_trans x1 xy).
+  by case: ifP => // _; rewrite ge0_cp.
+split=> //; split=> [i j|pi p bpi bp].
+  by rewrite !subr0 psiE; case: eqP => _; rewrite ?normrN ger0_norm.
+rewrite (best_policy_value dmu bpi).
+have top j : psi (P (champion (fun i j => psi (P i j)) j) j) = eps.
+  apply/le_anti; rewrite {1}psiE; apply/andP; split; first by case: eqP => _ //; rewrite ge0_cp.
+  by have := champion_best (fun i j => psi (P i j)) j (j + 1); rewrite {1}psiE eqxx.
+have scoreE i : score mu (fun i j => psi (P i j)) i = K^-1 * (eps + (n.+2)%:R * - eps).
+  rewrite /score -mulr_sumr; congr (_ * _).
+  rewrite (bigD1 (i - 1)) //= psiE subrK eqxx; congr (_ + _).
+  rewrite (eq_bigr (fun=> - eps)) => [|j ji]; last first.
+    by rewrite psiE; case: eqP => // e; move: ji; rewrite e addrK eqxx.
+  by rewrite sumr_const cardC1 card_ord mulr_natl.
+have vs : vstar mu (fun i j => psi (P i j)) = eps.
+  rewrite -[RHS](mean_const eps dmu); apply: eq_bigr => j _.
+  by rewrite top.
+rewrite vs value_prompt_only; under eq_bigr do rewrite scoreE.
+rewrite mean_const; last by case: bp.
+have -> : K^-1 * (eps + n.+2%:R * - eps) = eps * (2%:R * K^-1 - 1).
+  have -> : n.+2%:R = K - 1 by rewrite /K -[n.+3]addn1 natrD addrK.
+  rewrite mulrBl mul1r opprK mulrN addrCA -mulr2n mulrDr mulrN mulrA mulVf // mul1r.
+  rewrite mulrBr mulr1 [RHS]addrC; congr (_ + _).
+  by rewrite -[eps *+ 2]mulr_natr mulrCA [K^-1 * _]mulrC.
+have -> : eps - eps * (2%:R * K^-1 - 1) = eps * (1 - (2%:R * K^-1 - 1)) by rewrite [RHS]mulrBr mulr1.
+rewrite [2%:R * eps]mulrC -mulrA opprB addrA -[1 + 1]mulr2n; congr (_ * _).
+by rewrite [RHS]mulrBr mulr1.
+Qed.
