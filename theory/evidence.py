@@ -3,7 +3,9 @@
 A claim is one statement of the paper. Its evidence is a list of functions, each with a role (what it
 shows), a kind (how it shows it) and a finding (the figure it returns). A function whose assertion
 fails shows nothing, so the verdict is computed from those that pass and from nothing else. The roles
-that decide it, refuted and repaired for "true with assumption", each need two kinds of evidence:
+that decide it, refuted and repaired for "true with assumption", each need two kinds of evidence. An identity,
+which holds by the definitions alone, is no kind of evidence; nor is a proof, which Coq checks only where it is
+installed, but which says that something holds for all K where the kinds beside it are tried at some:
 
 =====================  =====================================================================
 verdict                evidence that passed
@@ -11,8 +13,11 @@ verdict                evidence that passed
 true                   the statement holds as stated
 true with assumption   it is refuted as stated, and holds once an assumption is added
 false                  it is refuted as stated, and no assumption short of its denial repairs it
+not shown              the data at hand neither bear it out nor refute it
 undecided              some evidence failed, or a role that decides has fewer than two kinds of it
 =====================  =====================================================================
+
+What is said about a claim is a list of sentences, each of which names the checks that show it.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ class Role(Enum):
     STATED = "the statement holds as stated"
     REFUTED = "the statement fails as stated"
     REPAIRED = "the statement holds with the added assumption"
+    UNSHOWN = "the data leave the statement open"
     INSTEAD = "what is true instead, or besides"
 
 
@@ -40,6 +46,7 @@ class Verdict(Enum):
     TRUE = "true"
     CONDITIONAL = "true with assumption"
     FALSE = "false"
+    NOT_SHOWN = "not shown"
     UNDECIDED = "undecided"
 
 
@@ -48,9 +55,24 @@ DECIDED_BY = {
     Verdict.TRUE: {Role.STATED},
     Verdict.CONDITIONAL: {Role.REFUTED, Role.REPAIRED},
     Verdict.FALSE: {Role.REFUTED},
+    Verdict.NOT_SHOWN: {Role.UNSHOWN},
 }
 
-Kind = Literal["exact", "symbolic", "z3", "property", "search", "ODE", "linear program", "numeric", "bootstrap"]
+Kind = Literal[
+    "exact",
+    "symbolic",
+    "z3",
+    "property",
+    "search",
+    "ODE",
+    "linear program",
+    "numeric",
+    "bootstrap",
+    "proof",
+    "identity",
+]
+UNCOUNTED = {"proof", "identity"}
+"""Kinds that count for no verdict; see the module."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,8 @@ class Evidence:
         role: what it shows if it passes.
         kind: how: ``exact`` rationals, ``symbolic`` algebra, a ``z3`` proof, a ``property`` test over
             random problems, a ``search`` that finds the witness anew, an ``ODE``, a
-            ``linear program``, ``numeric`` floating point, a ``bootstrap``.
+            ``linear program``, ``numeric`` floating point, a ``bootstrap``; a ``proof`` for all K that Coq checks;
+            an ``identity``.
         run: returns the finding, one line; raises AssertionError where it finds otherwise.
     """
 
@@ -80,6 +103,29 @@ class Evidence:
         return (self.run.__doc__ or self.name).strip().splitlines()[0]
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """Something said about a claim, and the names of the functions, among its checks, that show it."""
+
+    text: str
+    shown_by: tuple[str, ...]
+
+
+def says(text: str, *shown_by: str) -> Sentence:
+    """One sentence of a claim.
+
+    Args:
+        text: what is said.
+        shown_by: the names of the claim's checks that show it; at least one.
+
+    Raises:
+        ValueError: no check is named.
+    """
+    if not shown_by:
+        raise ValueError(f"no check is named for: {text}")
+    return Sentence(text, shown_by)
+
+
 @dataclass
 class Claim:
     """One statement of the paper and all that is known about it.
@@ -88,7 +134,7 @@ class Claim:
         id: how the command line calls it.
         paper: its number or place in the paper.
         statement: what the paper says, in our words.
-        truth: the precise statement that holds.
+        truth: what holds, sentence by sentence.
         missing: the assumption that was missing; empty where none is, or where none would help.
         witness: the smallest example that decides it.
         evidence: the checks, in the order in which a reader should meet them.
@@ -97,7 +143,7 @@ class Claim:
     id: str
     paper: str
     statement: str
-    truth: str
+    truth: tuple[Sentence, ...]
     missing: str
     witness: str
     evidence: list[Evidence] = field(default_factory=list)
@@ -110,6 +156,17 @@ class Claim:
             return run
 
         return register
+
+    def numbers(self, sentence: Sentence) -> list[int]:
+        """The places, from 1, of a sentence's checks among the claim's.
+
+        Raises:
+            ValueError: the claim has no check of that name.
+        """
+        names = [evidence.run.__name__ for evidence in self.evidence]
+        if unknown := [name for name in sentence.shown_by if name not in names]:
+            raise ValueError(f"{self.id}: no check {', '.join(unknown)}, which is to show: {sentence.text}")
+        return sorted(names.index(name) + 1 for name in sentence.shown_by)
 
 
 @dataclass(frozen=True)
@@ -147,7 +204,8 @@ def run(evidence: Evidence) -> Outcome:
 
 def verdict(outcomes: list[Outcome]) -> Verdict:
     """The verdict that follows from the outcomes of a claim's checks; see the module."""
-    kinds = {role: {o.evidence.kind for o in outcomes if o.passed and o.evidence.role is role} for role in Role}
+    counted = [o.evidence for o in outcomes if o.passed and o.evidence.kind not in UNCOUNTED]
+    kinds = {role: {evidence.kind for evidence in counted if evidence.role is role} for role in Role}
     shown = {role for role, found in kinds.items() if found} - {Role.INSTEAD}
     follows = next((verdict for verdict, roles in DECIDED_BY.items() if shown == roles), Verdict.UNDECIDED)
     if not all(outcome.passed for outcome in outcomes) or any(len(kinds[role]) < 2 for role in shown):

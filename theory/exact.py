@@ -131,5 +131,6 @@ def odds_products(P: Matrix, mu: Row) -> Row:
 
 
 # The master witness, written down here alone in theory/: under a uniform reference its best prompt-only response
-# depends on psi. No preferences of three with a smaller common denominator have that, and no others in tenths.
+# depends on psi. With no smaller common denominator are the optima by identity and by log-odds disjoint, and in tenths
+# for no others.
 W = preferences("3/10 9/10 3/5")

@@ -14,7 +14,7 @@ import pytest
 from theory import claims, exact
 from theory.__main__ import VERDICTS, main
 from theory.claims import eq_6
-from theory.evidence import Claim, Judgment, Outcome, Role, Verdict, judge, run, verdict
+from theory.evidence import UNCOUNTED, Claim, Judgment, Outcome, Role, Verdict, judge, run, says, verdict
 from theory.registry import CLAIMS, find_claim, module_name
 from theory.report import markdown
 
@@ -55,6 +55,22 @@ def test_every_claim_is_decided_by_two_kinds_of_evidence(claim):
     assert all((claim.statement, claim.truth, claim.witness))
 
 
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
+def test_every_sentence_names_checks_and_every_deciding_check_shows_one(claim):
+    assert claim.truth
+    cited = {number for sentence in claim.truth for number in claim.numbers(sentence)}
+    idle = [e.run.__name__ for n, e in enumerate(claim.evidence, 1) if n not in cited]
+    assert set(idle) <= {"the_librarys_measures_agree"}, "it holds a tool of the other checks against the library"
+    assert all(sentence.text[-1] == "." for sentence in claim.truth)
+
+
+def test_a_sentence_without_a_check_is_refused():
+    with pytest.raises(ValueError, match=r"no check is named for: All is well\."):
+        says("All is well.")
+    with pytest.raises(ValueError, match=r"eq-6: no check nowhere, which is to show: All is well\."):
+        CLAIMS["eq-6"].numbers(says("All is well.", "two_responses", "nowhere"))
+
+
 @pytest.mark.slow
 def test_a_broken_witness_changes_the_verdict(monkeypatch):
     claim = CLAIMS["eq-6"]
@@ -66,7 +82,7 @@ def test_a_broken_witness_changes_the_verdict(monkeypatch):
 
 
 def claim_of(*roles_and_kinds, broken=()):
-    claim = Claim("id", "paper", "statement", "truth", "", "witness")
+    claim = Claim("id", "paper", "statement", (), "", "witness")
     for number, (role, kind) in enumerate(roles_and_kinds):
 
         def check(number=number):
@@ -83,6 +99,7 @@ def test_verdicts_follow_from_roles():
     assert claim_of(*stated) is Verdict.TRUE
     assert claim_of(*refuted, *repaired) is Verdict.CONDITIONAL
     assert claim_of(*refuted, instead) is Verdict.FALSE
+    assert claim_of((Role.UNSHOWN, "exact"), (Role.UNSHOWN, "bootstrap"), instead) is Verdict.NOT_SHOWN
     assert claim_of(*refuted, *stated) is Verdict.UNDECIDED, "they contradict each other"
     assert claim_of(*stated, *repaired) is Verdict.UNDECIDED, "what holds needs no repair"
     assert claim_of(*repaired) is Verdict.UNDECIDED, "nothing shows that it needs one"
@@ -101,6 +118,9 @@ def test_every_role_that_decides_needs_two_kinds():
     assert claim_of(*two, *twice(Role.REPAIRED)) is Verdict.UNDECIDED
     assert claim_of(*twice(Role.REFUTED), (Role.REPAIRED, "z3"), (Role.REPAIRED, "ODE")) is Verdict.UNDECIDED
     assert claim_of(*two, *others) is Verdict.FALSE
+    for kind in UNCOUNTED:
+        assert claim_of((Role.STATED, "exact"), (Role.STATED, kind)) is Verdict.UNDECIDED
+        assert claim_of(*two, (Role.REFUTED, kind)) is Verdict.FALSE
     assert verdict([]) is Verdict.UNDECIDED
 
 
@@ -244,7 +264,7 @@ DECIDING = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("claim", "role"), DECIDING)
 def test_two_kinds_of_deciding_evidence_share_no_function(claim, role, monkeypatch):
-    deciding = [evidence for evidence in claim.evidence if evidence.role is role]
+    deciding = [e for e in claim.evidence if e.role is role and e.kind not in UNCOUNTED]
     # Tracing is slow, and a search has as much to do at a glance as ever.
     cheapest_first = sorted(deciding, key=lambda evidence: (evidence.kind == "search", run(evidence).seconds))
     monkeypatch.setenv("THEORY_PROFILE", "glance")

@@ -13,7 +13,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss
 from theory import exact, flow, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.flow import Floats
 from theory.strategies import Array, Problem
@@ -23,10 +23,19 @@ CLAIM = Claim(
     paper="Sec. 5.3 (iv)",
     statement="Averaging L_DPO and L_sym gives a deployed policy that balances the two objectives.",
     truth=(
-        "At every minimizer the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can be fitted "
-        "whatever pi(. | x) is: with free tables, and also with a shared score plus a free interaction, where INS-DPO "
-        "alone does move pi(. | x). Averaging then returns DPO at deployment; what differs comes from too little "
-        "capacity or too few steps."
+        says(
+            "At every minimizer the deployed pi(. | x) is exactly DPO's, wherever the conditioned margins can "
+            "be fitted whatever pi(. | x) is: with free tables, and also with a shared score plus a free "
+            "interaction.",
+            "the_halves_share_nothing",
+            "any_shared_score_leaves_room",
+            "shared_scores_end_at_dpo",
+        ),
+        says(
+            "With shared scores INS-DPO alone does move pi(. | x); averaged with DPO's loss it deploys DPO's "
+            "policy all the same.",
+            "shared_scores_end_at_dpo",
+        ),
     ),
     missing="",
     witness="logits log mu + u_y + M[y, y']: any u leaves L_sym at its minimum, since M can make up for it",

@@ -15,7 +15,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import apply_psi, gibbs_policy, population_loss
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.strategies import Problem
 
@@ -27,11 +27,23 @@ CLAIM = Claim(
         "/ pi_ref(l)])."
     ),
     truth=(
-        "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r, and every P in "
-        "(0, 1) has such an r, for every beta and every mu of full support; not one r, but those of all the minimizers "
-        "of (9), each up to a shift f(y'). Under Eq. (6) the proof's algebra is right, but for a generic r Eq. (6) "
-        "gives no probabilities, P12 + P21 != 1, and few P have any r: asked of all y, y', P = 1/2 alone; asked of "
-        "different responses, only P with sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every y_j (see eq-6)."
+        says(
+            "With P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, the formula holds for every r.",
+            "any_reward_gives_the_formula",
+        ),
+        says(
+            "Every P in (0, 1) has such an r, for every beta and every mu of full support; not one r, but "
+            "those of all the minimizers of (9).",
+            "any_preference_is_fitted",
+            "every_preference_has_a_reward",
+        ),
+        says(
+            "Under Eq. (6) the proof's algebra is right, but for a generic r Eq. (6) gives no probabilities, "
+            "P12 + P21 != 1 (see eq-6).",
+            "under_eq_6_the_two_agree",
+            "eq_6_is_no_probability",
+            "generic_rewards_give_no_probabilities",
+        ),
     ),
     missing="P(w > l) = sigma(h(w, l) - h(l, w)) in place of Eq. (6)",
     witness="W, beta = 1/2, mu uniform: pi_r(y_i | y_j) = u / 3 odds_ij, r = beta log(pi_r / mu), for any 0 < u < 2/7",
@@ -127,7 +139,7 @@ def any_preference_is_fitted() -> str:
     return f"{strategies.for_all(fitted, problems, st.sampled_from([0.5, 1.0, 2.0]), tries=60)} preferences"
 
 
-@CLAIM.check(Role.INSTEAD, "z3")
+@CLAIM.check(Role.INSTEAD, "identity")
 def under_eq_6_the_two_agree() -> str:
     """2 h(w, l) = h(w, l) - h(l, w) if and only if h(w, l) = -h(l, w): the proof's last step is right."""
     forward, back = z3.Reals("forward back")

@@ -4,13 +4,15 @@ The paper goes from "separable preferences leave no gap" to "no gap only for sep
 The exact condition is weaker: one response that is a best response to every other.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
+from itertools import combinations, permutations, product
 
 import numpy as np
 
 from inspo.objectives import best_responses, optimality_gap, restricted_optima
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -18,9 +20,33 @@ CLAIM = Claim(
     paper="Sec. 3.2, text",
     statement="In RLHF and DPO, pi_bar is optimal only if the Bradley-Terry model is correctly specified.",
     truth=(
-        "Three things are equivalent for strictly increasing psi: one response is a best response to every comparator; "
-        "one pi_bar serves every reference of full support; the gap is zero for one such reference, hence for all. "
-        "Preferences drawn independently have this with probability 3/8, 5/64, 1195/110592 at K = 3, 4, 5."
+        says(
+            "For strictly increasing psi three things are equivalent: one response is a best response to "
+            "every comparator; one pi_bar serves every reference of full support; the gap is zero for one "
+            "such reference, hence for all.",
+            "three_equivalent_conditions",
+        ),
+        says(
+            "So pi_bar can be optimal without Bradley-Terry scores, and without any separable psi.",
+            "best_response_without_bradley_terry",
+            "separable_for_no_increasing_psi",
+            "search_finds_a_witness",
+        ),
+        says(
+            "With two responses there is always such a response.",
+            "two_responses_always_have_one",
+        ),
+        says(
+            "Preferences drawn independently from one law, symmetric about 1/2 and without atoms, have one "
+            "with probability 3/8, 5/64, 1195/110592 at K = 3, 4, 5.",
+            "how_often_for_any_symmetric_law",
+            "how_often_by_chance",
+            "how_often_in_draws",
+        ),
+        says(
+            "Under other laws it can be more.",
+            "other_laws_have_other_shares",
+        ),
     ),
     missing="",
     witness="P12 = 4/5, P13 = 3/4, P23 = 7/10: always y1, no gap for any psi and mu, separable for no increasing psi",
@@ -111,17 +137,60 @@ def how_often_by_chance() -> str:
     return f"K = 3, 4, 5: 3/8, 5/64, 1195/110592 = {float(found[2]):.5f}"
 
 
+@CLAIM.check(Role.INSTEAD, "exact")
+def how_often_for_any_symmetric_law() -> str:
+    """K = 3, 4: of all orders of |P - 1/2| and all signs 3/8 and 5/64 have a common best response.
+
+    Whether one is best against all is decided by the signs and the order of the |P_ij - 1/2|, i < j, which are
+    uniform and independent where these entries are drawn alike from a law symmetric about 1/2 without atoms.
+    """
+    found = []
+    for k in (3, 4):
+        pairs = list(combinations(range(k), 2))
+        sizes = np.array(list(permutations(range(1, len(pairs) + 1))))
+        signs = np.array(list(product((-1, 1), repeat=len(pairs))))
+        entries = (sizes[:, None, :] * signs[None, :, :]).reshape(-1, len(pairs))
+        table = np.zeros((len(entries), k, k), dtype=int)
+        for column, (i, j) in enumerate(pairs):
+            table[:, i, j], table[:, j, i] = entries[:, column], -entries[:, column]
+        common = (table == table.max(axis=1, keepdims=True)).all(axis=2).any(axis=1)
+        found.append(Fraction(int(common.sum()), len(entries)))
+    assert found == [Fraction(3, 8), Fraction(5, 64)]
+    return f"{found[0]} and {found[1]}"
+
+
+@CLAIM.check(Role.INSTEAD, "numeric")
+def other_laws_have_other_shares() -> str:
+    """Entries above the diagonal from Beta(5, 2), which is not symmetric: about .478, .153, .037 of 20000 draws."""
+    rng, shares = np.random.default_rng(0), []
+    for k, expected in ((3, 0.478), (4, 0.153), (5, 0.037)):
+        above = np.triu(rng.beta(5, 2, size=(20_000, k, k)), 1)
+        tables = above + np.tril(1 - above.swapaxes(1, 2), -1) + np.eye(k) / 2
+        share = float((tables == tables.max(axis=1, keepdims=True)).all(axis=2).any(axis=1).mean())
+        assert abs(share - expected) < 0.015
+        shares.append(f"{share:.3f}")
+    return f"K = 3, 4, 5: {', '.join(shares)}"
+
+
 @CLAIM.check(Role.INSTEAD, "numeric")
 def how_often_in_draws() -> str:
-    """The same probabilities in 20000 draws, within four standard errors."""
+    """The same probabilities in 20000 draws from three laws symmetric about 1/2, within four standard errors.
+
+    Uniform; Beta(5, 5); logistic of N(0, 9).
+    """
     rng, n = np.random.default_rng(0), 20_000
     shares = []
-    for k, probability in ((3, 3 / 8), (4, 5 / 64), (5, 1195 / 110592)):
-        above = np.triu(rng.uniform(size=(n, k, k)), 1)
+    laws: dict[str, Callable[[tuple[int, ...]], Array]] = {
+        "uniform": lambda size: rng.uniform(size=size),
+        "Beta(5, 5)": lambda size: rng.beta(5, 5, size=size),
+        "logistic": lambda size: 1 / (1 + np.exp(-3 * rng.normal(size=size))),
+    }
+    for law, (k, probability) in product(laws, ((3, 3 / 8), (4, 5 / 64), (5, 1195 / 110592))):
+        above = np.triu(laws[law]((n, k, k)), 1)
         tables = above + np.tril(1 - above.swapaxes(1, 2), -1) + np.eye(k) / 2
         share = float((tables == tables.max(axis=1, keepdims=True)).all(axis=2).any(axis=1).mean())
         assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / n)
-        shares.append(f"{share:.4f}")
+        shares.append(f"{share:.4f}" if k > 3 else f"{law} {share:.4f}")
     return f"K = 3, 4, 5: {', '.join(shares)}"
 
 

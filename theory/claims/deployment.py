@@ -18,7 +18,7 @@ from inspo.losses import dpo
 from inspo.objectives import best_responses, restricted_optima, scores, value
 from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, Row, W
 from theory.flow import Floats
 from theory.strategies import Array, Problem
@@ -28,10 +28,37 @@ CLAIM = Claim(
     paper="Sec. 4, inference",
     statement="Self-reflection is distilled into the deployed pi_hat(. | x), which so improves on existing targets.",
     truth=(
-        "V(pi_hat(. | x)) <= V(pi_bar) always. Without shared parameters it stays at the reference. Distilling pi* "
-        "itself, by averaging over comparators, can lose to pi_bar and to the reference: for every even K down to V = "
-        "(1 + e) / K with any e > 0, although pi* sees its comparator and beats it. With an additive shared score the "
-        "first step of INS-DPO moves the deployed policy exactly as DPO's does."
+        says(
+            "V(pi_hat(. | x)) <= V(pi_bar) always, since pi_bar is the best of the policies that see the "
+            "prompt alone; that holds of DPO's policy too.",
+            "never_above_prompt_only",
+        ),
+        says(
+            "Distilling pi* itself, by averaging over comparators, can lose to pi_bar and to the reference: "
+            "for every even K >= 4 down to V = (1 + e) / K with any e > 0, although pi* sees its comparator "
+            "and beats it; for K = 3 too, and for K = 2 never.",
+            "worse_than_prompt_only",
+            "arbitrarily_bad",
+            "also_with_full_support",
+            "search_finds_one_below_the_reference",
+            "three_responses_can_lose_more",
+            "two_responses_lose_nothing",
+        ),
+        says(
+            "Three responses of equal mass are safe.",
+            "three_responses_of_equal_mass_are_safe",
+        ),
+        says(
+            "Without shared parameters the deployed policy stays at the reference.",
+            "free_tables_do_not_move",
+        ),
+        says(
+            "How it compares with DPO's policy depends on what the two policies share: with an additive "
+            "shared score the first step of INS-DPO moves it exactly as DPO's does, and at equal beta it ends "
+            "below on average.",
+            "first_step_is_dpos",
+            "shared_scores_against_dpo",
+        ),
     ),
     missing="",
     witness="K = 4: y1 beats y3 with 3/5, y2 beats y4 with 3/5, both lose to the rest for sure; mu = 1/2 on y3, y4",
@@ -76,7 +103,7 @@ def champions(m: int, edge: Fraction) -> tuple[Matrix, Row]:
 
 @CLAIM.check(Role.REFUTED, "exact")
 def arbitrarily_bad() -> str:
-    """K = 2m: V(pi*) = 3/5 > V(pi_bar) = 1/2, and pi* averaged over comparators has V = 3 / (5m) -> 0."""
+    """K = 2m, e = 1/5: V(pi*) = 3/5 > V(pi_bar) = 1/2, and pi* averaged over comparators has V = (1 + e) / K -> 0."""
     found = []
     for m in (2, 3, 10, 20):
         P, mu = champions(m, Fraction(1, 10))
@@ -100,7 +127,7 @@ def also_with_full_support() -> str:
     return f"V = {float(V):.4f} < 1/2 = V(pi_ref)"
 
 
-@CLAIM.check(Role.REFUTED, "property")
+@CLAIM.check(Role.REFUTED, "identity")
 def never_above_prompt_only() -> str:
     """Random conditioned policies, averaged over comparators with random weights: V <= V(pi_bar)."""
 
@@ -131,6 +158,27 @@ def search_finds_one_below_the_reference() -> str:
     return "found within 5000 problems, P12, P13, P23 = 1, 1/3, 1, mu = (1/2, 1/4, 1/4) among others"
 
 
+@CLAIM.check(Role.INSTEAD, "property")
+def two_responses_lose_nothing() -> str:
+    """K = 2: pi*, averaged over any comparators, has V = V(pi_bar): one response is best against both."""
+
+    def nothing(problem: Problem, weights: Array) -> None:
+        P, mu = problem
+        best = best_responses(P)
+        policy = np.array([[Fraction(int(b), int(n)) for b, n in zip(r, best.sum(axis=0), strict=True)] for r in best])
+        assert value((policy * weights).sum(axis=1), P, mu) == scores(P, mu).max()
+
+    return f"{strategies.for_all(nothing, strategies.problems(max_k=2), strategies.references(2), tries=60)} problems"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def three_responses_can_lose_more() -> str:
+    """K = 3: P12, P13, P23 = .501, 0, .501, mu = (0, 1/2, 1/2): pi* averaged has V = .3755."""
+    P, mu = exact.preferences("501/1000 0 501/1000"), exact.fractions("0 1/2 1/2")
+    assert exact.value(distilled(P, mu), P, mu) == Fraction(751, 2000) < HALF
+    return "V = .3755 < 1/2"
+
+
 @CLAIM.check(Role.INSTEAD, "z3")
 def three_responses_of_equal_mass_are_safe() -> str:
     """K = 3, uniform mu: averaging pi* never falls below the reference's 1/2, whatever P and the ties."""
@@ -147,7 +195,7 @@ def three_responses_of_equal_mass_are_safe() -> str:
     return "proved; unequal mass breaks it: mu = (.49, .02, .49), V < 1/2"
 
 
-@CLAIM.check(Role.INSTEAD, "numeric")
+@CLAIM.check(Role.INSTEAD, "identity")
 def free_tables_do_not_move() -> str:
     """Without shared parameters the gradient of Eq. (9) on the deployed table is zero."""
     prompt = torch.zeros(3, dtype=torch.float64, requires_grad=True)

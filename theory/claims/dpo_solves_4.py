@@ -15,7 +15,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import gibbs_policy, population_loss, scores
 from theory import exact, flow, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.strategies import Array, Problem
 
@@ -24,11 +24,31 @@ CLAIM = Claim(
     paper="Sec. 2, Eq. (4); Sec. 5.3 (i)",
     statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
     truth=(
-        "Under Bradley-Terry they solve (4), KL-regularized, with log-odds. For any other preferences both arrive at "
-        "one policy, which orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn "
-        "from: Borda's order, that of psi = identity."
+        says(
+            "Eq. (4) as the paper prints it has no KL term, and no policy of full support, as DPO's is, "
+            "solves it even under Bradley-Terry.",
+            "as_printed_it_has_no_kl",
+        ),
+        says(
+            "With a KL penalty in (4), and under Bradley-Terry, RLHF and DPO solve it with log-odds.",
+            "bradley_terry_makes_it_true",
+            "bradley_terry_by_hand",
+            "rlhf_is_where_dpo_is",
+        ),
+        says(
+            "For other preferences both arrive at one policy.",
+            "rlhf_is_where_dpo_is",
+        ),
+        says(
+            "It orders log(pi / pi_ref) by the mean preference under the distribution that pairs are drawn "
+            "from: Borda's order, that of psi = identity.",
+            "dpo_orders_by_borda",
+            "stationary_points_are_in_bordas_order",
+            "borda_against_log_odds",
+            "fitted_policy_of_the_witness",
+        ),
     ),
-    missing="Bradley-Terry preferences",
+    missing="Bradley-Terry preferences, and a penalty beta KL(pi, pi_ref) in (4), which the paper prints without one",
     witness="W: DPO raises y2 most (mean preference 18/30 > 17/30), log-odds would choose y1 (odds 27/7 > 7/2)",
 )
 
@@ -115,6 +135,19 @@ def rlhf_is_where_dpo_is() -> str:
             policy = gibbs_policy(np.log(strengths), mu, beta)
             assert np.allclose(policy, flow.dpo_limit(P, mu, beta), atol=1e-9)
     return "the same policy to 1e-9"
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def as_printed_it_has_no_kl() -> str:
+    """Bradley-Terry 4:2:1: (4) as printed is linear in pi and has y1 alone as its solution; DPO's is (4, 2, 1) / 7."""
+    P, mu = exact.bradley_terry([4, 2, 1]), exact.uniform(3)
+    products = exact.odds_products(P, mu)
+    assert products == exact.fractions("8 1 1/8"), "S_log = ln 2, 0, -ln 2"
+    for power in (1, 2, 10):  # DPO at beta = 1 / power: log(pi / mu) = power S_log + constant
+        weights = [exact.fractions("4 2 1")[i] ** power for i in range(3)]
+        policy = tuple(w / sum(weights) for w in weights)
+        assert policy[0] - policy[2] < 1, "V = (pi_1 - pi_3) ln 2 is below ln 2, that of y1 alone"
+    return "V of y1 alone ln 2 = .693, of (4, 2, 1) / 7 3/7 ln 2 = .297"
 
 
 @CLAIM.check(Role.REPAIRED, "property")

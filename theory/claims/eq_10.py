@@ -16,22 +16,58 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.flow import Floats
 
 CLAIM = Claim(
     id="eq-10",
     paper="Eq. (10), Alg. 1, Sec. 5.3 (iii)",
-    statement="InSPO estimates pi* by minimizing (10), starting at the reference.",
+    statement=(
+        "InSPO estimates pi* by minimizing (10), starting at the reference. (Read with mu for every comparator at the "
+        "start; Algorithm 1 starts at a language model that has just read y'.)"
+    ),
     truth=(
-        "Gradient flow arrives at one minimizer of (9), which depends on mu and beta. For K = 2 it conserves sum t + "
-        "e^t over the two logits t = logit pi(other | comparator), which gives its end by the Lambert W function. For "
-        "balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2. Real optimizers end "
-        "elsewhere at equal loss. At beta = 1 V can be below DPO's. Nor does beta -> 0 repair it: for K = 2 V then "
-        "tends to V*, short of it by the share beta / L of V* - 1/2, the Gibbs policy by exponentially little; but for "
-        "K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the Gibbs policy never "
-        "does."
+        says(
+            "Gradient flow arrived at one minimizer of (9) in every problem tried here, which depends on "
+            "beta, and is not the best; that it always arrives is not proved for K >= 3.",
+            "below_dpo_with_two_responses",
+            "three_responses",
+            "below_dpo_by_the_closed_form",
+            "flow_is_the_librarys_gradient",
+        ),
+        says(
+            "For K = 2 it conserves sum t + e^t over the two logits t = logit pi(other | comparator), which "
+            "gives its end by the Lambert W function.",
+            "conserved_quantities",
+            "lambert_w_is_where_flow_ends",
+        ),
+        says(
+            "For balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2.",
+            "cyclic_flow_ends_at_gibbs",
+        ),
+        says(
+            "Real optimizers end elsewhere at equal loss.",
+            "the_optimiser_chooses",
+        ),
+        says(
+            "At equal beta V can be below DPO's, the more so as INS-DPO then stays nearer to the reference; "
+            "at equal KL it is below the best prompt-only policy by .0013 under Bradley-Terry, where nothing "
+            "is to gain, and above it by .029 on W.",
+            "below_dpo_with_two_responses",
+            "three_responses",
+            "at_equal_divergence",
+        ),
+        says(
+            "Nor does beta -> 0 repair it: for K = 2 V then tends to V*, short of it by the share beta / L of "
+            "V* - 1/2, the Gibbs policy by exponentially little.",
+            "shortfall_is_linear_in_beta",
+        ),
+        says(
+            "For K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the "
+            "Gibbs policy never does.",
+            "small_beta_can_be_worse",
+        ),
     ),
     missing="",
     witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",
@@ -88,6 +124,40 @@ def three_responses() -> str:
     assert abs(trained - 0.560228) < 1e-6
     assert abs(dpo_value - 17 / 30) < 1e-9
     return f"W: {at[0]:.6f}, {at[1]:.6f}; Bradley-Terry: {trained:.6f} < DPO {dpo_value:.6f}"
+
+
+def frontier(P: Floats, mu: Floats, divergence: float) -> float:
+    """The most V of a prompt-only policy at this KL from mu: that of mu exp(S / tau) / Z, with tau to match."""
+    from scipy.optimize import brentq
+
+    S = P @ mu
+
+    def policy(log_tau: float) -> Floats:
+        return flow.softmax(np.log(mu) + S / math.exp(log_tau))
+
+    def surplus(log_tau: float) -> float:
+        tilted = policy(log_tau)
+        return float(tilted @ np.log(tilted / mu)) - divergence
+
+    return float(policy(float(brentq(surplus, -3, 6))) @ S)
+
+
+@CLAIM.check(Role.INSTEAD, "ODE")
+def at_equal_divergence() -> str:
+    """beta = 1: V with y' in view less the most of any prompt-only policy of the same KL from mu.
+
+    P12 = 3/4; Bradley-Terry 4:2:1; W.
+    """
+    found = []
+    problems = (exact.preferences("3/4"), exact.bradley_terry([4, 2, 1]), W)
+    for table, expected in zip(problems, (-0.0013, -0.0013, 0.0291), strict=True):
+        P, mu = np.array(table, dtype=float), np.full(len(table), 1 / len(table))
+        policy = flow.conditioned_limit(P, mu, 1.0)
+        divergence = float((mu * policy * np.log(policy / mu[:, None])).sum())
+        difference = flow.conditioned_value(policy, P, mu) - frontier(P, mu, divergence)
+        assert abs(difference - expected) < 1e-4, difference
+        found.append(f"{difference:+.4f} at {divergence:.3f} nats")
+    return "; ".join(found)
 
 
 @CLAIM.check(Role.REFUTED, "ODE")

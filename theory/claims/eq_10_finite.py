@@ -5,6 +5,7 @@ n_ij softplus(-m) + n_ji softplus(m). It has a minimum if and only if both label
 margins, c_i - c_j, and asks less: that the graph of wins be strongly connected (Ford 1957).
 """
 
+import math
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -14,9 +15,10 @@ import torch
 from hypothesis import strategies as st
 
 from inspo.losses import dpo
+from inspo.objectives import best_responses
 from inspo.pairs import PairLogps
-from theory import exact, strategies
-from theory.evidence import Claim, Role
+from theory import exact, flow, strategies
+from theory.evidence import Claim, Role, says
 from theory.exact import HALF
 
 Counts = npt.NDArray[np.int64]
@@ -26,13 +28,86 @@ CLAIM = Claim(
     paper="Sec. 4, below Eq. (10)",
     statement="'Denote the solution to (10) as pi_hat': on a dataset D_n, (10) has a solution.",
     truth=(
-        "With free tables a minimizer exists if and only if every compared pair carries both labels. With one label a "
-        "pair, as preference sets usually have, the infimum 0 is not attained, and is approached while pi(chosen | "
-        "rejected) itself goes to 0 and V to 1/2. DPO needs only a strongly connected graph of wins."
+        says(
+            "With free tables a minimizer exists if and only if every compared pair carries both labels.",
+            "exists_exactly_with_both_labels",
+            "the_minimum_of_one_pair",
+        ),
+        says(
+            "With one label a pair, as preference sets usually have, the infimum 0 is not attained, and can "
+            "be approached while pi(chosen | rejected) itself goes to 0 and V to 1/2: the loss alone does not "
+            "tell.",
+            "loss_to_zero_while_copying",
+            "the_minimum_of_one_pair",
+        ),
+        says(
+            "But that is not where gradient flow from the reference goes: in a pair, a cycle and a ranking of "
+            "three it goes to best responses.",
+            "gradient_flow_goes_to_best_responses",
+        ),
+        says(
+            "Where it exists it fits every pair, cycles too; DPO pools them.",
+            "a_cycle_is_fitted_as_it_is",
+        ),
+        says(
+            "DPO needs only a strongly connected graph of wins.",
+            "exists_exactly_with_both_labels",
+            "a_cycle_has_a_dpo_solution_only",
+        ),
     ),
     missing="both labels for every compared pair",
     witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimizer is pi_ref, InSPO has none",
 )
+
+
+def trained(beats: Counts, times: tuple[float, ...]) -> list[flow.Floats]:
+    """Where gradient flow on one label a pair, beta = 1, is at these log training times; it starts at uniform mu.
+
+    Args:
+        beats: (K, K), 1 where the one comparison of a pair was won.
+        times: increasing.
+
+    Returns:
+        for each time, (K, K) policy.
+    """
+    from scipy.integrate import solve_ivp
+
+    k = len(beats)
+    P, mu = (0.5 + 0.5 * (beats - beats.T)).astype(np.float64), np.full(k, 1 / k)
+
+    def field(time: float, flat: flow.Floats) -> flow.Floats:
+        return math.exp(time) * flow.velocity(flat.reshape(k, k), P, mu, 1.0).ravel()
+
+    solution = solve_ivp(
+        field, (-5, times[-1]), flow.start(mu).ravel(), t_eval=times, method="LSODA", rtol=1e-9, atol=1e-12
+    )
+    assert solution.success, solution.message
+    return [flow.softmax(state.reshape(k, k)) for state in solution.y.T]
+
+
+@CLAIM.check(Role.INSTEAD, "ODE")
+def gradient_flow_goes_to_best_responses() -> str:
+    """One label a pair, from the reference: a pair, a cycle and a ranking of three; what is on best responses.
+
+    For the pair sum t + e^t is conserved (see eq-10), so that pi(2 | 1) -> 0 forces pi(1 | 2) -> 1.
+    """
+    pair, times = np.array([[0, 1], [0, 0]]), (0.0, 5.0, 10.0, 20.0, 40.0)
+    policies = trained(pair, times)
+    forward = [float(policy[0, 1]) for policy in policies]
+    assert np.allclose(forward, [0.529, 0.827, 0.902, 0.949, 0.973], atol=1e-3)
+    for policy in policies[:4]:  # later diag(policy) has lost its digits
+        odds = policy[[0, 1], [1, 0]] / np.diag(policy)[::-1]
+        assert abs((np.log(odds) + odds).sum() - 2) < 1e-4
+    assert policies[-1][1, 0] < 1e-15
+    (cycle,) = trained(np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]]), (12.0,))
+    assert min(cycle[0, 1], cycle[1, 2], cycle[2, 0]) > 0.99
+    ranking = np.triu(np.ones((3, 3), dtype=int), 1)
+    early, late = trained(ranking, (4.0, 10.0))
+    good = best_responses(0.5 + 0.5 * (ranking - ranking.T))
+    on_best = [(policy * good).sum(axis=0).min() for policy in (early, late)]
+    assert on_best[1] > max(0.9, on_best[0])
+    shares = ", ".join(f"{share:.3f}" for share in forward)
+    return f"pi(1 | 2) = {shares} at log t = 0, 5, 10, 20, 40; the cycle over .99, the ranking {on_best[1]:.2f}"
 
 
 @CLAIM.check(Role.REFUTED, "exact")

@@ -13,17 +13,30 @@ from hypothesis import strategies as st
 
 from inspo.pairs import PairLogps
 from theory import strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 
 CLAIM = Claim(
     id="eq-12-13",
     paper="App. C.1, Eq. (12), (13)",
     statement="p_theta of (12) is a length-normalized probability of a response, and (13) computes it under a mask.",
     truth=(
-        "(13) with all tokens unmasked is (12). exp of it is the geometric mean of the token probabilities: a score in "
-        "(0, 1], so odds of it exist, but no distribution over responses: over all responses of T tokens the scores of "
-        "a uniform model with V tokens sum to V^(T - 1). Leaving out end-of-sequence tokens changes which response "
-        "scores higher."
+        says(
+            "(13) with all tokens unmasked is (12).",
+            "all_ones_is_eq_12",
+        ),
+        says(
+            "exp of it is the geometric mean of the token probabilities: a score in (0, 1], so odds of it exist.",
+            "masked_mean_is_the_librarys",
+        ),
+        says(
+            "It is no distribution over responses: over all responses of T tokens the scores of a uniform "
+            "model with V tokens sum to V^(T - 1).",
+            "scores_sum_to_more_than_one",
+        ),
+        says(
+            "Leaving out end-of-sequence tokens changes which response scores higher.",
+            "end_of_sequence_decides",
+        ),
     ),
     missing="'probability' read as a score between 0 and 1",
     witness="two tokens, uniform: four responses of length 2 score 1/2 each, 2 in all",

@@ -7,7 +7,7 @@ transformer the target attends to the context's keys and values, so its loss has
 import numpy as np
 import torch
 
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 
 CLAIM = Claim(
     id="eq-14-15",
@@ -17,9 +17,18 @@ CLAIM = Claim(
         "attention from target tokens to all preceding ones."
     ),
     truth=(
-        "Masking the loss keeps the context's own predictions out of it. The gradient still flows through the "
-        "context's keys and values, in every attention layer, unless it is cut on purpose. Plain causal masking "
-        "already lets every target token see all that precedes it: there is nothing to add."
+        says(
+            "Masking the loss keeps the context's own predictions out of it, but the gradient still flows "
+            "through the context's keys and values, unless it is cut on purpose.",
+            "attention_has_a_gradient_in_the_context",
+            "autograd_agrees",
+            "detaching_makes_it_true",
+            "constants_instead_of_context",
+        ),
+        says(
+            "Plain causal masking already lets every target token see all that precedes it: there is nothing to add.",
+            "nothing_to_add_to_the_causal_mask",
+        ),
     ),
     missing="the context's keys and values detached from the graph",
     witness="one attention step, two tokens: d out / d context value = softmax weight > 0",
@@ -59,7 +68,7 @@ def autograd_agrees() -> str:
     return f"largest slope in the context {gradient.abs().max().item():.2f}"
 
 
-@CLAIM.check(Role.REFUTED, "exact")
+@CLAIM.check(Role.REFUTED, "identity")
 def nothing_to_add_to_the_causal_mask() -> str:
     """For all lengths up to 5 of x, context and target: the causal mask holds 'target sees all before it'."""
     for x in range(1, 6):

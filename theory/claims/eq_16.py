@@ -14,7 +14,7 @@ from inspo.conditioning import Role as ResponseRole
 from inspo.losses import dpo
 from inspo.pairs import PairLogps
 from theory import strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 
 CLAIM = Claim(
     id="eq-16",
@@ -24,9 +24,16 @@ CLAIM = Claim(
         "and doubles the cost against one-sided conditioning."
     ),
     truth=(
-        "(16) is (9) and (10), symbol for symbol: the same loss, gradient, variance and cost for every policy. Against "
-        "one-sided conditioning the number of sequences is the same, two a pair, and the tokens differ by (chosen - "
-        "rejected) length."
+        says(
+            "(16) is (9) and (10), symbol for symbol: the same loss and gradient for every policy.",
+            "same_expression",
+            "same_loss_and_gradient",
+        ),
+        says(
+            "Against one-sided conditioning the number of sequences is the same, two a pair, and the tokens "
+            "differ by (chosen - rejected) length.",
+            "cost_against_one_sided",
+        ),
     ),
     missing="",
     witness="log pi(+ | -), log pi(- | +), references = -1, -2, -3, -5: both losses are log(1 + e^(beta))",
@@ -40,7 +47,7 @@ def as_printed(logps: list[float], beta: float) -> float:
     return math.log1p(math.exp(-z)) if z > -30 else -z
 
 
-@CLAIM.check(Role.REFUTED, "symbolic")
+@CLAIM.check(Role.REFUTED, "identity")
 def same_expression() -> str:
     """The margins of (9) and (16) as symbols: their difference is zero."""
     import sympy as sp

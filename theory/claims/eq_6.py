@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, gibbs_policy
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import Matrix, Row, W
 
 CLAIM = Claim(
@@ -34,13 +34,42 @@ CLAIM = Claim(
     paper="Eq. (6)",
     statement="The choice model (6) is mild, because its reward r is unspecified and can be generic.",
     truth=(
-        "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward if and only if "
-        "P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none. Asked of different responses only, it "
-        "has one if and only if sum_{i != j} mu_i exp(L_ij / (2 beta)) < 1 for every j: every P in (0, 1) for beta "
-        "large enough, but at a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
-        "average (root mean square) below beta sqrt(sum_j mu_j^2 / 2). Where two draws of the reference hardly ever "
-        "coincide, such as long answers of a language model, P is forced to 1/2 on this reading too; and the best "
-        "answer to y' by r can be y' itself where that by P is not."
+        says(
+            "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward "
+            "if and only if P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none.",
+            "certificate",
+            "only_indifference_at_all_pairs",
+            "generic_rewards_break_it",
+            "two_responses",
+            "columns_of_the_witness",
+            "size_of_the_violation",
+            "distance_to_the_model",
+        ),
+        says(
+            "Asked of different responses only, it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 "
+            "beta)) < 1 for every j: some P at every beta, every P in (0, 1) for beta large enough.",
+            "a_reward_leaves_little_room",
+            "different_responses_leave_some_room",
+            "wide_enough_at_large_beta",
+        ),
+        says(
+            "At a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
+            "average (root mean square over mu x mu) below beta sqrt(sum_j mu_j^2 / 2).",
+            "collision_bound",
+            "certificate",
+            "a_reward_leaves_little_room",
+            "the_bounds_are_nearly_reached",
+        ),
+        says(
+            "So where two draws of the reference hardly ever coincide, such as long answers of a language "
+            "model, P is 1/2 on average over mu x mu on this reading too.",
+            "collision_bound",
+            "a_reward_leaves_little_room",
+        ),
+        says(
+            "On it the best answer to y' by r can be y' itself where that by P is not.",
+            "its_best_answer_may_be_the_comparator",
+        ),
     ),
     missing="",
     witness="P12 = 4/5, mu = 1/2, beta = 1/2: mu1 exp(L_12 / (2 beta)) = 1/2 * 4 is no probability, on either reading",
@@ -187,6 +216,23 @@ def different_responses_leave_some_room() -> str:
         # sigma(2 h) with h = beta log(pi_r / mu), beta = 1/2: its odds are pi_r / mu.
         assert policy[i][j] / mu[i] == exact.odds(P[i][j])
     return "(6) gives 3/5 and 2/5; P12 < 2/3 is the condition"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def the_bounds_are_nearly_reached() -> str:
+    """Different responses, rock-paper-scissors with odds 13/5, beta = 1/2, uniform: a reward, and 98 % of the bound.
+
+    The others take (13/5 + 5/13) / 3 < 1 of each column; 1 would be reached at odds (3 + sqrt 5) / 2 = 2.618.
+    """
+    odds, collision = Fraction(13, 5), Fraction(1, 3)
+    assert (odds + 1 / odds) / 3 < 1 < (Fraction(262, 100) + 1 / Fraction(262, 100)) / 3
+    excess = Fraction(6, 9) * ((odds + 1 / odds) / 2 - 1)  # E[cosh(L / (2 beta)) - 1]; P = 1/2 where i = j
+    square = Fraction(6, 9) * (odds / (1 + odds) - exact.HALF) ** 2  # E[(P - 1/2)^2], to be below collision / 8
+    assert Fraction(98, 100) < excess / collision < 1
+    assert Fraction(78, 100) < square / (collision / 8) < 1
+    return (
+        f"{float(excess / collision):.1%} of the cosh bound, {float(square / (collision / 8)):.0%} of the mean square's"
+    )
 
 
 @CLAIM.check(Role.INSTEAD, "exact")

@@ -11,7 +11,7 @@ import z3
 
 from inspo.objectives import apply_psi, optimality_gap
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.strategies import Problem, Scalarization
 
 CLAIM = Claim(
@@ -22,9 +22,26 @@ CLAIM = Claim(
         "bounded psi, and without limit by log-odds."
     ),
     truth=(
-        "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain outcomes; for "
-        "K = 2 it is 0. Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step. Log-odds: "
-        "logit p for rock-paper-scissors, without bound."
+        says(
+            "psi = identity: the gap is at most 1/2, for K >= 3 attained by rock-paper-scissors with certain "
+            "outcomes; for K = 2 it is 0.",
+            "bounds_hold",
+            "bound_proved",
+            "one_half_is_attained",
+        ),
+        says(
+            "Any psi: at most (1 - 1/K)(max psi - min psi), tight for K >= 3 with psi a step.",
+            "bounds_hold",
+            "general_bound_is_attained",
+        ),
+        says(
+            "Log-odds: logit p for rock-paper-scissors, without bound.",
+            "log_odds_are_unbounded",
+        ),
+        says(
+            "Preferences drawn at random have a mean gap that grows with K.",
+            "by_chance",
+        ),
     ),
     missing="",
     witness="P12 = P23 = P31 = 1, mu uniform: V* = 1, V(pi_bar) = 1/2",

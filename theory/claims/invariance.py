@@ -11,7 +11,7 @@ import numpy as np
 
 from inspo.objectives import apply_psi, best_responses, gibbs_policy
 from theory import flow, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.strategies import Problem
 
@@ -20,12 +20,27 @@ CLAIM = Claim(
     paper="Sec. 4, abstract",
     statement="The policy that InSPO trains is invariant to psi and to the reference policy.",
     truth=(
-        "The solution of (7) depends on the reference, on beta and, through r = psi(P), on psi; so does what gradient "
-        "flow finds for (9). The solution of (7) tends to pi* on the support of mu as beta -> 0, and there alone is "
-        "invariance regained: what gradient flow finds for (9) need not tend to pi* (see eq-10). At a given beta a "
-        "reference that is confident enough overrules any preference."
+        says(
+            "What gradient flow finds for (9), which contains no psi, depends on the reference.",
+            "gradient_flow_moves_with_the_reference",
+        ),
+        says(
+            "The solution of (7) depends on the reference, on beta and, through r = psi(P), on psi.",
+            "the_reference_overrules",
+            "through_the_library",
+        ),
+        says(
+            "At a given beta a reference that is confident enough overrules any preference.",
+            "the_reference_overrules",
+        ),
+        says(
+            "The solution of (7) tends to pi* on the support of mu as beta -> 0, and there alone is "
+            "invariance regained; what gradient flow finds for (9) need not (see eq-10).",
+            "small_beta_recovers_the_best_responses",
+            "the_limit",
+        ),
     ),
-    missing="(7) solved and not (9), beta -> 0, comparators and best responses in the support of mu",
+    missing="",
     witness="P12 = 3/5, mu = (1/10, 9/10), beta = 1/10: 9^(2 beta) > 3/2, so pi_r(. | y2) prefers y2, the worse",
 )
 
@@ -72,7 +87,7 @@ def gradient_flow_moves_with_the_reference() -> str:
     return "total variation .192, .238, .147 by comparator; DPO .217"
 
 
-@CLAIM.check(Role.REPAIRED, "property")
+@CLAIM.check(Role.INSTEAD, "property")
 def small_beta_recovers_the_best_responses() -> str:
     """pi_r of r = psi(P) puts all but mu-weighted exp(-margin / beta) on best responses."""
 
@@ -92,7 +107,7 @@ def small_beta_recovers_the_best_responses() -> str:
     return f"{strategies.for_all(concentrates, problems, tries=80)} problems at beta = margin / 60"
 
 
-@CLAIM.check(Role.REPAIRED, "symbolic")
+@CLAIM.check(Role.INSTEAD, "symbolic")
 def the_limit() -> str:
     """K = 2: pi_r(y1 | y2) = 1 / (1 + (mu2 / mu1) exp(-d / beta)) tends to 1 for any advantage d > 0."""
     import sympy as sp

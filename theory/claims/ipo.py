@@ -12,7 +12,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import ipo
 from inspo.objectives import population_loss, scores, value
 from theory import exact, flow, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.strategies import Array, Problem
 
@@ -21,9 +21,21 @@ CLAIM = Claim(
     paper="Sec. 2, Table 1 (IPO)",
     statement="IPO fits the framework of (4): it solves it for a psi, with a KL penalty.",
     truth=(
-        "For all preferences: IPO's minimizer is pi proportional to mu exp(S / tau), the one solution of (4) with psi "
-        "= identity and penalty tau. So IPO traces the best V for each KL: no prompt-only policy, however trained, "
-        "lies above it. INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else."
+        says(
+            "For all preferences IPO's minimizer is pi proportional to mu exp(S / tau), the one solution of "
+            "(4) with psi = identity and penalty tau.",
+            "normal_equations",
+            "normal_equations_in_general",
+            "no_policy_has_a_smaller_loss",
+        ),
+        says(
+            "So IPO traces the best V for each KL: no prompt-only policy, however trained, lies above it.",
+            "frontier_of_value_and_divergence",
+        ),
+        says(
+            "INS-IPO fixes g_ij - g_ji = (2 P_ij - 1) / (2 tau) and, like INS-DPO, nothing else.",
+            "ins_ipo_is_as_free_as_ins_dpo",
+        ),
     ),
     missing="",
     witness="W, mu uniform, tau = 1: log(pi / mu) = (17, 18, 10) / 30 + constant",

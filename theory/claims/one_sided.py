@@ -4,13 +4,15 @@ Both responses are scored given the rejected one: log pi(w | l) against log pi(l
 prefer, the loss falls to zero by never copying the comparator: pi(y' | y') -> 0.
 """
 
+from fractions import Fraction
+
 import numpy as np
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss
 from theory import exact, flow, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.flow import Floats
 from theory.strategies import Problem
@@ -18,14 +20,40 @@ from theory.strategies import Problem
 CLAIM = Claim(
     id="one-sided",
     paper="Sec. 5.3 (ii)",
-    statement="One-sided conditioning confirms that seeing the other response provides value regardless of symmetry.",
-    truth=(
-        "The one-sided loss has infimum 0 for every P, reversed or constant, and no minimizer: any policy that never "
-        "copies its comparator will do. Gradient flow tends to pi(i | j) proportional to mu_i (mu_i P_ij)^(1/beta), i "
-        "!= j, which depends on P but is no best response; with two responses it is the other one, whoever is "
-        "preferred."
+    statement=(
+        "One-sided conditioning confirms that seeing the other response provides value regardless of symmetry. "
+        "(Read as: what it trains beats every prompt-only policy when the comparator is in view. The paper measures "
+        "policies without it, of which these tables say nothing.)"
     ),
-    missing="",
+    truth=(
+        says(
+            "The one-sided loss has infimum 0 for every P, reversed or constant, and no minimizer: any policy "
+            "that never copies its comparator will do.",
+            "loss_falls_to_zero_for_any_preferences",
+        ),
+        says(
+            "With two responses it ends in the other one, whoever is preferred.",
+            "the_other_response_wins",
+        ),
+        says(
+            "Gradient flow tends to pi(i | j) proportional to mu_i (mu_i P_ij)^(1/beta), i != j.",
+            "where_gradient_flow_tends",
+            "limit_of_the_witness",
+        ),
+        says(
+            "As beta -> 0 that is the other response with the largest mu_i P_ij: under a uniform reference "
+            "the best other one, and better than every prompt-only policy on W and on random tables.",
+            "the_limit_at_small_beta",
+            "the_limit_by_beta",
+            "even_references_do_well",
+        ),
+        says(
+            "Under an uneven reference it gives common responses rather than good ones, and is worse than the "
+            "best prompt-only policy on random tables of five and eight.",
+            "uneven_references_do_harm",
+        ),
+    ),
+    missing="more than two responses, none of them much likelier than others under the reference, small beta",
     witness="P12 = 3/4, mu = (9/10, 1/10): the loss goes to 0 and V to 3/10, below the reference's 1/2",
 )
 
@@ -40,7 +68,21 @@ def the_other_response_wins() -> str:
     return "V = 3/10 < 1/2 = V(pi_ref)"
 
 
-@CLAIM.check(Role.REFUTED, "property")
+@CLAIM.check(Role.REFUTED, "numeric")
+def uneven_references_do_harm() -> str:
+    """400 random P (log-odds N(0, 1)), references from Dirichlet(1), beta = .1: V less V(pi_bar), by K."""
+    found = []
+    for k, expected in ((5, -0.048), (8, -0.023)):
+        (gain, error), _ = gains(k, uneven=True)
+        assert gain < -3 * error
+        assert abs(gain - expected) < 0.001
+        found.append(f"{k}: {gain:+.3f} +- {error:.3f}")
+    (gain, error), _ = gains(16, uneven=True)
+    assert gain > 3 * error
+    return f"K = {'; '.join(found)}; but K = 16: {gain:+.3f} +- {error:.3f}"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
 def loss_falls_to_zero_for_any_preferences() -> str:
     """Random problems: pi(y' | y') = 1e-60 brings the loss below 1e-9, whatever P."""
 
@@ -72,20 +114,68 @@ def limit(P: Floats, mu: Floats, beta: float) -> Floats:
     return normalized
 
 
+def gains(k: int, *, uneven: bool) -> list[tuple[float, float]]:
+    """Mean and standard error over 400 random problems of V - V(pi_bar) and of V* - V(pi_bar), at beta = .1."""
+    rng, differences = np.random.default_rng(0), []
+    for _ in range(400):
+        L = np.triu(rng.normal(size=(k, k)), 1)
+        P = 1 / (1 + np.exp(L.T - L))
+        mu = rng.dirichlet(np.ones(k)) if uneven else np.full(k, 1 / k)
+        V, prompt_only = (limit(P, mu, 0.1) * P * mu).sum(), (P @ mu).max()
+        differences.append((V - prompt_only, (P.max(axis=0) * mu).sum() - prompt_only))
+    errors = np.std(differences, axis=0, ddof=1) / 20
+    return [(float(mean), float(error)) for mean, error in zip(np.mean(differences, axis=0), errors, strict=True)]
+
+
+@CLAIM.check(Role.REPAIRED, "exact")
+def the_limit_at_small_beta() -> str:
+    """W, uniform, beta -> 0: the best other response to each, V = 2/3 > V(pi_bar) = 3/5; V* = 7/10."""
+    mu = exact.uniform(3)
+    best_other = [max((W[i][j], i) for i in range(3) if i != j)[1] for j in range(3)]
+    assert best_other == [1, 2, 0]
+    policy = tuple(tuple(Fraction(int(best_other[j] == i)) for j in range(3)) for i in range(3))
+    V = exact.conditioned_value(policy, W, mu)
+    assert V == Fraction(2, 3)
+    assert max(exact.scores(W, mu)) == Fraction(3, 5)
+    assert exact.best_value(W, mu) == Fraction(7, 10)
+    return "2/3, of 3/5 without the comparator and 7/10 at best"
+
+
+@CLAIM.check(Role.REPAIRED, "numeric")
+def even_references_do_well() -> str:
+    """400 random P (log-odds N(0, 1)), uniform references, beta = .1: V less V(pi_bar), of what there is to gain."""
+    found = []
+    for k, expected in ((5, 0.094), (8, 0.141), (16, 0.200)):
+        (gain, error), (best, _) = gains(k, uneven=False)
+        assert gain > 10 * error
+        assert abs(gain - expected) < 0.001
+        found.append(f"{k}: {gain:+.3f} +- {error:.3f} of {best:+.3f}")
+    return f"K = {'; '.join(found)}"
+
+
+@CLAIM.check(Role.INSTEAD, "numeric")
+def the_limit_by_beta() -> str:
+    """W, uniform: V = .5874, .6366, .6632, .6667 at beta = 1, .3, .1, .03; V(pi_bar) = .6."""
+    P, mu = np.array(W, dtype=float), np.full(3, 1 / 3)
+    values = [flow.conditioned_value(limit(P, mu, beta), P, mu) for beta in (1.0, 0.3, 0.1, 0.03)]
+    assert np.allclose(values, [0.5874, 0.6366, 0.6632, 0.6667], atol=1e-4)
+    return ", ".join(f"{V:.4f}" for V in values)
+
+
 @CLAIM.check(Role.INSTEAD, "ODE")
 def where_gradient_flow_tends() -> str:
     """W: the flow's margins over the comparator tend to log(mu_i P_ij) + constant, so pi to the formula.
 
     With m_i the margin of response i against comparator j and w_i = mu_i mu_j P_ij,
-    m_i' = beta^2 (w_i sigma(-m_i) + sum_k w_k sigma(-m_k)). Integrated in log t to t = e^40.
+    m_i' = beta^2 (w_i sigma(-m_i) + sum_k w_k sigma(-m_k)). Integrated in log t to t = e^40. Under (.5, .3, .2)
+    the exponents of mu show.
     """
     from scipy.integrate import solve_ivp
     from scipy.special import expit
 
     P = np.array(W, dtype=float)
-    mu = np.full(3, 1 / 3)
     worst = 0.0
-    for beta in (1.0, 0.5):
+    for beta, mu in ((1.0, np.full(3, 1 / 3)), (0.5, np.full(3, 1 / 3)), (0.5, np.array([0.5, 0.3, 0.2]))):
         expected = limit(P, mu, beta)
         for j in range(3):
             others = [i for i in range(3) if i != j]

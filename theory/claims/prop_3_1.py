@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import restricted_optima, scores
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.strategies import Array, Problem, Scalarization
 
@@ -26,10 +26,24 @@ CLAIM = Claim(
     paper="Prop. 3.1",
     statement="The best prompt-only policy is not invariant to psi and to the reference policy.",
     truth=(
-        "It says that pi_bar can change, not that it always does, and so it can: for every K >= 3 there are "
-        "preferences, with a uniform reference of full support, for which identity and log-odds choose different "
-        "responses, and others for which two references do. For K = 2 the preferred response is best for every "
-        "strictly increasing psi and every reference."
+        says(
+            "It says that pi_bar can change, not that it always does, and so it can: for every K >= 3 there "
+            "are preferences, with a uniform reference of full support, for which identity and log-odds "
+            "choose different responses, and others for which two references do.",
+            "witness_at_every_size",
+            "witness_with_full_support",
+            "witness_for_the_reference",
+            "search_finds_a_witness",
+        ),
+        says(
+            "W has the smallest common denominator for which the two choose disjoint sets.",
+            "witness_is_the_smallest",
+        ),
+        says(
+            "For K = 2 the preferred response is best for every strictly increasing psi and every reference.",
+            "two_responses_are_immune",
+            "two_responses_never_flip",
+        ),
     ),
     missing="",
     witness="W: P12 = 3/10, P13 = 9/10, P23 = 3/5, mu uniform: identity says y2, log-odds says y1",
@@ -119,7 +133,10 @@ def search_finds_a_witness() -> str:
 
 @CLAIM.check(Role.INSTEAD, "exact")
 def witness_is_the_smallest() -> str:
-    """No common denominator below ten allows a flip under a uniform reference, and ten allows W alone."""
+    """Uniform reference: no common denominator below ten makes the two psi's optima disjoint, and ten W's alone.
+
+    With ties fifths make the sets differ: P12, P13, P23 = 1/5, 2/5, 2/5 have {y2, y3} by identity, {y2} by log-odds.
+    """
     mu = exact.uniform(3)
 
     def witnesses(d: int) -> list[tuple[int, ...]]:
@@ -134,6 +151,9 @@ def witness_is_the_smallest() -> str:
     tenths = witnesses(10)
     assert (3, 9, 6) in tenths
     assert len(tenths) == 6, "one matrix, its responses in six orders"
+    fifths = exact.preferences("1/5 2/5 2/5")
+    assert exact.argmax(exact.scores(fifths, mu)) == {1, 2}
+    assert exact.argmax(exact.odds_products(fifths, mu)) == {1}
     small = exact.preferences("1/6 1/3 2/5")
     assert exact.argmax(exact.scores(small, mu)) == {2}
     assert exact.argmax(exact.odds_products(small, mu)) == {1}

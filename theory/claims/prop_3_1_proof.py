@@ -12,7 +12,7 @@ import z3
 
 from inspo.objectives import scores
 from theory import exact, solver
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, Row
 
 CLAIM = Claim(
@@ -23,10 +23,28 @@ CLAIM = Claim(
         "y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by identity at mu = .9, .1."
     ),
     truth=(
-        "With p = P(a > b), which the paper leaves out: the identity claim needs 19/50 < p < 31/50, the log-odds claim "
-        "4/13 < p < 9/13, the skewed-reference claim p > 2/15. P(y1 > y2) is free."
+        says(
+            "With p = P(a > b), which the paper leaves out, the identity claim needs 19/50 < p < 31/50, the "
+            "log-odds claim 4/13 < p < 9/13, the skewed-reference claim p > 2/15.",
+            "the_range_of_p",
+            "the_identity_range_is_exact",
+            "outside_the_range_a_or_b_wins",
+            "a_response_of_the_reference_wins",
+        ),
+        says(
+            "P(y1 > y2) is free.",
+            "the_identity_range_is_exact",
+        ),
+        says(
+            "At p = 1/2 the printed scores are right.",
+            "the_printed_scores",
+        ),
+        says(
+            "References of full support that give y1 and y2 rarely serve as well: less than one time in six each.",
+            "with_full_support",
+        ),
     ),
-    missing="P(a > b) near 1/2; and mu(y1), mu(y2) > 0, or the reference never gives the responses judged best",
+    missing="P(a > b), which the paper leaves out, near 1/2",
     witness="p = 1/4: b has .625 > .56 by identity. Full support: p = P(y1 > y2) = 1/2, mu = (1, 1, 9, 9) / 20",
 )
 

@@ -10,7 +10,7 @@ import z3
 
 from inspo.objectives import best_responses, optimality_gap
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array
 
@@ -19,9 +19,22 @@ CLAIM = Claim(
     paper="Sec. 3.1, text",
     statement="The optimal policy should reflect the underlying ranking of responses, not artifacts of psi; pi* does.",
     truth=(
-        "pi* depends on how much more often a response is preferred, not only on which one is. Even where one response "
-        "beats every other, pi* may give another one. It gives the winner to every comparator exactly if the winner is "
-        "a best response to all; stochastic transitivity (strong) is enough, weak is not."
+        says(
+            "pi* depends on how much more often a response is preferred, not only on which one is.",
+            "same_ranking_other_policy",
+        ),
+        says(
+            "Even where one response beats every other, pi* may give another one; so weak stochastic "
+            "transitivity is not enough.",
+            "a_winner_is_not_always_given",
+            "search_finds_a_winner_passed_over",
+        ),
+        says(
+            "Strong stochastic transitivity is enough: then the winner is a best response to all, and pi* "
+            "gives it to every comparator.",
+            "strong_transitivity_suffices",
+            "strongly_transitive_tables_have_no_gap",
+        ),
     ),
     missing="strong stochastic transitivity: P(a > b), P(b > c) >= 1/2 imply P(a > c) >= max of the two",
     witness="W: y2 beats y1 and y3, and y1 beats y3 by more: pi*(. | y3) = y1",

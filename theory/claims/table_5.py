@@ -10,17 +10,27 @@ import z3
 from hypothesis import strategies as st
 
 from theory import solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 
 CLAIM = Claim(
     id="table-5",
     paper="Sec. 5.3, Table 5",
     statement="Sequence-level conditioning costs 18-25 % training time (21 %) for the longer inputs.",
     truth=(
-        "In tokens the overhead is (w + l) / (2x + w + l), or three quarters of it if the reference's plain forward "
-        "pass is counted: between 0 and 100 %. 18-25 % needs prompts of 1.5 to 2.3 times both responses together. For "
-        "ordinary chat data (x, w, l = 42, 369, 180) it is 87 %, or 65 %. Padding both to one fixed length hides it, "
-        "and a prefix shared by the two sequences saves x tokens."
+        says(
+            "In tokens the overhead is (w + l) / (2x + w + l), between 0 and 100 %.",
+            "any_share_up_to_all",
+        ),
+        says(
+            "18-25 % needs prompts of 1.5 to 2.3 times both responses together.",
+            "the_prompts_it_takes",
+            "the_printed_21_percent",
+        ),
+        says(
+            "For ordinary chat data (x, w, l = 42, 369, 180) it is 87 %, or 65 % if the reference's plain "
+            "forward pass is counted.",
+            "chat_data",
+        ),
     ),
     missing="prompts about twice as long as both responses together, or equal padding",
     witness="x, w, l = 42, 369, 180 tokens: 549 / 633 = 87 %",

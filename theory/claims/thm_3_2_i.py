@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inspo.objectives import apply_psi, best_responses, value
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -21,9 +21,26 @@ CLAIM = Claim(
     paper="Eq. (5), Thm 3.2 (i)",
     statement="The best policy that sees its comparator is invariant to psi (non-decreasing) and to the reference.",
     truth=(
-        "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for every "
-        "comparator y' in the support of mu, it answers only with best responses to y'. For merely non-decreasing psi "
-        "such policies are still optimal, but not they alone. Off the support it is arbitrary."
+        says(
+            "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for "
+            "every comparator y' in the support of mu, it answers only with best responses to y'.",
+            "strict_psi_keeps_the_optima",
+            "same_best_responses",
+            "optimal_if_and_only_if_supported",
+        ),
+        says(
+            "For merely non-decreasing psi such policies are still optimal, but not they alone.",
+            "weak_psi_keeps_optimality",
+            "a_step_adds_optima",
+        ),
+        says(
+            "Where psi is infinite V says nothing.",
+            "log_odds_of_certainty",
+        ),
+        says(
+            "Off the support the policy is arbitrary.",
+            "off_the_support_anything_goes",
+        ),
     ),
     missing="psi strictly increasing; psi finite, so P in (0, 1) for log-odds; comparators in the support of mu",
     witness="P12 = 3/5, psi = 1[q >= 1/2]: against y2 both responses are optimal, by identity y1 alone",

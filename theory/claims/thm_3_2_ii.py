@@ -11,7 +11,7 @@ import z3
 
 from inspo.objectives import best_responses, optimality_gap
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import W
 from theory.strategies import Problem, Scalarization
 
@@ -20,8 +20,22 @@ CLAIM = Claim(
     paper="Thm 3.2 (ii)",
     statement="V(pi*) >= V(pi_bar): the policy that sees its comparator is worth at least as much.",
     truth=(
-        "True for every psi: [0, 1] -> R, as the paper has it, even a decreasing one. For strictly increasing psi the "
-        "two are equal exactly when one response is a best response to every comparator in the support of mu."
+        says(
+            "True for every psi: [0, 1] -> R, as the paper has it, even a decreasing one.",
+            "proved_through_products",
+            "never_negative",
+        ),
+        says(
+            "For strictly increasing psi the two are equal exactly when one response is a best response to "
+            "every comparator in the support of mu.",
+            "never_negative",
+            "equality_is_a_common_best_response",
+        ),
+        says(
+            "On W the gap is 1/10 by identity and .565 by log-odds.",
+            "values_of_the_witness",
+            "log_odds_of_the_witness",
+        ),
     ),
     missing="",
     witness="W: 7/10 against 3/5 by identity; equality for P12 = 4/5, P13 = 3/4, P23 = 7/10",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima, scores, value
 from inspo.preferences import bradley_terry
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -21,10 +21,34 @@ CLAIM = Claim(
     paper="Thm 3.2 (iii)",
     statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
     truth=(
-        "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only policy is an "
-        "optimal conditioned one. The sets coincide only where a has one maximizer: with ties, pi* may mix differently "
-        "against each comparator. The paper's form, c(y) - c(y') times a constant, is met by no P for psi = identity. "
-        "If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e."
+        says(
+            "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only "
+            "policy is an optimal conditioned one.",
+            "separable_means_no_gap",
+            "bradley_terry_has_no_gap",
+        ),
+        says(
+            "The sets coincide only where a has one maximizer: with ties, pi* may mix differently against "
+            "each comparator.",
+            "separable_means_no_gap",
+            "ties_break_equality",
+            "search_finds_a_tie",
+        ),
+        says(
+            "The paper's form, c(y) - c(y') times a constant, is met by no P for psi = identity; the form "
+            "a(y) + b(y') is.",
+            "identity_is_never_of_that_form",
+            "identity_can_be_separable",
+        ),
+        says(
+            "If psi(P) only lies within e of a(y) + b(y'), the gap is at most 2e in every column.",
+            "nearly_separable_means_small_gap",
+        ),
+        says(
+            "On average it is at most 2e(1 - 1/K) in all tables tried, which is attained.",
+            "the_bound_on_random_tables",
+            "the_sharp_bound_is_attained",
+        ),
     ),
     missing="'coincides' read as 'has the same value', or one best response",
     witness="P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
@@ -120,9 +144,19 @@ def nearly_separable_means_small_gap() -> str:
     return "proved for K = 2, 3 in every column, so also on average"
 
 
+@CLAIM.check(Role.INSTEAD, "exact")
+def the_sharp_bound_is_attained() -> str:
+    """K = 3 to 8 in a cycle, psi = 1[q = 1], so within e = 1/2 of a = 0, b = 1/2: the gap is 2e(1 - 1/K)."""
+    for k in range(3, 9):
+        A = tuple(tuple(Fraction(int((j - i) % k == 1)) for j in range(k)) for i in range(k))
+        e, mu = max(abs(entry - exact.HALF) for row in A for entry in row), exact.uniform(k)
+        assert exact.best_value(A, mu) - max(exact.scores(A, mu)) == 2 * e * (1 - Fraction(1, k))
+    return "gap 1 - 1/K, e = 1/2"
+
+
 @CLAIM.check(Role.INSTEAD, "property")
 def the_bound_on_random_tables() -> str:
-    """gap <= 2 max |psi(P) - a - b| with a, b the best additive fit by averages."""
+    """gap <= 2 (1 - 1/K) max |psi(P) - a - b| with a, b the additive fit by averages."""
 
     def bounded(problem: Problem, scalarization: Scalarization) -> None:
         P, mu = problem
@@ -130,6 +164,6 @@ def the_bound_on_random_tables() -> str:
         k = Fraction(len(mu))
         a, b = A.sum(axis=1) / k, A.sum(axis=0) / k - A.sum() / k**2
         error = max(abs(A - a[:, None] - b[None, :]).flat)
-        assert optimality_gap(P, mu, scalarization.psi) <= 2 * error
+        assert optimality_gap(P, mu, scalarization.psi) <= 2 * (1 - 1 / k) * error
 
     return f"{strategies.for_all(bounded, strategies.problems(), strategies.scalarizations())} problems"

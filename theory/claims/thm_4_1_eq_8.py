@@ -9,20 +9,37 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import strategies as st
 
-from inspo.objectives import gibbs_policy
+from inspo.objectives import best_responses, gibbs_policy, value
 from theory import exact, flow, strategies
-from theory.evidence import Claim, Role
-from theory.strategies import Array
+from theory.evidence import Claim, Role, says
+from theory.strategies import Array, Problem
 
 CLAIM = Claim(
     id="thm-4.1-eq-8",
     paper="Thm 4.1, Eq. (7), (8), (11), (*)",
     statement="Solving (7) gives r = beta [log(pi_r / pi_ref) + log Z], the Gibbs policy (11).",
     truth=(
-        "For every finite r the Gibbs policy is the only solution and (8) holds, where comparators and responses are "
-        "in the support of mu. Against a comparator that the reference never gives, any policy solves (7); for a "
-        "response that it never gives, (8) takes the logarithm of 0 / 0. The identity E_pi r - beta KL(pi, mu) = beta "
-        "log Z - beta KL(pi, pi_r) shows it at once. pi_r has the support of mu, so it is never pi* itself."
+        says(
+            "For every finite r the Gibbs policy is the only solution and (8) holds, where comparators and "
+            "responses are in the support of mu.",
+            "no_policy_does_better",
+            "gradient_ascent_arrives_there",
+            "by_hand",
+        ),
+        says(
+            "The identity E_pi r - beta KL(pi, mu) = beta log Z - beta KL(pi, pi_r) shows it at once.",
+            "identity_behind_it",
+        ),
+        says(
+            "Against a comparator that the reference never gives, any policy solves (7), and (8) fails for it.",
+            "a_comparator_that_never_comes",
+            "two_solutions_off_the_support",
+        ),
+        says(
+            "Under a reference of full support pi_r has full support too, so that it is optimal only where "
+            "all responses are best responses to all, as for P = 1/2.",
+            "optimal_only_where_all_responses_are_best",
+        ),
     ),
     missing="pi_ref of full support, which a softmax has and the reference in the proof of Prop. 3.1 has not",
     witness="r = ((ln 2, 0), (0, 0)), beta = 1, mu = 1/2: pi_r(. | y1) = (2/3, 1/3), Z = 3/2",
@@ -62,6 +79,26 @@ def two_solutions_off_the_support() -> str:
 
     betas = st.sampled_from([0.5, 1.0, 3.0])
     return f"{strategies.for_all(tie, st.integers(0, 10**6), st.integers(3, 5), betas, tries=40)} rewards"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def optimal_only_where_all_responses_are_best() -> str:
+    """Random problems and references of full support: pi_r, of full support too, has V = V* only if B(j) is everything.
+
+    Over exact policies of full support; for the Gibbs policy with K = 2, r = P it is so exactly at P = 1/2.
+    """
+
+    def only_there(problem: Problem, weights: list[int]) -> None:
+        P, mu = problem
+        k = len(mu)
+        policy = np.array([[Fraction(w, sum(weights[:k])) for _ in range(k)] for w in weights[:k]])
+        assert (value(policy, P, mu) == (P.max(axis=0) * mu).sum()) == best_responses(P).all()
+
+    weights = st.lists(st.integers(1, 9), min_size=5, max_size=5)
+    tried = strategies.for_all(only_there, strategies.problems(full_support=True), weights, tries=80)
+    even = np.full((2, 2), 0.5)
+    assert abs(value(gibbs_policy(even, np.array([0.3, 0.7]), 0.1), even, np.array([0.3, 0.7])) - 0.5) < 1e-15
+    return f"{tried} policies; at P = 1/2 pi_r = mu is optimal"
 
 
 @CLAIM.check(Role.REPAIRED, "symbolic")

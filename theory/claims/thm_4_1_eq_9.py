@@ -17,7 +17,7 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import population_loss, value
 from theory import exact, solver, strategies
-from theory.evidence import Claim, Role
+from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, W
 from theory.strategies import Array, Problem
 
@@ -26,9 +26,29 @@ CLAIM = Claim(
     paper="Thm 4.1, Eq. (9)",
     statement="pi_r, the solution of (7), can be obtained by solving (9).",
     truth=(
-        "pi_r solves (9) if the preferences are those of the repaired choice model, but so does a whole open set of "
-        "dimension K (K - 1) / 2, convex as a set of tables. All of it reaches the Bayes loss; V takes every value "
-        "from 1/2 (excluded) to the optimum of a linear program. At the lower edge the policy copies its comparator."
+        says(
+            "For preferences in (0, 1) a whole open set of dimension K (K - 1) / 2, convex as a set of "
+            "tables, solves (9), and all of it reaches the Bayes loss.",
+            "dimension_of_the_set",
+            "the_set_is_convex",
+            "equal_loss_unequal_value",
+            "two_responses",
+        ),
+        says(
+            "Unless P = 1/2 throughout, V takes every value from 1/2 (excluded) to the optimum of a linear program.",
+            "range_of_the_value",
+            "two_responses_in_closed_form",
+            "three_responses",
+            "indifference_and_certainty_are_exceptions",
+        ),
+        says(
+            "At the lower edge the policy copies its comparator.",
+            "copying_is_the_edge",
+        ),
+        says(
+            "For certain preferences (9) has no minimizer.",
+            "indifference_and_certainty_are_exceptions",
+        ),
     ),
     missing="",
     witness="P12 = 3/4, beta = 1, mu = 1/2: pi(y1 | y2) = b, pi(y2 | y1) = b / 3 for any b in (0, 1); V = 1/2 + b / 12",
@@ -125,6 +145,17 @@ def dimension_of_the_set() -> str:
             fits = z3.And([z3.Sum([less[a, b] for a in range(k) if a != b]) < mu[b] for b in range(k)])
             solver.prove([*positive, *distribution, *room, smaller > 0, smaller < 1], fits)
     return "proved: dimension 1 and 3"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def indifference_and_certainty_are_exceptions() -> str:
+    """P = 1/2: V = 1/2 at every policy. P12 = 1: odds 10, 1000, 10^6 are each better than the last, none is best."""
+    even, mu = exact.preferences("1/2 1/2 1/2"), exact.uniform(3)
+    for u in exact.fractions("1/10 1/2 9/10"):
+        assert exact.conditioned_value(minimizer(even, u), even, mu) == HALF
+    certain = [Fraction(1) / (1 + odds) for odds in (10, 1000, 10**6)]  # the loss is -log(1 - this)
+    assert certain[0] > certain[1] > certain[2] > 0
+    return "P = 1/2: V = 1/2; P12 = 1: no minimizer"
 
 
 @CLAIM.check(Role.INSTEAD, "exact")
