@@ -10,11 +10,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from examples import missing as skip_or_fail
 
 from theory import claims, exact
 from theory.__main__ import VERDICTS, main
 from theory.claims import eq_6
 from theory.evidence import UNCOUNTED, Claim, Judgment, Outcome, Role, Verdict, judge, run, says, verdict
+from theory.proofs import missing, theorem
+from theory.proved import proof_of
 from theory.registry import CLAIMS, find_claim, module_name
 from theory.report import markdown
 
@@ -28,6 +31,9 @@ CHECKS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("evidence", CHECKS)
 def test_evidence(evidence):
+    reason = missing() if evidence.kind == "proof" else None
+    if reason is not None:
+        skip_or_fail(reason)
     outcome = run(evidence)
     if not outcome.passed:
         evidence.run()  # again, for pytest's account of the failure
@@ -43,7 +49,8 @@ def test_every_claim_has_its_file_and_every_file_its_claim():
         module = import_module(f"theory.claims.{module_name(claim_id)}")
         found = [value.id for value in vars(module).values() if isinstance(value, Claim)]
         assert found == [claim_id]
-        assert all(evidence.run.__module__ == module.__name__ for evidence in module.CLAIM.evidence)
+        own = [evidence.run for evidence in module.CLAIM.evidence if evidence.kind != "proof"]
+        assert all(run.__module__ == module.__name__ for run in own)
 
 
 @pytest.mark.slow
@@ -58,10 +65,19 @@ def test_every_claim_is_decided_by_two_kinds_of_evidence(claim):
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda claim: claim.id)
 def test_every_sentence_names_checks_and_every_deciding_check_shows_one(claim):
     assert claim.truth
+    assert len({evidence.run.__name__ for evidence in claim.evidence}) == len(claim.evidence), "two checks of one name"
     cited = {number for sentence in claim.truth for number in claim.numbers(sentence)}
     idle = [e.run.__name__ for n, e in enumerate(claim.evidence, 1) if n not in cited]
     assert set(idle) <= {"the_librarys_measures_agree"}, "it holds a tool of the other checks against the library"
     assert all(sentence.text[-1] == "." for sentence in claim.truth)
+
+
+def test_proofs_are_theorems_with_their_sentence():
+    proofs = [evidence for claim in CLAIMS.values() for evidence in claim.evidence if evidence.kind == "proof"]
+    assert len(proofs) >= 10
+    assert all(theorem(evidence.run.__name__).sentence == evidence.shows for evidence in proofs)
+    with pytest.raises(KeyError, match="no theorem 'fermat'"):
+        proof_of("fermat")
 
 
 def test_a_sentence_without_a_check_is_refused():

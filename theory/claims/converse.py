@@ -13,6 +13,7 @@ import numpy as np
 from inspo.objectives import best_responses, optimality_gap, restricted_optima
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
+from theory.proved import proof_of
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -34,6 +35,7 @@ CLAIM = Claim(
         ),
         says(
             "With two responses there is always such a response.",
+            "two_responses_never_gap",
             "two_responses_always_have_one",
         ),
         says(
@@ -202,3 +204,6 @@ def two_responses_always_have_one() -> str:
         assert optimality_gap(*problem, scalarization.psi) == 0
 
     return f"{strategies.for_all(no_gap, strategies.problems(max_k=2), strategies.scalarizations(), tries=60)} problems"
+
+
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("two_responses_never_gap"))

@@ -28,6 +28,7 @@ from inspo.objectives import apply_psi, gibbs_policy
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import Matrix, Row, W
+from theory.proved import proof_of
 
 CLAIM = Claim(
     id="eq-6",
@@ -38,6 +39,7 @@ CLAIM = Claim(
             "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward "
             "if and only if P = 1/2 there, whatever K, beta and mu: even Bradley-Terry has none.",
             "certificate",
+            "choice_model_of_all_pairs_forces_half",
             "only_indifference_at_all_pairs",
             "generic_rewards_break_it",
             "two_responses",
@@ -48,6 +50,7 @@ CLAIM = Claim(
         says(
             "Asked of different responses only, it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 "
             "beta)) < 1 for every j: some P at every beta, every P in (0, 1) for beta large enough.",
+            "choice_model_of_different_responses",
             "a_reward_leaves_little_room",
             "different_responses_leave_some_room",
             "wide_enough_at_large_beta",
@@ -55,6 +58,7 @@ CLAIM = Claim(
         says(
             "At a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
             "average (root mean square over mu x mu) below beta sqrt(sum_j mu_j^2 / 2).",
+            "choice_model_collision_bound",
             "collision_bound",
             "certificate",
             "a_reward_leaves_little_room",
@@ -291,3 +295,8 @@ def distance_to_the_model() -> str:
     distance = sum(abs(p - exact.HALF) for row in W for p in row) / 9
     assert distance == Fraction(7, 45)
     return "mean |P - 1/2| = 7/45"
+
+
+CLAIM.check(Role.REFUTED, "proof")(proof_of("choice_model_of_all_pairs_forces_half"))
+CLAIM.check(Role.REFUTED, "proof")(proof_of("choice_model_collision_bound"))
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("choice_model_of_different_responses"))

@@ -12,6 +12,7 @@ import z3
 from inspo.objectives import apply_psi, optimality_gap
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
+from theory.proved import proof_of
 from theory.strategies import Problem, Scalarization
 
 CLAIM = Claim(
@@ -41,6 +42,11 @@ CLAIM = Claim(
         says(
             "Preferences drawn at random have a mean gap that grows with K.",
             "by_chance",
+        ),
+        says(
+            "Over all references the most that seeing the comparator gains is the least regret, against the "
+            "worst comparator, of a policy that sees the prompt alone and knows no reference.",
+            "second_mover_value_is_minimax_regret",
         ),
     ),
     missing="",
@@ -127,3 +133,6 @@ def by_chance() -> str:
         assert abs(gaps.mean() - expected) < 0.0005 + 4 * gaps.std() / np.sqrt(len(gaps))
         means.append(f"{gaps.mean():.3f}")
     return f"K = 3, 5, 8: {', '.join(means)}"
+
+
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("second_mover_value_is_minimax_regret"))

@@ -12,6 +12,7 @@ from inspo.objectives import best_responses, optimality_gap
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, W
+from theory.proved import proof_of
 from theory.strategies import Array
 
 CLAIM = Claim(
@@ -33,6 +34,7 @@ CLAIM = Claim(
             "Strong stochastic transitivity is enough: then the winner is a best response to all, and pi* "
             "gives it to every comparator.",
             "strong_transitivity_suffices",
+            "strong_transitivity_is_enough",
             "strongly_transitive_tables_have_no_gap",
         ),
     ),
@@ -78,7 +80,7 @@ def search_finds_a_winner_passed_over() -> str:
 
 
 @CLAIM.check(Role.REPAIRED, "z3")
-def strong_transitivity_suffices() -> str:
+def strong_transitivity_is_enough() -> str:
     """K = 3, 4: under strong stochastic transitivity a response that beats all is a best response to all."""
     for k in (3, 4):
         P, valid = solver.preference_matrix(k)
@@ -111,3 +113,6 @@ def strongly_transitive_tables_have_no_gap() -> str:
     tried = strategies.for_all(holds, tables, tries=200)
     assert met >= tried / 10
     return f"{tried} tables, a tenth or more strongly transitive; of these none has a gap"
+
+
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("strong_transitivity_suffices"))

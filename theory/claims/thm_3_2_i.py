@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inspo.objectives import apply_psi, best_responses, value
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
+from theory.proved import proof_of
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -24,12 +25,14 @@ CLAIM = Claim(
         says(
             "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for "
             "every comparator y' in the support of mu, it answers only with best responses to y'.",
+            "optimal_iff_best_responses",
             "strict_psi_keeps_the_optima",
             "same_best_responses",
             "optimal_if_and_only_if_supported",
         ),
         says(
             "For merely non-decreasing psi such policies are still optimal, but not they alone.",
+            "best_responses_optimal_if_nondecreasing",
             "weak_psi_keeps_optimality",
             "a_step_adds_optima",
         ),
@@ -40,6 +43,10 @@ CLAIM = Claim(
         says(
             "Off the support the policy is arbitrary.",
             "off_the_support_anything_goes",
+        ),
+        says(
+            "So the optima are the same for any two such psi and any two references of one support.",
+            "optima_invariant",
         ),
     ),
     missing="psi strictly increasing; psi finite, so P in (0, 1) for log-odds; comparators in the support of mu",
@@ -150,3 +157,8 @@ def optimal_if_and_only_if_supported() -> str:
         assert optimal == (not outside.any())
 
     return f"{strategies.for_all(equivalent, drawn())} policies"
+
+
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("optimal_iff_best_responses"))
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("optima_invariant"))
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("best_responses_optimal_if_nondecreasing"))

@@ -13,6 +13,7 @@ from inspo.objectives import best_responses, optimality_gap
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import W
+from theory.proved import proof_of
 from theory.strategies import Problem, Scalarization
 
 CLAIM = Claim(
@@ -22,6 +23,7 @@ CLAIM = Claim(
     truth=(
         says(
             "True for every psi: [0, 1] -> R, as the paper has it, even a decreasing one.",
+            "prompt_only_at_most_optimal",
             "proved_through_products",
             "never_negative",
         ),
@@ -29,6 +31,7 @@ CLAIM = Claim(
             "For strictly increasing psi the two are equal exactly when one response is a best response to "
             "every comparator in the support of mu.",
             "never_negative",
+            "no_gap_iff_common_best_response",
             "equality_is_a_common_best_response",
         ),
         says(
@@ -103,3 +106,7 @@ def equality_is_a_common_best_response() -> str:
         solver.prove(distribution, z3.Or([r == 0 for r in regret]) == common)
         solver.prove(distribution, z3.And([r >= 0 for r in regret]))
     return "proved for K = 2, 3"
+
+
+CLAIM.check(Role.STATED, "proof")(proof_of("prompt_only_at_most_optimal"))
+CLAIM.check(Role.STATED, "proof")(proof_of("no_gap_iff_common_best_response"))

@@ -14,6 +14,7 @@ from inspo.objectives import apply_psi, best_responses, optimality_gap, restrict
 from inspo.preferences import bradley_terry
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
+from theory.proved import proof_of
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -24,6 +25,7 @@ CLAIM = Claim(
         says(
             "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only "
             "policy is an optimal conditioned one.",
+            "separable_no_gap",
             "separable_means_no_gap",
             "bradley_terry_has_no_gap",
         ),
@@ -45,8 +47,10 @@ CLAIM = Claim(
             "nearly_separable_means_small_gap",
         ),
         says(
-            "On average it is at most 2e(1 - 1/K) in all tables tried, which is attained.",
+            "On average it is at most 2e(1 - 1/K), which is attained for K >= 3.",
+            "nearly_separable_gap",
             "the_bound_on_random_tables",
+            "nearly_separable_gap_attained",
             "the_sharp_bound_is_attained",
         ),
     ),
@@ -167,3 +171,10 @@ def the_bound_on_random_tables() -> str:
         assert optimality_gap(P, mu, scalarization.psi) <= 2 * (1 - 1 / k) * error
 
     return f"{strategies.for_all(bounded, strategies.problems(), strategies.scalarizations())} problems"
+
+
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("separable_no_gap"))
+
+
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("nearly_separable_gap"))
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("nearly_separable_gap_attained"))

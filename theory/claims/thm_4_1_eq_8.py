@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from inspo.objectives import best_responses, gibbs_policy, value
 from theory import exact, flow, strategies
 from theory.evidence import Claim, Role, says
+from theory.proved import proof_of
 from theory.strategies import Array, Problem
 
 CLAIM = Claim(
@@ -22,6 +23,8 @@ CLAIM = Claim(
         says(
             "For every finite r the Gibbs policy is the only solution and (8) holds, where comparators and "
             "responses are in the support of mu.",
+            "gibbs_solves_7",
+            "reward_from_gibbs",
             "no_policy_does_better",
             "gradient_ascent_arrives_there",
             "by_hand",
@@ -169,3 +172,7 @@ def by_hand() -> str:
     assert Z == Fraction(3, 2)
     assert [w / Z for w in weights] == [Fraction(2, 3), Fraction(1, 3)]
     return "pi_r = (2/3, 1/3), Z = 3/2"
+
+
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("gibbs_solves_7"))
+CLAIM.check(Role.REPAIRED, "proof")(proof_of("reward_from_gibbs"))

@@ -19,6 +19,7 @@ from inspo.objectives import population_loss, value
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, W
+from theory.proved import proof_of
 from theory.strategies import Array, Problem
 
 CLAIM = Claim(
@@ -31,6 +32,7 @@ CLAIM = Claim(
             "tables, solves (9), and all of it reaches the Bayes loss.",
             "dimension_of_the_set",
             "the_set_is_convex",
+            "minimizers_of_9",
             "equal_loss_unequal_value",
             "two_responses",
         ),
@@ -43,11 +45,23 @@ CLAIM = Claim(
         ),
         says(
             "At the lower edge the policy copies its comparator.",
+            "valley_of_9",
             "copying_is_the_edge",
         ),
         says(
             "For certain preferences (9) has no minimizer.",
             "indifference_and_certainty_are_exceptions",
+        ),
+        says(
+            "What identifies its policy is the anchored loss, with m(i | j) = beta [log pi(i | j) / mu_i - "
+            "log pi(j | j) / mu_j] for both readings of a pair: its one minimizer is the solution of (7) for "
+            "r = L, which tends to pi* as beta -> 0.",
+            "anchored_identifies",
+            "anchored_tends_to_best_responses",
+        ),
+        says(
+            "With IPO's square in place of the logistic loss it is (4) for psi = identity with a KL penalty.",
+            "anchored_square_identifies",
         ),
     ),
     missing="",
@@ -242,3 +256,10 @@ def copying_is_the_edge() -> str:
     assert np.allclose(losses, bayes, atol=1e-9)
     assert abs(bayes - 0.212171389) < 1e-9
     return f"loss {bayes:.9f} throughout, V = {', '.join(f'{V:.6f}' for V in values)}"
+
+
+CLAIM.check(Role.REFUTED, "proof")(proof_of("minimizers_of_9"))
+CLAIM.check(Role.REFUTED, "proof")(proof_of("valley_of_9"))
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("anchored_identifies"))
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("anchored_square_identifies"))
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("anchored_tends_to_best_responses"))
