@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from examples import missing as skip_or_fail
 
-from theory import claims, exact
+from theory import claims, exact, front_page
 from theory.__main__ import VERDICTS, main
 from theory.claims import eq_6
 from theory.evidence import UNCOUNTED, Claim, Judgment, Outcome, Role, Verdict, judge, run, says, verdict
@@ -78,6 +78,15 @@ def test_proofs_are_theorems_with_their_sentence():
     assert all(theorem(evidence.run.__name__).sentence == evidence.shows for evidence in proofs)
     with pytest.raises(KeyError, match="no theorem 'fermat'"):
         proof_of("fermat")
+
+
+def test_the_front_page_rests_on_claims_and_fits_a_page():
+    findings = [finding for part in front_page.PAGE.values() for finding in part]
+    assert all(ids and set(ids) <= set(CLAIMS) for _, ids in findings)
+    assert set(front_page.ERRATA) <= set(CLAIMS)
+    assert sum(len(text.split()) for text, _ in findings) < 450
+    page = markdown([])
+    assert page.index("## What training finds") < page.index("## What is deployed") < page.index("## The claims")
 
 
 def test_a_sentence_without_a_check_is_refused():

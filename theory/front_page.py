@@ -1,0 +1,171 @@
+"""What VERDICTS.md opens with: the findings, each with the claims that show it; assumptions, words and references."""
+
+PAGE = {
+    "What training finds": (
+        (
+            (
+                "Seeing the comparator pays exactly where no one response is the best answer to all: then the "
+                "policy that sees it moves second, and is worth more than any that does not."
+            ),
+            ("thm-3.2-ii", "converse", "gap-bounds"),
+        ),
+        (
+            (
+                "The loss (9) has a valley. From copying the comparator, V = 1/2, to nearly the best answers all "
+                "policies in it have one loss; start, optimizer and step size choose among them."
+            ),
+            ("thm-4.1-eq-9", "eq-10"),
+        ),
+        (
+            "The choice model (6), asked of all pairs, allows coin flips alone: P = 1/2.",
+            ("eq-6",),
+        ),
+        (
+            (
+                "With one label a pair there is no minimum at all; gradient flow from the reference goes to good "
+                "answers."
+            ),
+            ("eq-10-finite",),
+        ),
+        (
+            "What is found depends on the reference and on beta.",
+            ("invariance", "eq-10"),
+        ),
+        (
+            (
+                "Of the variants INS-DPO and INS-IPO are worth more than the reference unless P = 1/2, INS-SimPO and "
+                "INS-R-DPO need not be, and INS-ORPO is pushed to never copying; one-sided training is good where the "
+                "reference is even and beta small."
+            ),
+            ("table-1", "one-sided"),
+        ),
+    ),
+    "What is deployed": (
+        (
+            (
+                "A policy that sees the prompt alone, and so is worth at most V(pi_bar), as DPO's is; at a given "
+                "KL from the reference none is worth more than IPO's."
+            ),
+            ("deployment", "ipo"),
+        ),
+        (
+            (
+                "What was learned with the comparator in view need not carry over: averaged over comparators even "
+                "pi* can lose to the reference."
+            ),
+            ("deployment",),
+        ),
+        (
+            "At its minimum the averaged loss deploys DPO's policy.",
+            ("averaged",),
+        ),
+        (
+            "That people's preferences leave anything to gain is not established by the tables at hand.",
+            ("humans",),
+        ),
+    ),
+    "What repairs it": (
+        (
+            "P(w > l) = sigma(h(w, l) - h(l, w)) in place of (6): every P in (0, 1) has such a reward.",
+            ("choice-model",),
+        ),
+        (
+            ("The anchored loss in place of (9): one minimizer, the solution of (7) for r = L, and pi* as beta -> 0."),
+            ("thm-4.1-eq-9",),
+        ),
+        (
+            (
+                "Neither mends that the deployed policy sees the prompt alone. Such a policy, without knowing the "
+                "reference, can at least keep its regret against the worst comparator as small as possible."
+            ),
+            ("deployment", "gap-bounds"),
+        ),
+    ),
+}
+
+ASSUMED = (
+    "Finitely many responses to one prompt; for several, the statements hold prompt by prompt.",
+    "Free tables: a policy may be any probabilities for each comparator, unless a claim says what is shared.",
+    "Labels are independent given the pair, and both responses of a pair are drawn from mu.",
+    ("Gradient flow starts at mu for every comparator; Algorithm 1 starts at a language model that has just read y'."),
+)
+
+WORDS = (
+    (
+        "K, y_i",
+        "the number of responses, and response i",
+    ),
+    (
+        "P_ij, L_ij",
+        "probability that y_i is preferred to y_j, and its log-odds; 1/2 and 0 for i = j",
+    ),
+    (
+        "mu, pi_ref",
+        "the reference policy, from which comparators are drawn; its support is where it is positive",
+    ),
+    (
+        "comparator, y'",
+        "the response that an answer is judged against, which a conditioned policy pi(y | x, y') sees",
+    ),
+    (
+        "psi, V",
+        ("increasing function of preferences; V(pi) = E[psi(P(y > y'))], y from pi, y' from mu; identity if not said"),
+    ),
+    (
+        "B(j), best response",
+        "the responses with the largest P_ij against y_j",
+    ),
+    (
+        "pi*, V*; pi_bar",
+        "the best policy that sees the comparator, and its value; the best that does not",
+    ),
+    (
+        "gap",
+        "V(pi*) - V(pi_bar)",
+    ),
+    (
+        "S(i)",
+        "score of y_i, the mean of psi(P_ij) over y_j from mu; by identity Borda's",
+    ),
+    (
+        "r, pi_r, Z",
+        "a reward; mu exp(r / beta) / Z, the Gibbs policy; its normalization",
+    ),
+    (
+        "g_ij",
+        "log pi(y_i | y_j) / mu_i",
+    ),
+    (
+        "W",
+        "the master witness: P12 = 3/10, P13 = 9/10, P23 = 3/5, mu uniform unless said",
+    ),
+    (
+        "copying",
+        "answering a comparator with itself",
+    ),
+    (
+        "separable",
+        "psi(P_ij) = a_i + b_j; Bradley-Terry preferences are so for log-odds",
+    ),
+)
+
+REFERENCES = (
+    (
+        "Azar et al., A General Theoretical Paradigm to Understand Learning from Human Preferences, "
+        "arXiv:2310.12036: Eq. (4), with its KL term, and IPO's closed form."
+    ),
+    "Rafailov et al., Direct Preference Optimization, arXiv:2305.18290.",
+    "Siththaranjan et al., Distributional Preference Learning, ICLR 2024, arXiv:2312.08358: Borda's order.",
+    (
+        "Choi et al., Self-Improving Robust Preference Optimization, arXiv:2406.01660: an offline loss that "
+        "identifies a policy with a response in view."
+    ),
+    (
+        "Munos et al., Nash Learning from Human Feedback, arXiv:2312.00886, and Pasztor et al., Stackelberg "
+        "Learning from Human Feedback, arXiv:2512.16626: preferences as a game."
+    ),
+    "Ford, Solution of a Ranking Problem from Binary Comparisons, 1957: when Bradley-Terry's fit exists.",
+)
+
+ERRATA = ("tables-3-4", "table-5", "eq-12-13", "eq-14-15", "eq-16")
+"""Claims that are no theory: they come last."""
