@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +62,6 @@ def readable_by_all(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_file():
             path.chmod(rights)
-
-
-def give_back_freed_memory(*, gpu: bool) -> None:
-    """Let the C library give a large block back to the system as soon as it is freed, as it does at first.
-
-    glibc 2.36 stops doing so once such a block was freed. A training frees activations in another order than it made
-    them, and the holes were not filled: SmolLM2 with an adapter and a row of 894 tokens came to 4.1 GiB resident
-    where 2.1 are in use at once. Needless once torch has a CPU allocator of its own. Nothing where the C library is
-    another one, or where the environment decides.
-    """
-    if not gpu and not {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD"} & os.environ.keys():
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").mallopt(-3, 2**20)  # M_MMAP_THRESHOLD
 
 
 def start_deepspeed(*, gpu: bool) -> None:

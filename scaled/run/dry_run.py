@@ -33,6 +33,10 @@ from scaled.run.prepare import Prepared, prepare_run
 from scaled.training.callbacks import load_callbacks
 
 RANKS = (1, 2, 4, 8)
+_HELD = (
+    "glibc can hold as much again as the activations; with MALLOC_MMAP_THRESHOLD_=1048576 in the environment "
+    "it does not, and an update takes up to half as long again"
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,8 @@ def _memory(config: TrainConfig, architecture: PreTrainedConfig, weights: Weight
         sizes = " + ".join(map(_size, counts))
         unknown = f" + what {architecture.model_type} keeps, which needs data to tell" if activations is None else ""
         lines.append(f"  {count} {device}{'s' if count > 1 else ''}: {sizes} = {_size(sum(counts))}{unknown}")
+    if not gpu:
+        lines.append(f"  {_HELD}")
     return lines
 
 

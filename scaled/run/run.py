@@ -58,7 +58,7 @@ from scaled.training.engine import deepspeed_config, make_accelerator, make_opti
 from scaled.training.journal import Journal
 from scaled.training.loop import Training, Validation, train
 from scaled.training.stopping import StopWatch
-from scaled.workarounds import give_back_freed_memory, start_deepspeed
+from scaled.workarounds import start_deepspeed
 
 
 def run(config: TrainConfig, stop: StopWatch | None = None) -> str:
@@ -87,7 +87,6 @@ def run(config: TrainConfig, stop: StopWatch | None = None) -> str:
 def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     out = Path(config.out)
     check_machine(config)
-    give_back_freed_memory(gpu=uses_gpu(config))
     load_callbacks(config.callbacks)
     join(gpu=uses_gpu(config), always=config.zero_stage > 0, threads=config.threads)
     if config.zero_stage:
