@@ -8,12 +8,29 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import pytest
 from datasets import Dataset
 from local_hub import commit_of, serving
 from safetensors.torch import load_file
 from tiny_base import ROOT, SMALL, TINY, write_base
+
+
+def train(values: Mapping[str, object], variables: Mapping[str, str], *options: str) -> str:
+    """What the trainer prints in a process of its own, which must end well."""
+    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    done = subprocess.run(
+        [sys.executable, "scaled/train.py", *settings, *options],
+        cwd=ROOT,
+        env=os.environ | dict(variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 @pytest.mark.slow
@@ -47,18 +64,8 @@ def test_from_hub_names_to_a_model_that_generates(revision, tmp_path):
     values.pop("limit", None)
     if revision is not None:  # with an adapter, whose merging reads the base again
         values |= {"revision": revision, "lora_rank": 2}
-    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     with serving(repositories) as hub:
-        done = subprocess.run(
-            [sys.executable, "scaled/train.py", *settings],
-            cwd=ROOT,
-            env=os.environ | hub.environment(tmp_path / "cache"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=500,
-        )
-    assert done.returncode == 0, done.stderr[-2000:]
+        train(values, hub.environment(tmp_path / "cache"))
     folder = tmp_path / "out" / "model"
     card = (folder / "README.md").read_text()
     assert "base_model: org/base" in card
@@ -95,20 +102,10 @@ def test_a_tokenizer_of_its_own_is_read_at_its_revision(tmp_path):
     short.write_text("".join(TINY.read_text().splitlines(keepends=True)[:2]))
     folders = {"main": write_base(tmp_path / "main", seed=0), "v1": write_base(tmp_path / "v1", seed=0, data=short)}
     values = SMALL | {"tokenizer": "org/tok", "tokenizer_revision": "v1", "validation_size": 8, "limit": 40}
-    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     with serving({("models", "org/tok"): folders}) as hub:
-        done = subprocess.run(
-            [sys.executable, "scaled/train.py", *settings, "--dry-run", "--set", f"out={tmp_path / 'out'}"],
-            cwd=ROOT,
-            env=os.environ | hub.environment(tmp_path / "cache"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-    assert done.returncode == 0, done.stderr[-2000:]
+        said = train(values | {"out": str(tmp_path / "out")}, hub.environment(tmp_path / "cache"), "--dry-run")
     weights = sum(math.prod(each.shape) for each in load_file(folders["v1"] / "model.safetensors").values())
-    assert f"parameters: {weights:,} (llama)" in done.stdout
+    assert f"parameters: {weights:,} (llama)" in said
     read = [path for path in hub.asked if "/resolve/" in path]
     assert read
     assert [path for path in read if "/resolve/main/" in path or commit_of(folders["main"]) in path] == []
