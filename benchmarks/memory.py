@@ -21,8 +21,6 @@ from side_by_side import ROOT, command_line, finish, markdown, run_python, watch
 SMOL = ROOT / "results" / "models" / "smollm2-135m-instruct"
 WITHIN = 0.15
 """How far the estimate may be off."""
-
-
 PAIRS = 16
 """Read from each data file: the reference scores all of them before the first update."""
 

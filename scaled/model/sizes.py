@@ -41,19 +41,30 @@ class Weights:
 
 def count_weights(architecture: PreTrainedConfig, adapter: AdapterOptions) -> Weights:
     """Count on the meta device, which holds shapes and no data."""
+    model = _on_meta(architecture, torch.float32)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    largest = max(sum(part.numel() for part in module.parameters(recurse=False)) for module in model.modules())
+    adapted = _adapted(model, adapter)
+    trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+    return Weights(total, trained, largest)
+
+
+def _on_meta(architecture: PreTrainedConfig, dtype: torch.dtype) -> Any:
+    """A model without data."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(architecture)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        total = sum(parameter.numel() for parameter in model.parameters())
-        largest = max(sum(part.numel() for part in module.parameters(recurse=False)) for module in model.modules())
-        trained = total
-        if adapter.lora_rank is not None:
-            from peft import get_peft_model
+        return AutoModelForCausalLM.from_config(architecture, dtype=dtype)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
 
-            adapted: Any = get_peft_model(model, lora(adapter))
-            trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-    return Weights(total, trained, largest)
+
+def _adapted(model: Any, adapter: AdapterOptions) -> Any:
+    """A model on the meta device with its adapter, if it gets one."""
+    if adapter.lora_rank is None:
+        return model
+    from peft import get_peft_model
+
+    with torch.device("meta"):
+        return get_peft_model(model, lora(adapter))
 
 
 @dataclass(frozen=True)
@@ -117,16 +128,9 @@ def activation_bytes(architecture: PreTrainedConfig, row: PackedRow, options: Po
     Returns:
         None where the architecture asks for its data and so cannot be followed, such as a mixture of experts.
     """
-    from transformers import AutoModelForCausalLM
-
     text = architecture.get_text_config(decoder=True)
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(architecture, dtype=dtype)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        if options.lora_rank is not None:
-            from peft import get_peft_model
-
-            model = get_peft_model(model, lora(options))
+    model = _adapted(_on_meta(architecture, dtype), options)
     enable_tree_rows(model)
     model.train()
     kept = _Kept(model)
