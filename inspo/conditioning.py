@@ -1,6 +1,6 @@
 """Which (target, context) log-probs each objective needs, and how they become pairs for a loss.
 
-Section 5.3 of the paper compares four objectives. Each is one of the losses of
+Section 5.3 of the paper compares the first four objectives; the last is ours. Each is one of the losses of
 :mod:`inspo.losses`, applied to log-probs under other contexts:
 
 ==============  ====================================  ===================================
@@ -10,7 +10,14 @@ conditioning    chosen                                rejected
 ``one_sided``   log pi(y_w | x, y_l)                  log pi(y_l | x, y_l)
 ``symmetric``   log pi(y_w | x, y_l)                  log pi(y_l | x, y_w)
 ``averaged``    one half of ``none``, one half of ``symmetric``
+``anchored``    log pi(y_w | x, y_l)                  log pi(y_l | x, y_l), one half
+                log pi(y_w | x, y_w)                  log pi(y_l | x, y_w), one half
 ==============  ====================================  ===================================
+
+The anchored objective compares both responses under each of the two as context. With DPO's loss its margin
+``m(i | j) = beta [log pi(i | j) / mu_i - log pi(j | j) / mu_j]`` is read twice, as ``- log sigma(m(w | l))`` and
+``- log sigma(- m(l | w))``, and over all preference data it has one minimizer, mu_i P_ij / P_ji to the power of
+1 / beta, where ``symmetric`` has a valley of them (``theory/VERDICTS.md``, thm-4.1-eq-9).
 """
 
 from __future__ import annotations
@@ -60,15 +67,17 @@ class ReferenceContext(Enum):
 _PLAIN = Contrast(1.0, LogpRequest(Role.CHOSEN), LogpRequest(Role.REJECTED))
 _CROSS = Contrast(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.CHOSEN))
 _ONE_SIDED = Contrast(1.0, LogpRequest(Role.CHOSEN, Role.REJECTED), LogpRequest(Role.REJECTED, Role.REJECTED))
+_OTHER_SIDE = Contrast(1.0, LogpRequest(Role.CHOSEN, Role.CHOSEN), LogpRequest(Role.REJECTED, Role.CHOSEN))
 
 
 class Conditioning(Enum):
-    """The four conditioning strategies of Section 5.3; the values are the configuration names."""
+    """The four conditioning strategies of Section 5.3, and the anchored one; the values are the configuration names."""
 
     NONE = "none"
     ONE_SIDED = "one_sided"
     SYMMETRIC = "symmetric"
     AVERAGED = "averaged"
+    ANCHORED = "anchored"
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
@@ -135,6 +144,7 @@ _CONTRASTS: dict[Conditioning, tuple[Contrast, ...]] = {
     Conditioning.ONE_SIDED: (_ONE_SIDED,),
     Conditioning.SYMMETRIC: (_CROSS,),
     Conditioning.AVERAGED: (_PLAIN._replace(weight=0.5), _CROSS._replace(weight=0.5)),
+    Conditioning.ANCHORED: (_ONE_SIDED._replace(weight=0.5), _OTHER_SIDE._replace(weight=0.5)),
 }
 
 

@@ -25,6 +25,7 @@ REQUESTS = {
     "one_sided": Conditioning.ONE_SIDED.requests(),
     "symmetric": Conditioning.SYMMETRIC.requests(),
     "averaged": Conditioning.AVERAGED.requests(),
+    "anchored": Conditioning.ANCHORED.requests(),
     "one_sided and metrics": (*Conditioning.ONE_SIDED.requests(), *PLAIN),
     "everything": tuple(LogpRequest(target, context) for context in (None, W, L) for target in (W, L)),
 }

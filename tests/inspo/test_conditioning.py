@@ -10,15 +10,16 @@ from inspo.losses import dpo
 from inspo.pairs import PairLogps
 
 W, L = Role.CHOSEN, Role.REJECTED
-NONE, ONE_SIDED, SYMMETRIC, AVERAGED = Conditioning
+NONE, ONE_SIDED, SYMMETRIC, AVERAGED, ANCHORED = Conditioning
 PLAIN, CONDITIONED = ReferenceContext
 
-# Section 5.3: (weight, chosen, rejected); (W, L) reads: log pi(y_w | x, y_l).
-PAPER = {
+# Section 5.3, and the anchored objective: (weight, chosen, rejected); (W, L) reads: log pi(y_w | x, y_l).
+TERMS = {
     NONE: [(1.0, (W, None), (L, None))],
     ONE_SIDED: [(1.0, (W, L), (L, L))],
     SYMMETRIC: [(1.0, (W, L), (L, W))],
     AVERAGED: [(0.5, (W, None), (L, None)), (0.5, (W, L), (L, W))],
+    ANCHORED: [(0.5, (W, L), (L, L)), (0.5, (W, W), (L, W))],
 }
 EVERY_REQUEST = [LogpRequest(target, context) for target in Role for context in (None, *Role)]
 # Distinct, with distinct differences, so that a mix-up of any two shows.
@@ -27,14 +28,14 @@ REFERENCE = {request: torch.tensor([-(3.0**i)]) for i, request in enumerate(EVER
 
 
 def test_names_are_the_configurations():
-    assert [c.value for c in Conditioning] == ["none", "one_sided", "symmetric", "averaged"]
+    assert [c.value for c in Conditioning] == ["none", "one_sided", "symmetric", "averaged", "anchored"]
     assert [r.value for r in ReferenceContext] == ["plain", "conditioned"]
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
-def test_terms_are_the_papers(conditioning):
+def test_terms_are_as_written_down(conditioning):
     terms = [(term.weight, tuple(term.chosen), tuple(term.rejected)) for term in conditioning.contrasts]
-    assert terms == PAPER[conditioning]
+    assert terms == TERMS[conditioning]
 
 
 @pytest.mark.parametrize("conditioning", Conditioning)
@@ -49,6 +50,7 @@ def test_weights_sum_to_one(conditioning):
         (ONE_SIDED, {(W, L), (L, L)}, {(W, L), (L, L)}),
         (SYMMETRIC, {(W, L), (L, W)}, {(W, L), (L, W)}),
         (AVERAGED, {(W, None), (L, None), (W, L), (L, W)}, {(W, None), (L, None), (W, L), (L, W)}),
+        (ANCHORED, {(W, L), (L, L), (W, W), (L, W)}, {(W, L), (L, L), (W, W), (L, W)}),
     ],
     ids=[c.value for c in Conditioning],
 )
@@ -78,8 +80,8 @@ def test_pairs_hold_the_requested_logps_and_no_others(conditioning, reference):
     weighted = conditioning.terms(
         policy, frozen, reference=reference, chosen_length=lengths[0], rejected_length=lengths[1]
     )
-    assert len(weighted) == len(PAPER[conditioning])
-    for (weight, pairs), (expected_weight, chosen, rejected) in zip(weighted, PAPER[conditioning], strict=True):
+    assert len(weighted) == len(TERMS[conditioning])
+    for (weight, pairs), (expected_weight, chosen, rejected) in zip(weighted, TERMS[conditioning], strict=True):
         assert weight == expected_weight
         assert pairs.chosen_logps is POLICY[LogpRequest(*chosen)]
         assert pairs.rejected_logps is POLICY[LogpRequest(*rejected)]

@@ -26,7 +26,7 @@ from strategies import (
 
 from inspo import matrices
 from inspo.conditioning import Conditioning, ReferenceContext
-from inspo.losses import METHODS, dpo
+from inspo.losses import METHODS, dpo, ipo
 from inspo.objectives import (
     apply_psi,
     best_responses,
@@ -50,7 +50,7 @@ from inspo.preferences import (
 
 HALF = Fraction(1, 2)
 ln = math.log
-NONE, ONE_SIDED, SYMMETRIC, AVERAGED = Conditioning
+NONE, ONE_SIDED, SYMMETRIC, AVERAGED, ANCHORED = Conditioning
 
 
 def fractions(*texts):
@@ -496,6 +496,8 @@ def test_population_dpo_agrees_with_a_double_loop(k, beta, seed, own_sampling):
             SYMMETRIC: population_dpo(P, nu, beta, lambda i, j, r=ratio: r[i, j], lambda i, j, r=ratio: r[j, i]),
         }
         expected[AVERAGED] = (expected[NONE] + expected[SYMMETRIC]) / 2
+        other_side = population_dpo(P, nu, beta, lambda i, _, r=ratio: r[i, i], lambda i, j, r=ratio: r[j, i])
+        expected[ANCHORED] = (expected[ONE_SIDED] + other_side) / 2
         for conditioning in Conditioning:
             found = population_loss(
                 P,
@@ -549,6 +551,37 @@ def test_gibbs_policy_of_bradley_terry_rewards_minimizes_population_dpo():
         assert loss(prompt_policy=mixture) > least
 
 
+@given(st.integers(2, 6), st.floats(0.1, 3), st.integers(0, 10**6))
+@settings(max_examples=30)
+def test_the_anchored_loss_is_least_at_the_gibbs_policy_of_the_log_odds(k, beta, seed):
+    """Eq. (7) with r = L; also for cyclic P, and nowhere else: every step away costs."""
+    rng = np.random.default_rng(seed)
+    P, mu = random_problem(rng, k)
+    best = gibbs_policy(apply_psi(P, "log_odds"), mu, beta)
+    loss = partial(population_loss, P, mu, partial(dpo, beta=beta), ANCHORED)
+    least = loss(comparator_policy=best)
+    # Every pair is at its least, the entropy of its label, once with either response in view.
+    entropy = -(P * np.log(P) + (1 - P) * np.log(1 - P))
+    assert least == pytest.approx((np.outer(mu, mu) * entropy)[~np.eye(k, dtype=bool)].sum() / 2, rel=1e-9)
+    for rival in random_policies(rng, 10, k, k):
+        assert loss(comparator_policy=0.9 * best + 0.1 * rival) > least
+
+
+@given(st.integers(2, 6), st.floats(0.1, 3), st.integers(0, 10**6))
+@settings(max_examples=30)
+def test_the_anchored_square_is_least_at_the_gibbs_policy_of_the_preferences(k, tau, seed):
+    """IPO's loss: Eq. (4) for psi = identity with a KL penalty, a policy that sees the comparator; P may be 0 or 1."""
+    rng = np.random.default_rng(seed)
+    P, mu = random_problem(rng, k)
+    P = np.where(rng.random((k, k)) < 0.5, P, np.round(P))
+    P = np.where(np.tri(k, k, -1, dtype=bool), 1 - P.T, P)
+    np.fill_diagonal(P, 0.5)
+    best = gibbs_policy(P, mu, tau)
+    loss = partial(population_loss, P, mu, partial(ipo, tau=tau), ANCHORED)
+    for rival in random_policies(rng, 10, k, k):
+        assert loss(comparator_policy=0.9 * best + 0.1 * rival) > loss(comparator_policy=best)
+
+
 def test_responses_that_never_occur_cost_nothing():
     """mu = (1/2, 1/2, 0): the third response, however unlikely, is in no pair."""
     mu, policy = [0.5, 0.5, 0], [0.75, 0.25, 0]
@@ -565,7 +598,7 @@ def test_impossible_response_that_occurs_costs_infinity(policy):
 def test_population_loss_names_the_missing_policy():
     loss = partial(population_loss, WITNESS, uniform(3), partial(dpo, beta=1.0))
     assert "give a prompt-only policy" in refusal(loss, NONE)
-    for conditioning in (ONE_SIDED, SYMMETRIC):
+    for conditioning in (ONE_SIDED, SYMMETRIC, ANCHORED):
         assert "give a policy conditioned on a comparator" in refusal(loss, conditioning, prompt_policy=uniform(3))
     assert "conditioned on a comparator" in refusal(loss, AVERAGED, prompt_policy=uniform(3))
     assert "conditioned on a comparator" in refusal(
