@@ -1,0 +1,1 @@
+"""Each benchmark's own questions, answer files, judge prompts, verdicts and scores, one module each."""

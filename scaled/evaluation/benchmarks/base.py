@@ -1,0 +1,134 @@
+"""What all benchmarks share: questions, answers, and what a judge is asked and says.
+
+A benchmark is a module of this folder with
+
+    NAME                                            as options and files call it
+    questions(copy) -> list[Question]               from the user's copy of its files
+    read_answers(path, questions) -> list[Answer]   in the benchmark's own format
+    write_answers(path, answers, questions)
+    PROTOCOLS: dict[str, Sampling]                  "official" and "paper"
+    requests(...) -> list[JudgeRequest]             what a judge is asked about a model's answers
+
+and its own verdicts and scores. Nothing of a benchmark's data is in this repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        name: its id in the benchmark's file, as text.
+        turns: the user's turns, at least one.
+        category: as the benchmark has it, or empty.
+        reference: reference answers, one a turn, where the benchmark has them.
+        extra: what else its file says of it, such as AlpacaEval's `dataset`.
+    """
+
+    name: str
+    turns: tuple[str, ...]
+    category: str = ""
+    reference: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one question.
+
+    Attributes:
+        question: its name.
+        model: who answered.
+        turns: the assistant's turns, as many as the question has; a turn may be empty.
+        tokens: of each turn by the model's own tokenizer, or empty where that is not known.
+        extra: what else is known: drafts, candidates and margins, whether a turn was cut.
+    """
+
+    question: str
+    model: str
+    turns: tuple[str, ...]
+    tokens: tuple[int, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn.
+
+    Attributes:
+        temperature: 0 for the likeliest tokens.
+        top_p: share of probability that is drawn from.
+        max_tokens: new tokens of one turn.
+        by_category: temperatures of single categories, as MT-Bench has them.
+    """
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    by_category: Mapping[str, float] = field(default_factory=dict)
+
+
+PAPER = Sampling(temperature=0.7, top_p=0.95, max_tokens=2048)
+"""Of the paper, for all benchmarks (Section 5.1)."""
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """One thing that a judge is asked.
+
+    Attributes:
+        question: name of the question.
+        model: whose answer is judged.
+        part: which of the question's judgments: ``game 1``, ``game 2``, ``turn 1``, ...
+        messages: as the endpoint takes them, {"role", "content"} each.
+        options: what else the endpoint is sent: temperature, max_tokens, logprobs, top_logprobs.
+    """
+
+    question: str
+    model: str
+    part: str
+    messages: tuple[Mapping[str, str], ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self, judge: str) -> str:
+        """What the answer is kept under: a digest of the judge and of everything that it is sent and asked for.
+
+        Whose answer it is enters too, so that equal texts of two models are judged apart, as benchmarks do.
+        """
+        content = [judge, self.question, self.model, self.part, [dict(m) for m in self.messages], dict(self.options)]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def prompt_hash(self) -> str:
+        """Of the messages alone."""
+        return hashlib.sha256(json.dumps([dict(m) for m in self.messages], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What a judge said.
+
+    Attributes:
+        text: of its answer; may be empty.
+        logprobs: of the first token's likeliest alternatives, text -> nats; None where none were given.
+        finish: why it ended, such as ``stop`` or ``length``.
+        prompt_tokens: that it was charged for.
+        completion_tokens: that it was charged for.
+        date: UTC, ISO 8601, of the answer.
+        endpoint: that gave it.
+    """
+
+    text: str
+    logprobs: Mapping[str, float] | None = None
+    finish: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    date: str = ""
+    endpoint: str = ""

@@ -1,0 +1,46 @@
+"""What one evaluation of one model keeps, and where.
+
+results/eval/MODEL/RUN/
+    answers/BENCHMARK.json[l]             in the benchmark's own format
+    answers/BENCHMARK.settings.json       model, protocol, seed: what the answers were made with
+    judgments/BENCHMARK--JUDGE.jsonl      every request with its answer, append-only
+    scores/BENCHMARK--JUDGE.json          numbers with standard errors, and what they are of
+    page.html
+results/eval/MODEL/RUN.json               what paper_figures reads
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def file_name(name: str) -> str:
+    """A name that may stand in a path: ``openai/gpt-4`` becomes ``openai-gpt-4``.
+
+    >>> file_name("openai/gpt 4")
+    'openai-gpt-4'
+    """
+    return _UNSAFE.sub("-", name).strip("-.") or "unnamed"
+
+
+def judgments(folder: Path, benchmark: str, judge: str) -> Path:
+    """The store of a judge's answers about a benchmark."""
+    return folder / "judgments" / f"{benchmark}--{file_name(judge)}.jsonl"
+
+
+def scores(folder: Path, benchmark: str, judge: str) -> Path:
+    """The scores by a judge on a benchmark."""
+    return folder / "scores" / f"{benchmark}--{file_name(judge)}.json"
+
+
+def answers(folder: Path, benchmark: str, ending: str) -> Path:
+    """A model's answers to a benchmark."""
+    return folder / "answers" / f"{benchmark}{ending}"
+
+
+def settings(folder: Path, benchmark: str) -> Path:
+    """What the answers were made with."""
+    return folder / "answers" / f"{benchmark}.settings.json"

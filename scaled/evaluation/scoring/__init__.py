@@ -1,0 +1,1 @@
+"""From verdicts to numbers with standard errors. Pure: no files, no network."""
