@@ -279,7 +279,12 @@ class LossOptions(_Options):
     """The objective."""
 
     method: Annotated[Text, BeforeValidator(_method)] = Field("dpo", description=f"the loss ({', '.join(METHODS)})")
-    conditioning: Conditioning = Field(Conditioning.SYMMETRIC, description="which log-probs the loss compares")
+    conditioning: Conditioning = Field(
+        Conditioning.SYMMETRIC,
+        description="which log-probs the loss compares: of each response given the prompt alone (none), both given the "
+        "rejected one (one_sided), each given the other (symmetric), half none and half symmetric (averaged), half "
+        "both given the rejected and half both given the chosen one (anchored)",
+    )
     reference: ReferenceContext = Field(
         ReferenceContext.PLAIN, description="whether the reference sees the policy's context"
     )

@@ -64,8 +64,8 @@ MISMATCHED = PLAIN._replace(name="mismatched", columns=("prompt_ids", "other_cho
 def views_of(conditioning: Conditioning) -> tuple[View, ...]:
     """What an objective compares, in the order of its contrasts."""
     return tuple(
-        PLAIN if contrast.chosen.context is None else View("in_view", contrast.chosen, contrast.rejected)
-        for contrast in conditioning.contrasts
+        PLAIN if contrast.chosen.context is None else View(f"contrast_{number}", contrast.chosen, contrast.rejected)
+        for number, contrast in enumerate(conditioning.contrasts, 1)
     )
 
 

@@ -48,7 +48,8 @@ class InSPOConfig(DPOConfig):  # type: ignore[misc]  # TRL ships no types
     Parameters:
         conditioning (`str`, defaults to `"symmetric"`): which log-probs are compared, Section 5.3 of the paper:
             `"none"` (TRL's DPO), `"one_sided"`, `"symmetric"` (log pi(chosen | prompt, rejected) with
-            log pi(rejected | prompt, chosen)) or `"averaged"` (half of none, half of symmetric).
+            log pi(rejected | prompt, chosen)), `"averaged"` (half of none, half of symmetric) or `"anchored"` (both
+            responses given the rejected one, and both given the chosen one, half each).
         reference (`str`, defaults to `"plain"`): what the reference sees: `"plain"`, the prompt alone, as the paper
             has it, or `"conditioned"`, the policy's context, as the authors' code does.
         separator (`str`, defaults to `"none"`): what stands between a context and the response after it: `"none"`,
@@ -190,9 +191,11 @@ class InSPOConfig(DPOConfig):  # type: ignore[misc]  # TRL ships no types
             raise NotImplementedError("ld_alpha acts on TRL's losses alone: leave it out with losses of inspo")
         if own and self.use_weighting:
             raise NotImplementedError("use_weighting acts on TRL's losses alone: leave it out with losses of inspo")
-        if self.conditioning == "averaged" and (sorts := [name for name in self.loss_type if name.startswith("aot")]):
+        sorts = [name for name in self.loss_type if name.startswith("aot")]
+        if sorts and len(Conditioning(self.conditioning).contrasts) > 1:
             raise NotImplementedError(
-                f"{sorts[0]} sorts the pairs of a batch, and conditioning='averaged' has two kinds of them: use another"
+                f"{sorts[0]} sorts the pairs of a batch, and conditioning={self.conditioning!r} has two kinds of them: "
+                "use another"
             )
 
     def _check_context(self) -> None:

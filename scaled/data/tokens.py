@@ -67,8 +67,8 @@ def tokenize(
             it out, counted and logged.
         counts: gets ``separately_tokenized``, a number of responses, ``control_tokens_in_text`` and
             ``earlier_reasoning_left_out``, of records, and by what is wrong the records left out.
-        cut_above: tokens of prompt and both responses, up to which a prompt will not be cut, so that its cuttable part
-            is not looked for.
+        cut_above: tokens of prompt and twice the longer response, up to which a prompt will not be cut, so that its
+            cuttable part is not looked for.
 
     Returns:
         One pair per record, in order, but for those left out.
@@ -122,7 +122,7 @@ def _pairs(
             chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
             if chosen == rejected:
                 raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
-            long = len(prompt) + len(chosen) + len(rejected) > cut_above
+            long = len(prompt) + 2 * max(len(chosen), len(rejected)) > cut_above  # a response may follow itself
             cuttable = _first_half(each, tokenizer) if long and not each.marked and tokenizer.is_fast else (0, 0)
             about = each.record["record"], each.record["preference"], cuttable
             pairs.append(PreferencePair(prompt, chosen, rejected, *about))

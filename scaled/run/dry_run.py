@@ -22,6 +22,7 @@ from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row
 from scaled.config import RANDOM, TrainConfig
+from scaled.data.examples import PLAIN, sequence_limits
 from scaled.device import device_name, uses_gpu
 from scaled.distributed import threads_of_rank, world_size
 from scaled.model.loading import load_architecture
@@ -139,9 +140,9 @@ def _memory(config: TrainConfig, architecture: PreTrainedConfig, weights: Weight
 def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[PackedRow, float | None, int | None, list[str]]:
     """The fullest row, tokens per update, updates, and lines about them."""
     if ready is None:
-        longest = (config.max_length or 4096) * 2
-        row = _full_tree(config.row_tokens or config.micro_batch * longest)
-        largest = config.batch_size * longest
+        largest_tree = _largest_tree(config)
+        row = _full_tree(config.row_tokens or config.micro_batch * largest_tree)
+        largest = config.batch_size * largest_tree
         return row, None, None, [f"tokens per update: at most {largest:,} (without data and tokenizer to count)"]
     plan = ready.plan
     sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
@@ -158,6 +159,18 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[PackedRow, flo
             f"tokens per update: {tokens:,.0f} on average, {tokens / plan.batch_size:,.0f} per pair",
         ],
     )
+
+
+def _largest_tree(config: TrainConfig) -> int:
+    """Tokens of the largest tree of a pair within `max_length`, or 4096: one token of prompt, two equal lengths."""
+    limits = sequence_limits(config, conditioned=config.conditioning is not Conditioning.NONE)
+    limit, draft_cap = limits.max_length or 4096, limits.draft_tokens
+    requests = [*config.preference_loss().requests(), *(PLAIN if config.measure_deployed else ())]
+    length = limit - 1
+    if config.conditioning is not Conditioning.NONE:
+        length = max(1, length // 2, length - (draft_cap or length))
+    pair = PreferencePair([0], range(1, length + 1), range(length + 1, 2 * length + 1))
+    return len(build_row([pair], requests, draft_cap=draft_cap))
 
 
 def _full_tree(tokens: int) -> PackedRow:

@@ -102,7 +102,7 @@ def _measured(config: TrainConfig, record: Mapping[str, Any]) -> str:
         table.append(f"| **the deployed policy**, which sees the prompt alone: log-ratios, nats | {numbers} |")
     if "deployed_margin" not in found or config.conditioning.value != "none" or score is not PairLogps.logratios:
         numbers = f"{with_error(found, 'accuracy')} | {with_error(found, 'margin')}"
-        sees = "" if config.conditioning.value == "none" else ", which sees the other response"
+        sees = "" if config.conditioning.value == "none" else ", which sees a response too"
         table.append(f"| what the loss compares{sees}: {_SCORES[score]} | {numbers} |")
     about = f"{record['validation_pairs']} validation pairs, ± one standard error over pairs."
     return "\n".join([about, "", *table, "", _EXPLAINED, "", f"Validation loss: {with_error(found, 'loss')}."])

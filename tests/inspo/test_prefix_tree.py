@@ -148,6 +148,28 @@ def test_symmetric_costs_prompt_and_both_responses_twice_without_the_two_leaf_en
     assert len(build_row([PAIR], Conditioning.SYMMETRIC)) == 15
 
 
+def test_anchored_costs_the_prompt_and_both_responses_thrice_without_the_four_leaf_ends():
+    """|x| + 3 |y_w| + 3 |y_l| - 4 = 3 + 12 + 9 - 4 = 20: each response once as context, and after either context."""
+    row = build_row([PAIR], Conditioning.ANCHORED)
+    assert len(row) == 20
+    assert len(restrict(row, Conditioning.SYMMETRIC)) == 15
+    assert len(restrict(row, Conditioning.ONE_SIDED)) == 11  # x y_l once, then y_w and y_l without their ends
+
+
+def test_anchored_shares_the_context_and_what_the_responses_after_it_start_with():
+    """After y_l = 3 4 2, y_w = 3 5 2 and y_l itself go on with one 3 and part; likewise after y_w."""
+    row = build_row([PreferencePair([1], [3, 5, 2], [3, 4, 2])], Conditioning.ANCHORED)
+    #                             x  3 | 4  2  3 | 5 | 4 | 5  2  3 | 5 | 4
+    assert row.tokens.tolist() == [1, 3, 4, 2, 3, 5, 4, 5, 2, 3, 5, 4]
+    assert row.positions.tolist() == [0, 1, 2, 3, 4, 5, 5, 2, 3, 4, 5, 5]
+    assert [(target.request, target.rows.tolist(), target.labels.tolist()) for target in row.targets] == [
+        (LogpRequest(W, L), [3, 4, 5], [3, 5, 2]),
+        (LogpRequest(L, L), [3, 4, 6], [3, 4, 2]),
+        (LogpRequest(W, W), [8, 9, 10], [3, 5, 2]),
+        (LogpRequest(L, W), [8, 9, 11], [3, 4, 2]),
+    ]
+
+
 def test_plain_costs_what_the_two_responses_cost():
     """|x| + |y_w| + |y_l| - 2 = 8: nothing that no request needs is there."""
     assert len(build_row([PAIR], Conditioning.NONE)) == 8
@@ -160,6 +182,14 @@ def test_averaged_costs_no_more_than_symmetric(case):
     symmetric = build_row(case.pairs, Conditioning.SYMMETRIC)
     assert len(build_row(case.pairs, averaged)) == len(symmetric)
     assert len(build_row(case.pairs, [*averaged.requests(), *averaged.reference_requests()])) == len(symmetric)
+
+
+@given(cases(most_groups=1))
+def test_the_plain_reference_of_anchored_costs_nothing(case):
+    """It is scored at the context copies."""
+    anchored = Conditioning.ANCHORED
+    with_reference = build_row(case.pairs, [*anchored.requests(), *anchored.reference_requests()])
+    assert len(with_reference) == len(build_row(case.pairs, anchored))
 
 
 def test_a_capped_draft_is_a_prefix_of_the_full_response_and_the_tree_parts_at_the_cap():

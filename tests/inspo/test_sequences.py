@@ -38,6 +38,17 @@ def test_pairs_within_the_limits_are_left_alone():
     assert fitted.dropped == ()
 
 
+def test_a_response_after_itself_counts():
+    """x y_w y_w has 3 + 4 + 4 = 11 tokens, one more than x y_l y_w; with y_w capped at 3 as context, 10."""
+    anchored = Conditioning.ANCHORED
+    assert fit([PAIR], anchored, Limits(max_length=11)).pairs == (PAIR,)
+    assert fit([PAIR], anchored, Limits(max_length=10)).pairs[0].prompt == (11, 12)
+    assert fit([PAIR], anchored, Limits(max_length=10, over_length=("drop",))).counts["dropped_over_length"] == 1
+    cut = fit([PAIR], anchored, Limits(max_length=10, over_length=("cut_responses",)))
+    assert cut.pairs == (replace(PAIR, chosen=(20, 21, 22)),)
+    assert fit([PAIR], anchored, Limits(max_length=10, draft_cap=0.3)).pairs == (PAIR,)
+
+
 def test_the_prompt_is_cut_from_the_left_within_the_part_that_may_be_cut():
     limits = Limits(max_length=9, over_length=("cut_prompt", "drop"))
     fitted = fit([PAIR], Conditioning.SYMMETRIC, limits)
@@ -85,10 +96,12 @@ def test_responses_are_not_cut_to_equal_ones():
 
 @pytest.mark.parametrize("over_cap", ["cut", "drop"])
 def test_the_cap_holds_for_contexts_only(over_cap):
-    """alpha = 0.3 of 10 tokens is 3: y_w (4 tokens) exceeds it, but only `symmetric` has it as context."""
+    """alpha = 0.3 of 10 tokens is 3: y_w (4 tokens) exceeds it, but only `symmetric` and `anchored` have it as context."""
     limits = Limits(max_length=10, draft_cap=0.3, over_cap=over_cap)
     assert limits.draft_tokens == 3
-    for conditioning, exceeds in [(Conditioning.NONE, 0), (Conditioning.ONE_SIDED, 0), (Conditioning.SYMMETRIC, 1)]:
+    shows_chosen = Conditioning.SYMMETRIC, Conditioning.ANCHORED
+    for conditioning in (Conditioning.NONE, Conditioning.ONE_SIDED, *shows_chosen):
+        exceeds = conditioning in shows_chosen
         fitted = fit([PAIR], conditioning, limits)
         assert fitted.counts["draft_cut" if over_cap == "cut" else "dropped_over_cap"] == exceeds
         assert fitted.pairs == (() if exceeds and over_cap == "drop" else (PAIR,))

@@ -88,10 +88,12 @@ def test_without_a_context_it_is_trls(engine, loss_type, base, dataset, trls, tm
 
 
 CONDITIONED = [
-    *itertools.product(["symmetric", "one_sided", "averaged"], ["plain"], [False]),
+    *itertools.product(["symmetric", "one_sided", "averaged", "anchored"], ["plain"], [False]),
     ("symmetric", "conditioned", False),
     ("averaged", "plain", True),
     ("averaged", "conditioned", True),
+    ("anchored", "conditioned", False),
+    ("anchored", "conditioned", True),
 ]
 
 
@@ -164,13 +166,20 @@ def test_the_policy_generates_while_it_is_on_trees(base, dataset, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conditioning": "both"}, "conditioning = 'both' must be one of none, one_sided, symmetric, averaged"),
+        ({"conditioning": "both"}, "conditioning = 'both' must be one of none, one_sided, symmetric, averaged, anchored"),
         ({"engine": "trees"}, "engine = 'trees' must be one of rows, tree"),
         ({"loss_type": ["simpo"]}, "loss_type 'simpo' is none of TRL's: write inspo:simpo"),
         ({"loss_type": ["inspo:ppo"]}, "loss_type 'inspo:ppo' must be one of inspo:dpo"),
         (
             {"conditioning": "none", "separator": "turn"},
             "conditioning='none' has no context, so separator would change",
+        ),
+        *(
+            (
+                {"conditioning": two, "loss_type": ["aot"]},
+                f"aot sorts the pairs of a batch, and conditioning='{two}' has two kinds of them: use another",
+            )
+            for two in ("averaged", "anchored")
         ),
         ({"hyperparameters": {"gamma": 1.0}}, "hyperparameters: gamma is none of TRL's losses's"),
         ({"loss_type": ["inspo:simpo"], "precompute_ref_log_probs": True}, "inspo:simpo has no reference"),

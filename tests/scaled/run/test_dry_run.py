@@ -142,6 +142,22 @@ def test_data_that_are_nowhere_are_said_beside_what_can_be_described():
     assert "(without data and tokenizer to count)" in described.text
 
 
+@pytest.mark.parametrize(
+    ("values", "tokens"),
+    [
+        ({"conditioning": "none"}, 1 + 2 * 99),  # two responses of 100 tokens, each without its last
+        ({"conditioning": "symmetric"}, 1 + 4 * 50 - 2),
+        ({"conditioning": "anchored"}, 1 + 6 * 50 - 4),
+        # Contexts of 40, targets of 60 after each; with what is deployed, the 20 after the cap of both, too.
+        ({"conditioning": "anchored", "draft_cap": 0.4, "measure_deployed": False}, 1 + 2 * 40 + 4 * 59),
+        ({"conditioning": "anchored", "draft_cap": 0.4}, 1 + 2 * 40 + 4 * 59 + 2 * 19),
+    ],
+)
+def test_without_data_a_pair_is_counted_at_its_largest(values, tokens):
+    chosen = config(**({"data": "nowhere.jsonl", "max_length": 101, "batch_size": 8, "draft_cap": None} | values))
+    assert f"tokens per update: at most {8 * tokens:,} (without" in describe_run(chosen).text
+
+
 def test_callbacks_are_looked_for_before_they_are_called(tmp_path):
     sound = {"validation_size": 64, "max_length": 256, "out": str(tmp_path / "out")}
     described = describe_run(config(callbacks="nowhere:look", **sound))
