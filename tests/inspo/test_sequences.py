@@ -96,7 +96,7 @@ def test_responses_are_not_cut_to_equal_ones():
 
 @pytest.mark.parametrize("over_cap", ["cut", "drop"])
 def test_the_cap_holds_for_contexts_only(over_cap):
-    """alpha = 0.3 of 10 tokens is 3: y_w (4 tokens) exceeds it, but only `symmetric` and `anchored` have it as context."""
+    """alpha = 0.3 of 10 tokens is 3, less than y_w's 4; only `symmetric` and `anchored` have y_w as context."""
     limits = Limits(max_length=10, draft_cap=0.3, over_cap=over_cap)
     assert limits.draft_tokens == 3
     shows_chosen = Conditioning.SYMMETRIC, Conditioning.ANCHORED

@@ -62,7 +62,8 @@ class Case:
         rng = np.random.default_rng(seed)
         pairs = [random_pair(rng) for _ in range(trees or int(rng.integers(1, 5)))]
         cap = None if rng.random() < 0.5 else int(rng.integers(1, 20))
-        return cls(pairs, list(Conditioning)[seed % len(Conditioning)], separator=SEPARATORS[int(rng.integers(3))], draft_cap=cap)
+        conditioning = list(Conditioning)[seed % len(Conditioning)]
+        return cls(pairs, conditioning, separator=SEPARATORS[int(rng.integers(3))], draft_cap=cap)
 
     def stock(self, model, family: str) -> Tensor:
         """(n,) log-probs by the stock model; leaves the model on tree attention."""

@@ -166,7 +166,10 @@ def test_the_policy_generates_while_it_is_on_trees(base, dataset, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conditioning": "both"}, "conditioning = 'both' must be one of none, one_sided, symmetric, averaged, anchored"),
+        (
+            {"conditioning": "both"},
+            "conditioning = 'both' must be one of none, one_sided, symmetric, averaged, anchored",
+        ),
         ({"engine": "trees"}, "engine = 'trees' must be one of rows, tree"),
         ({"loss_type": ["simpo"]}, "loss_type 'simpo' is none of TRL's: write inspo:simpo"),
         ({"loss_type": ["inspo:ppo"]}, "loss_type 'inspo:ppo' must be one of inspo:dpo"),
