@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol check test lint bench theory proofs coq thorough mutation clean
+.PHONY: toy quick figures train-tiny train-smol check test lint bench theory proofs coq chromium thorough mutation clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -56,16 +56,24 @@ theory: $(VENV)/.dev-ready
 proofs: coq
 	$(PYTHON) -m theory.proofs
 
-# About 900 MB in all. Where it cannot be installed, `make test` goes on: the tests of the proofs are skipped and say why.
-test: coq
+# Debian's packages that tests use, about 900 MB and 400 MB. Where they cannot be installed, `make test` goes on: tests
+# that need them are skipped and say why.
+test: coq chromium
 coq:
 	@$(PYTHON) -c 'import sys, theory.proofs; sys.exit(theory.proofs.missing() is not None)' || \
-	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
-		echo "make coq: Coq is not installed, and installing it needs root and apt-get"; \
-	else \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
-			coq libcoq-mathcomp-algebra >/dev/null || echo "make coq: apt-get could not install Coq"; \
-	fi
+	$(call apt_install,coq libcoq-mathcomp-algebra)
+
+chromium:
+	@command -v chromium >/dev/null || $(call apt_install,chromium)
+
+define apt_install
+if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+	echo "make $@: not installed, and installing $(1) needs root and apt-get"; \
+else \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(1) >/dev/null \
+		|| echo "make $@: apt-get could not install $(1)"; \
+fi
+endef
 
 # Twenty times as many random examples.
 thorough: $(VENV)/.dev-ready
