@@ -1,11 +1,15 @@
-"""All claims, in the order of the paper. A new one is a file in theory/claims, named as its id, and its id here."""
+"""All claims: the paper's, results of our own, errata.
+
+A new one is a file in theory/claims, named as its id, and its id here or, of the last two kinds, in front_page.
+"""
 
 from importlib import import_module
 
 from inspo.command_line import UserError
 from theory.evidence import Claim
+from theory.front_page import ERRATA, OWN
 
-IDS = (
+PAPER = (
     "prop-3.1",
     "prop-3.1-proof",
     "ranking",
@@ -14,7 +18,6 @@ IDS = (
     "thm-3.2-iii",
     "converse",
     "humans",
-    "gap-bounds",
     "dpo-solves-4",
     "ipo",
     "eq-6",
@@ -28,12 +31,8 @@ IDS = (
     "table-1",
     "one-sided",
     "averaged",
-    "tables-3-4",
-    "table-5",
-    "eq-12-13",
-    "eq-14-15",
-    "eq-16",
 )
+IDS = PAPER + OWN + ERRATA
 
 
 def module_name(claim_id: str) -> str:

@@ -7,7 +7,7 @@ from textwrap import fill
 from typing import Any
 
 from theory.evidence import Claim, Judgment, Outcome, Role, Sentence, Verdict
-from theory.front_page import ASSUMED, ERRATA, PAGE, REFERENCES, WORDS
+from theory.front_page import ASSUMED, ERRATA, OWN, PAGE, REFERENCES, WORDS
 
 
 def table(judgments: list[Judgment]) -> str:
@@ -71,7 +71,11 @@ def markdown(judgments: list[Judgment]) -> str:
         f"{summary(judgments)}. A proof, by Coq and for all K, stands beside other evidence and counts for no",
         "verdict; nor does an identity, which the definitions make true.",
         "",
-        *_summary_table([judgment for judgment in judgments if judgment.claim.id not in ERRATA]),
+        *_summary_table([judgment for judgment in judgments if judgment.claim.id not in OWN + ERRATA]),
+        "",
+        "Results of our own, which the paper does not have:",
+        "",
+        *_summary_table([judgment for judgment in judgments if judgment.claim.id in OWN]),
         "",
         "Errata, of the paper's tables and appendix:",
         "",
