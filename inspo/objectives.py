@@ -6,9 +6,9 @@ Everything here is about one prompt with K responses, in leading batches ``...``
 - ``mu[j]`` the reference policy pi_ref(y_j | x), from which comparators are drawn;
 - a policy is prompt-only, ``policy[i] = pi(y_i | x)``, or conditioned on a comparator,
   ``policy[i, j] = pi(y_i | x, y_j)``: its columns sum to one;
-- ``psi`` scalarizes a preference: "identity", "log_odds" = log(q / (1 - q)), or a callable on arrays,
-  float64 or, where P is exact, object arrays of rationals (``np.frompyfunc(f, 1, 1)`` makes one of a
-  function of single numbers).
+- ``psi`` scalarizes a preference: "identity", "log_odds" = log(q / (1 - q)), or a callable that takes an array,
+  float64 or, where P is exact, of rationals, to one of the same shape, entry by entry (``np.frompyfunc(f, 1, 1)``
+  makes one of a function of single numbers; a constant c is ``lambda q: np.full_like(q, c)``).
 
 A plain P is checked by each function; a :class:`~inspo.preferences.PreferenceMatrix` has been.
 
@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 
 from inspo.conditioning import Conditioning, ReferenceContext, conditioned_loss
-from inspo.matrices import Array, as_numeric, entry_name, not_finite, refuse, refuse_entries, validate
+from inspo.matrices import ROUNDING, Array, as_numeric, entry_name, not_finite, refuse, refuse_entries, validate
 from inspo.pairs import PairLogps
 from inspo.tabular import population_weights, tabular_terms
 
@@ -66,15 +66,12 @@ def validate_distribution(values: npt.ArrayLike, name: str, axis: int = -1) -> A
 
 
 def value(policy: npt.ArrayLike, P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -> Any:
-    """V(pi), the expected scalarized preference of the policy's response over one drawn from mu.
+    """V(pi) of a prompt-only policy: what its response scores on average against one drawn from mu, Eq. (4).
 
-    ``sum_j mu_j sum_i pi(i) psi(P[i, j])`` for a prompt-only policy, Eq. (4), and
-    ``sum_j mu_j sum_i pi(i | j) psi(P[i, j])`` for a conditioned one, Eq. (5). The second lets the
-    policy see the very comparator it is judged against.
+    ``sum_j mu_j sum_i pi(i) psi(P[i, j])``. A policy that sees the comparator has :func:`conditioned_value`.
 
     Args:
-        policy: (..., K) prompt-only, or (..., K, K) conditioned with column j being pi(. | y_j):
-            told apart by having one axis fewer than P or as many.
+        policy: (..., K), one axis fewer than P. Several policies against one P: ``(N, K)`` against ``P[None]``.
         P: (..., K, K) preference matrix.
         mu: (..., K) or (K,) reference distribution.
         psi: scalarization; see the module.
@@ -83,26 +80,48 @@ def value(policy: npt.ArrayLike, P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi =
         (...) values in the unit of psi: probabilities for "identity", nats for "log_odds".
 
     Raises:
-        ValueError: P, mu or policy invalid, or psi not finite on P. A conditioned policy whose rows
-            sum to one instead of its columns is refused with a hint to transpose.
+        ValueError: P, mu or policy invalid, or psi not finite on P.
 
     >>> value([0, 1, 0], [[.5, .3, .9], [.7, .5, .6], [.1, .4, .5]], [1 / 3] * 3).round(6).item()
     0.6
     """
     P, mu, A = _problem(P, mu, psi)
     policy = as_numeric(policy, "policy")
-    if policy.ndim == P.ndim - 1:
-        policy = validate_distribution(policy, "policy")[..., :, None]
-    elif policy.ndim == P.ndim:
-        policy = _conditioned_policy(policy)
-    else:
-        raise ValueError(f"policy of shape {policy.shape} fits no P of shape {P.shape}: give (..., K) or (..., K, K)")
-    k = P.shape[-1]
-    if policy.shape[-2] != k:
-        raise ValueError(f"policy has {policy.shape[-2]} responses, P has {k}")
-    if policy.dtype != A.dtype:
-        policy, A = policy.astype(np.float64), A.astype(np.float64)
-    return _weighted(policy * A, mu).sum(axis=(-2, -1))
+    if policy.ndim == P.ndim:
+        raise ValueError(
+            f"policy of shape {policy.shape} has as many axes as P: conditioned_value takes policies that see the "
+            "comparator; give several prompt-only ones against one P with P[None]"
+        )
+    if policy.ndim != P.ndim - 1:
+        raise ValueError(f"policy of shape {policy.shape} fits no P of shape {P.shape}: give (..., K)")
+    return _mean(_sized(validate_distribution(policy, "policy"), P, "policy")[..., :, None], A, mu)
+
+
+def conditioned_value(policy: npt.ArrayLike, P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -> Any:
+    """V(pi) of a policy that sees the very comparator it is judged against, drawn from mu, Eq. (5).
+
+    ``sum_j mu_j sum_i pi(i | j) psi(P[i, j])``.
+
+    Args:
+        policy: (..., K, K), as many axes as P; column j is pi(. | x, y_j).
+        P: (..., K, K) preference matrix.
+        mu: (..., K) or (K,) reference distribution.
+        psi: scalarization; see the module.
+
+    Returns:
+        (...) values in the unit of psi: probabilities for "identity", nats for "log_odds".
+
+    Raises:
+        ValueError: as :func:`value`; also a policy whose rows sum to one instead of its columns.
+
+    >>> conditioned_value([[0, 0, 1], [1, 1, 0], [0, 0, 0]], [[.5, .3, .9], [.7, .5, .6], [.1, .4, .5]], [0, .5, .5])
+    np.float64(0.7)
+    """
+    P, mu, A = _problem(P, mu, psi)
+    policy = as_numeric(policy, "policy")
+    if policy.ndim != P.ndim:
+        raise ValueError(f"policy of shape {policy.shape} fits no P of shape {P.shape}: give (..., K, K)")
+    return _mean(_sized(_conditioned_policy(policy), P, "policy"), A, mu)
 
 
 def scores(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -> Array:
@@ -127,7 +146,7 @@ def scores(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -> Array:
 
 
 def restricted_optima(
-    P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity", atol: float | Fraction = 0
+    P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity", atol: float | Fraction | None = None
 ) -> npt.NDArray[np.bool_]:
     """The responses that pi_bar, the best prompt-only policy, may choose.
 
@@ -135,7 +154,8 @@ def restricted_optima(
         P: (..., K, K) preference matrix.
         mu: (..., K) or (K,) reference distribution.
         psi: scalarization; see the module.
-        atol: a response counts as optimal if its score is at most this far below the best.
+        atol: a response counts as optimal if its score is at most this far below the best. By default 0 for
+            rationals and, since sums of floats are rounded, 1e-12 of the problem's largest ``|psi(P)|`` for floats.
 
     Returns:
         (..., K) bool; every distribution over the true entries is optimal.
@@ -145,10 +165,12 @@ def restricted_optima(
 
     Source: proof of Prop. 3.1 (Appendix B), without its assumption of uniqueness.
     """
-    return _near_best(scores(P, mu, psi), -1, atol)
+    _, mu, A = _problem(P, mu, psi)
+    largest = np.abs(A.astype(np.float64)).max(axis=(-2, -1))[..., None]
+    return _near_best(_weighted(A, mu).sum(axis=-1), -1, atol, ROUNDING * largest)
 
 
-def best_responses(P: npt.ArrayLike, atol: float | Fraction = 0) -> npt.NDArray[np.bool_]:
+def best_responses(P: npt.ArrayLike, atol: float | Fraction | None = None) -> npt.NDArray[np.bool_]:
     """The responses that pi*, the best conditioned policy, may choose against each comparator.
 
     For every strictly increasing psi they are the same, Thm 3.2 (i). Against comparators that mu
@@ -156,7 +178,8 @@ def best_responses(P: npt.ArrayLike, atol: float | Fraction = 0) -> npt.NDArray[
 
     Args:
         P: (..., K, K) preference matrix.
-        atol: a response counts as best if its preference is at most this far below the best.
+        atol: a response counts as best if its preference is at most this far below the best. By default 0 for
+            rationals and 1e-12 for floats, in which 1 - 0.9 is not 0.1.
 
     Returns:
         (..., K, K) bool; column j marks the best responses to y_j.
@@ -164,7 +187,7 @@ def best_responses(P: npt.ArrayLike, atol: float | Fraction = 0) -> npt.NDArray[
     Raises:
         ValueError: P invalid, or a negative atol.
     """
-    return _near_best(validate(P), -2, atol)
+    return _near_best(validate(P), -2, atol, ROUNDING)
 
 
 def optimality_gap(P: npt.ArrayLike, mu: npt.ArrayLike, psi: Psi = "identity") -> Any:
@@ -294,7 +317,7 @@ def apply_psi(P: npt.ArrayLike, psi: Psi) -> Array:
         (..., K, K), float64 or exact where P is exact and psi keeps it so.
 
     Raises:
-        ValueError: an unknown name, or psi not finite at an entry, naming it.
+        ValueError: an unknown name, a psi that changes the shape, or one not finite at an entry, naming it.
     """
     return _scalarized(validate(P), psi)
 
@@ -309,9 +332,14 @@ def _scalarized(P: Array, psi: Psi) -> Array:
     elif callable(psi):
         try:
             with np.errstate(all="ignore"):
-                A = np.broadcast_to(as_numeric(psi(P), "psi(P)"), P.shape)
+                A = as_numeric(psi(P), "psi(P)")
         except ArithmeticError as error:  # of rationals, which have no infinity
             raise ValueError(f"psi is undefined on P ({error}): {_KEEP_INSIDE}") from error
+        if A.shape != P.shape:
+            raise ValueError(
+                f"psi made shape {A.shape} of P's {P.shape}; it must take each entry for itself, "
+                "a constant c as lambda q: np.full_like(q, c)"
+            )
     else:
         raise ValueError(f'psi = {psi!r} must be "identity", "log_odds" or a function of arrays of preferences')
     name = psi if isinstance(psi, str) else "psi"
@@ -337,6 +365,13 @@ def _weighted(table: Array, mu: Array) -> Array:
     return table * mu[..., None, :]
 
 
+def _mean(policy: Array, A: Array, mu: Array) -> Any:
+    """sum_j mu_j sum_i policy[..., i, j] A[..., i, j]; exact only where all are."""
+    if policy.dtype != A.dtype:
+        policy, A = policy.astype(np.float64), A.astype(np.float64)
+    return _weighted(policy * A, mu).sum(axis=(-2, -1))
+
+
 def _sized(table: Array, P: Array, name: str) -> Array:
     """Check that a table is about as many responses as P."""
     if table.shape[-1] != P.shape[-1]:
@@ -348,7 +383,10 @@ def _conditioned_policy(policy: Array) -> Array:
     if policy.ndim < 2 or policy.shape[-1] != policy.shape[-2]:
         raise ValueError(f"a conditioned policy must be square, (..., K, K), got shape {policy.shape}")
     if _sums_off(policy, -2).any() and not _sums_off(policy, -1).any():
-        raise ValueError("the policy's rows sum to 1, not its columns; column j must be pi(. | x, y_j): transpose it")
+        raise ValueError(
+            "the policy's rows sum to 1, not its columns: if row j is pi(. | x, y_j), transpose it; if each row is "
+            "a prompt-only policy, give them where those go, one by one or with P[None]"
+        )
     return validate_distribution(policy, "policy", axis=-2)
 
 
@@ -359,12 +397,14 @@ def _sums_off(array: Array, axis: int) -> npt.NDArray[np.bool_]:
     return np.asarray(off, dtype=bool)
 
 
-def _near_best(table: Array, axis: int, atol: float | Fraction) -> npt.NDArray[np.bool_]:
-    if not atol >= 0:
+def _near_best(
+    table: Array, axis: int, atol: float | Fraction | None, rounding: npt.ArrayLike
+) -> npt.NDArray[np.bool_]:
+    """Where entries are at most `atol`, by default `rounding` in floating point, below the best along `axis`."""
+    if atol is not None and not atol >= 0:
         raise ValueError(f"atol = {atol} must be >= 0")
-    best = table.max(axis=axis, keepdims=True)
-    threshold = best - atol if atol else best
-    return np.asarray(table >= threshold, dtype=bool)
+    margin = rounding if atol is None and table.dtype != object else atol or 0  # 0.0 would round rationals
+    return np.asarray(table >= table.max(axis=axis, keepdims=True) - margin, dtype=bool)
 
 
 def _logps(distribution: Array) -> torch.Tensor:

@@ -62,7 +62,7 @@ def test_names_are_unique_and_sources_differ():
 RUN = """
 import json
 from theory.mutation import all_mutants, report, run, unchanged
-wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, value: `policy * A` -> `policy / A`")
+wrong = next(m for m in all_mutants() if m.name == "inspo/objectives.py, _mean: `policy * A` -> `policy / A`")
 test = "tests/inspo/test_objectives.py::test_witness_best_responses_and_gaps"
 results = run([unchanged(), wrong], stages=[[test]])
 print(json.dumps([{r.mutant.before: r.status for r in results}, report(results, {})]))

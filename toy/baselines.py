@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from inspo.objectives import Psi, apply_psi, best_responses, gibbs_policy, restricted_optima, scores, value
+from inspo.objectives import (
+    Psi,
+    apply_psi,
+    best_responses,
+    conditioned_value,
+    gibbs_policy,
+    restricted_optima,
+    scores,
+    value,
+)
 from inspo.preferences import PreferenceMatrix, fit_bradley_terry
 from toy.estimates import Floats
 from toy.training import kl_to_reference
@@ -106,12 +115,18 @@ def frontier_value(P: Floats, mu: Floats, kl: Floats, psi: Psi = "identity", *, 
     """
     matrix = PreferenceMatrix(P)
     reward = apply_psi(matrix, psi) if conditioned else scores(matrix, mu, psi)
-    return np.asarray(value(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), matrix, mu, psi))
+    return worth(at_kl(np.asarray(reward, dtype=np.float64), mu, kl), matrix, mu, psi)
+
+
+def worth(policy: Floats, P: npt.ArrayLike, mu: Floats, psi: Psi = "identity") -> Floats:
+    """(...) V of a policy with as many axes as mu, or with one more where it sees the comparator."""
+    of_its_kind = value if policy.ndim == mu.ndim else conditioned_value
+    return np.asarray(of_its_kind(policy, P, mu, psi))
 
 
 def value_and_kl(policy: Floats, P: Floats, mu: Floats, psi: Psi = "identity") -> dict[str, Floats]:
     """(...) each: V against comparators drawn from mu, in the unit of psi, and KL from mu in nats."""
-    return {"value": np.asarray(value(policy, P, mu, psi)), "kl": kl_to_reference(policy, mu)}
+    return {"value": worth(policy, P, mu, psi), "kl": kl_to_reference(policy, mu)}
 
 
 def curve(policies: Sequence[Floats], P: Floats, mu: Floats) -> dict[str, list[float]]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.metrics import pair_metrics, weighted_mean
-from inspo.objectives import Psi, value
+from inspo.objectives import Psi, conditioned_value, value
 from inspo.preference_loss import PreferenceLoss, Terms
 from inspo.preferences import PreferenceMatrix
 from inspo.tabular import population_weights, tabular_logps
@@ -160,7 +160,7 @@ def train(
             path.append(policy.comparator_logps().detach().exp().numpy())
             deployed = policy.prompt_logps().detach().exp().numpy()
             history.setdefault("value_deployed", []).append(value(deployed, matrix, mu, psi))
-            history.setdefault("value_conditioned", []).append(value(path[-1], matrix, mu, psi))
+            history.setdefault("value_conditioned", []).append(conditioned_value(path[-1], matrix, mu, psi))
         if step < schedule.steps:
             optimizer.zero_grad()
             training_loss.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped

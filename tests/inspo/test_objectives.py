@@ -30,6 +30,7 @@ from inspo.losses import METHODS, dpo, ipo
 from inspo.objectives import (
     apply_psi,
     best_responses,
+    conditioned_value,
     gibbs_policy,
     optimality_gap,
     population_loss,
@@ -100,7 +101,7 @@ def test_witness_best_responses_and_gaps():
     """
     mu = uniform(3)
     assert best_responses(WITNESS).tolist() == [[False, False, True], [True, True, False], [False, False, False]]
-    assert value(best_response_policy(WITNESS), WITNESS, mu) == Fraction(7, 10)
+    assert conditioned_value(best_response_policy(WITNESS), WITNESS, mu) == Fraction(7, 10)
     assert value(one_hot(3, 1), WITNESS, mu) == Fraction(3, 5)
     assert optimality_gap(WITNESS, mu) == Fraction(1, 10)
     assert optimality_gap(WITNESS, mu, "log_odds") == pytest.approx(ln(49 / 9) / 3, rel=1e-14)
@@ -175,10 +176,31 @@ def test_one_population_loss_many_values(b):
     Loss: the logit is ln(b) - ln(b/3) = ln 3 for every b, so 1/4 (3/4 ln(4/3) + 1/4 ln 4).
     """
     policy = np.array([[1 - b / 3, b], [b / 3, 1 - b]])
-    assert value(policy, TWO, uniform(2)) == HALF + b / 12
+    assert conditioned_value(policy, TWO, uniform(2)) == HALF + b / 12
     loss = population_loss(TWO, uniform(2), partial(dpo, beta=1.0), comparator_policy=policy)
     assert loss == pytest.approx((3 / 4 * ln(4 / 3) + 1 / 4 * ln(4)) / 4, rel=1e-12)
     assert loss == pytest.approx(0.140583786, abs=1e-9)
+
+
+def test_psi_comes_before_the_mean():
+    """q^2: rows sum to 115, 110, 42 hundredths, columns' maxima to 49 + 25 + 81. Squares of means would prefer y2."""
+    mu = uniform(3)
+
+    def square(q):
+        return q * q
+
+    assert scores(WITNESS, mu, square).tolist() == [Fraction(115, 300), Fraction(110, 300), Fraction(42, 300)]
+    assert restricted_optima(WITNESS, mu, square).tolist() == [True, False, False]
+    assert value(one_hot(3, 1), WITNESS, mu, square) == Fraction(110, 300)
+    assert optimality_gap(WITNESS, mu, square) == Fraction(155 - 115, 300)
+
+
+@pytest.mark.parametrize("tiny", [Fraction(1, 10**5), Fraction(1, 10**12)], ids=str)
+def test_a_gap_that_one_rare_comparator_makes(tiny):
+    """Against y1 and y2 the witness's best response is y2; against y3 y1 gains 9/10 - 3/5 more: 3/10 of its mass."""
+    mu = np.array([(1 - tiny) / 2, (1 - tiny) / 2, tiny])
+    assert optimality_gap(WITNESS, mu) == 3 * tiny / 10
+    assert optimality_gap(WITNESS.astype(float), mu.astype(float)) == pytest.approx(float(3 * tiny / 10), abs=1e-15)
 
 
 def test_two_responses_have_no_gap():
@@ -199,7 +221,7 @@ def test_rock_paper_scissors_family_of_minimizers(u, expected):
     P, u = rock_paper_scissors(Fraction(2, 3)), Fraction(u)
     policy = u / 3 * P / (1 - P) * (1 - np.eye(3, dtype=int))
     policy = policy + np.diag(1 - policy.sum(axis=0))
-    assert value(policy, P, uniform(3)) == Fraction(expected) == HALF + u / 12
+    assert conditioned_value(policy, P, uniform(3)) == Fraction(expected) == HALF + u / 12
     loss = population_loss(P, uniform(3), partial(dpo, beta=0.5), comparator_policy=policy)
     assert loss == pytest.approx((2 / 3 * ln(3 / 2) + 1 / 3 * ln(3)) / 3, rel=1e-12)
     assert optimality_gap(P, uniform(3)) == Fraction(1, 6)
@@ -236,7 +258,7 @@ def test_value_of_the_reference_against_itself_is_one_half():
 def test_policy_that_ignores_the_comparator_is_worth_as_much_as_without_one(problem, data):
     P, mu = problem
     policy = data.draw(distributions(len(mu)))
-    assert value(np.tile(policy[:, None], (1, len(mu))), P, mu) == value(policy, P, mu)
+    assert conditioned_value(np.tile(policy[:, None], (1, len(mu))), P, mu) == value(policy, P, mu)
 
 
 @given(problems(), st.data())
@@ -249,14 +271,14 @@ def test_value_is_linear_in_scores(problem, data):
 def test_value_takes_the_column_for_the_comparator():
     """mu all on y3: only the third column, pi(. given y3) = all on y1, counts: P13 = 9/10."""
     policy = fractions("0", "0", "1", "1", "1", "0", "0", "0", "0").reshape(3, 3)
-    assert value(policy, WITNESS, one_hot(3, 2)) == Fraction(9, 10)
+    assert conditioned_value(policy, WITNESS, one_hot(3, 2)) == Fraction(9, 10)
 
 
 def test_exact_input_gives_exact_output():
     mu = uniform(3)
     found = [
         value(mu, WITNESS, mu),
-        value(np.tile(mu[:, None], (1, 3)), WITNESS, mu),
+        conditioned_value(np.tile(mu[:, None], (1, 3)), WITNESS, mu),
         optimality_gap(WITNESS, mu),
         *scores(WITNESS, mu),
         *scores(WITNESS, mu, lambda q: q * q),
@@ -295,7 +317,7 @@ def test_gap_is_never_negative_for_log_odds(problem):
 def test_gap_is_what_knowing_the_comparator_is_worth(problem):
     P, mu = problem
     best_restricted = max(value(one_hot(len(mu), i), P, mu) for i in range(len(mu)))
-    assert value(best_response_policy(P), P, mu) - best_restricted == optimality_gap(P, mu)
+    assert conditioned_value(best_response_policy(P), P, mu) - best_restricted == optimality_gap(P, mu)
 
 
 @given(problems())
@@ -313,7 +335,7 @@ def test_no_policy_beats_the_optima(problem, data):
     conditioned = np.stack([data.draw(distributions(k)) for _ in range(k)], axis=1)
     best_restricted = scores(P, mu).max()
     assert value(prompt_only, P, mu) <= best_restricted
-    assert value(conditioned, P, mu) <= best_restricted + optimality_gap(P, mu)
+    assert conditioned_value(conditioned, P, mu) <= best_restricted + optimality_gap(P, mu)
 
 
 @given(problems())
@@ -346,8 +368,34 @@ def test_atol_lets_near_ties_count():
     assert restricted_optima(WITNESS, mu, atol=short).tolist() == [True, True, False]
     assert restricted_optima(WITNESS, mu, atol=short - Fraction(1, 10**9)).tolist() == [False, True, False]
     assert best_responses(WITNESS, atol=Fraction(1, 10))[:, 1].tolist() == [False, True, True]
+    assert restricted_optima(WITNESS, mu, atol=0.0).tolist() == [False, True, False]
     assert refusal(restricted_optima, WITNESS, mu, atol=-1).startswith("atol = -1")
     assert refusal(best_responses, WITNESS, atol=math.nan).startswith("atol = nan")
+
+
+@pytest.mark.parametrize(
+    "psi", ["identity", "log_odds", lambda q: 1e6 * q**3 + 1e9], ids=["identity", "log-odds", "cubic"]
+)
+def test_rounding_breaks_no_tie_of_floats(psi):
+    """Rock-paper-scissors under a uniform reference ties all three. .6 and 6 times .1 are one number, rounded."""
+    cycles = np.stack([rock_paper_scissors(p) for p in (0.55, 0.6, 2 / 3, 0.7, 0.8, 0.9)])
+    assert restricted_optima(cycles, [1 / 3] * 3, psi).all()
+    rounded = 6 * 0.1
+    P = [[0.5, 0.4, 1 - rounded], [0.6, 0.5, 0.5], [rounded, 0.5, 0.5]]
+    assert P[1][0] != rounded
+    assert best_responses(P)[:, 0].tolist() == [False, True, True]
+
+
+def test_ties_of_floats_are_rounding_alone():
+    """Off by 1e-9 is no tie unless atol says so, and rationals are never rounded."""
+    near = from_upper(3, [HALF + Fraction(1, 10**9), HALF, HALF])
+    assert restricted_optima(near.astype(float), [1 / 3] * 3).tolist() == [True, False, False]
+    assert best_responses(near.astype(float))[:, 1].tolist() == [True, False, False]
+    assert best_responses(near.astype(float), atol=1e-8).all()
+    nearer = from_upper(3, [HALF + Fraction(1, 10**15), HALF, HALF])
+    assert best_responses(nearer.astype(float)).all()
+    assert best_responses(nearer)[:, 1].tolist() == [True, False, False]
+    assert restricted_optima(nearer, uniform(3)).tolist() == [True, False, False]
 
 
 # ---------------------------------------------------------------- batches
@@ -365,7 +413,7 @@ def test_batches_agree_with_a_loop(psi, shared_mu):
         own = (P[index], mu if shared_mu else mu[index], psi)
         for batched, alone in (
             (value(prompt_only, P, mu, psi), value(prompt_only[index], *own)),
-            (value(conditioned, P, mu, psi), value(conditioned[index], *own)),
+            (conditioned_value(conditioned, P, mu, psi), conditioned_value(conditioned[index], *own)),
             (scores(P, mu, psi), scores(*own)),
             (optimality_gap(P, mu, psi), optimality_gap(*own)),
             (restricted_optima(P, mu, psi), restricted_optima(*own)),
@@ -477,7 +525,7 @@ def population_dpo(P, nu, beta, chosen, rejected):
     return total
 
 
-@given(st.integers(2, 5), st.floats(0.05, 3), st.integers(0, 10**6), st.booleans())
+@given(st.integers(2, 8), st.floats(0.05, 3), st.integers(0, 10**6), st.booleans())
 @settings(max_examples=50)
 def test_population_dpo_agrees_with_a_double_loop(k, beta, seed, own_sampling):
     rng = np.random.default_rng(seed)
@@ -629,6 +677,14 @@ def test_psi_by_name_and_by_function_agree():
     np.testing.assert_allclose(apply_psi(P, lambda q: q**2), P**2, rtol=1e-15)
 
 
+@pytest.mark.parametrize(("p", "log_odds"), [(1e-6, -13.815509557963774), (1e-9, -20.723265835946414)])
+def test_log_odds_of_extreme_preferences(p, log_odds):
+    """-6 ln 10 + 1e-6 and -9 ln 10 + 1e-9, ln 10 = 2.302585092994046; 1 - p is itself rounded."""
+    found = apply_psi([[0.5, p], [1 - p, 0.5]], "log_odds")
+    assert found[0, 1] == pytest.approx(log_odds, rel=1e-14)
+    assert found[1, 0] == pytest.approx(-log_odds, abs=1e-7)
+
+
 @pytest.mark.parametrize("exact", [False, True], ids=["float", "exact"])
 @pytest.mark.parametrize("psi", [math.log, lambda q: 1.0 if q > 0.5 else 0.0], ids=["log", "step"])
 def test_a_function_of_one_number_is_made_one_of_arrays_by_numpy(psi, exact):
@@ -639,9 +695,20 @@ def test_a_function_of_one_number_is_made_one_of_arrays_by_numpy(psi, exact):
         assert found[index] == psi(P[index])
 
 
-def test_constant_psi_makes_everything_optimal():
-    assert restricted_optima(WITNESS, uniform(3), lambda _: 1.0).all()
-    assert optimality_gap(WITNESS, uniform(3), lambda _: 1.0) == pytest.approx(0, abs=1e-15)
+@pytest.mark.parametrize("constant", [0.0, 0.1, HALF], ids=str)
+def test_constant_psi_makes_everything_optimal(constant):
+    mu = fractions("1/2", "1/3", "1/6")
+    assert restricted_optima(WITNESS, mu, lambda q: np.full_like(q, constant)).all()
+    assert optimality_gap(WITNESS, mu, lambda q: np.full_like(q, constant)) == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize("psi", [np.mean, np.max, lambda _: 0.5, lambda q: q.sum(axis=-1), np.ravel, np.diag])
+@pytest.mark.parametrize("P", [WITNESS, WITNESS.astype(float), np.stack([WITNESS.astype(float)] * 2)[:, None]])
+def test_psi_that_does_not_take_each_entry_for_itself_is_refused(psi, P):
+    if psi is not np.diag or P.ndim == 2:
+        message = refusal(scores, P, uniform(3), psi)
+        assert message.startswith("psi made shape (")
+        assert "np.full_like(q, c)" in message
 
 
 def test_exact_psi_keeps_exact_preferences():
@@ -703,35 +770,62 @@ COLUMNS = [[0.5, 0.1, 0.1], [0.25, 0.8, 0.1], [0.25, 0.1, 0.8]]
 BAD_POLICIES = {
     "rows sum to one": (
         np.transpose(COLUMNS),
-        "rows sum to 1, not its columns; column j must be pi(. | x, y_j): transpose",
+        "rows sum to 1, not its columns: if row j is pi(. | x, y_j), transpose it; if each row is a prompt-only policy",
     ),
     "one column off": ([[0.5, 0.1, 0.2], *COLUMNS[1:]], "policy at [2] sums to 1.1"),
     "negative": ([[-0.5, 0.1, 0.1], [1.25, 0.8, 0.1], [0.25, 0.1, 0.8]], "policy[0, 0] = -0.5"),
     "not square": (np.full((3, 2), 1 / 3), "must be square, (..., K, K), got shape (3, 2)"),
     "size of the table": (np.full((2, 2), 1 / 2), "policy has 2 responses, P has 3"),
-    "size": ([0.5, 0.5], "policy has 2 responses, P has 3"),
-    "sum": ([0.5, 0.4, 0.2], "policy sums to 1.1"),
     "axes": (np.full((2, 3, 3), 1 / 3), "policy of shape (2, 3, 3) fits no P of shape (3, 3)"),
-    "number": (0.5, "policy of shape () fits no P"),
+    "prompt-only": ([1 / 3] * 3, "policy of shape (3,) fits no P of shape (3, 3): give (..., K, K)"),
 }
 
 
 @pytest.mark.parametrize(("policy", "offence"), BAD_POLICIES.values(), ids=BAD_POLICIES)
-def test_bad_policy_is_refused(policy, offence):
+def test_bad_conditioned_policy_is_refused(policy, offence):
+    assert offence in refusal(conditioned_value, policy, WITNESS.astype(float), [1 / 3] * 3)
+
+
+BAD_PROMPT_POLICIES = {
+    "size": ([0.5, 0.5], "policy has 2 responses, P has 3"),
+    "sum": ([0.5, 0.4, 0.2], "policy sums to 1.1"),
+    "negative": ([-0.5, 0.5, 1], "policy[0] = -0.5"),
+    "axes": (np.full((2, 3, 3), 1 / 3), "policy of shape (2, 3, 3) fits no P of shape (3, 3): give (..., K)"),
+    "number": (0.5, "policy of shape () fits no P"),
+    "columns": (COLUMNS, "conditioned_value takes policies that see the comparator"),
+    "rows": (np.transpose(COLUMNS), "give several prompt-only ones against one P with P[None]"),
+}
+
+
+@pytest.mark.parametrize(("policy", "offence"), BAD_PROMPT_POLICIES.values(), ids=BAD_PROMPT_POLICIES)
+def test_bad_prompt_only_policy_is_refused(policy, offence):
     assert offence in refusal(value, policy, WITNESS.astype(float), [1 / 3] * 3)
+
+
+def test_a_square_table_is_read_as_the_function_says():
+    """Cyclic permutations: rows and columns sum to one. Row by row W's scores of y2, y3, y1; by columns 1/3.
+
+    Columns: y3 against y1, y1 against y2, y2 against y3: (1/10 + 3/10 + 3/5) / 3.
+    """
+    rotation = fractions("0", "1", "0", "0", "0", "1", "1", "0", "0").reshape(3, 3)
+    assert conditioned_value(rotation, WITNESS, uniform(3)) == Fraction(1, 3)
+    assert value(rotation, WITNESS[None], uniform(3)).tolist() == fractions("3/5", "1/3", "17/30").tolist()
+    assert "as many axes as P" in refusal(value, rotation, WITNESS, uniform(3))
+    assert "fits no P" in refusal(conditioned_value, rotation, WITNESS[None], uniform(3))
+
+
+def test_losses_of_several_prompt_only_policies_against_one_problem():
+    policies = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+    loss = partial(dpo, beta=0.7)
+    found = population_loss(WITNESS[None], uniform(3), loss, NONE, prompt_policy=policies)
+    assert found.tolist() == [population_loss(WITNESS, uniform(3), loss, NONE, prompt_policy=p) for p in policies]
 
 
 def test_rows_for_columns_are_refused_in_a_batch_and_in_population_losses():
     rows = np.transpose(COLUMNS)
     P = np.stack([WITNESS.astype(float)] * 2)
-    assert "transpose" in refusal(value, np.stack([rows] * 2), P, [1 / 3] * 3)
+    assert "transpose" in refusal(conditioned_value, np.stack([rows] * 2), P, [1 / 3] * 3)
     assert "transpose" in refusal(population_loss, WITNESS, uniform(3), partial(dpo, beta=1.0), comparator_policy=rows)
-
-
-def test_doubly_stochastic_policy_is_taken_as_columns():
-    """Rows and columns both sum to one, so there is nothing to refuse."""
-    rotation = fractions("0", "1", "0", "0", "0", "1", "1", "0", "0").reshape(3, 3)
-    assert value(rotation, WITNESS, uniform(3)) == (Fraction(1, 10) + Fraction(3, 10) + Fraction(3, 5)) / 3
 
 
 @pytest.mark.parametrize("function", [scores, optimality_gap, restricted_optima])
@@ -752,7 +846,7 @@ def test_rounding_in_a_distribution_is_tolerated():
 
 CHECKED_BY = {
     "value": lambda P: value([0.5, 0.5], P, [0.5, 0.5]),
-    "value, conditioned": lambda P: value(np.full((2, 2), 0.5), P, [0.5, 0.5], "log_odds"),
+    "conditioned_value": lambda P: conditioned_value(np.full((2, 2), 0.5), P, [0.5, 0.5], "log_odds"),
     "scores": lambda P: scores(P, [0.5, 0.5]),
     "restricted_optima": lambda P: restricted_optima(P, [0.5, 0.5], "log_odds"),
     "best_responses": best_responses,
@@ -781,7 +875,7 @@ def test_a_matrix_is_checked_once_at_the_door():
 
 
 def test_a_checked_matrix_keeps_rationals_exact():
-    assert value(best_response_policy(WITNESS), PreferenceMatrix(WITNESS), uniform(3)) == Fraction(7, 10)
+    assert conditioned_value(best_response_policy(WITNESS), PreferenceMatrix(WITNESS), uniform(3)) == Fraction(7, 10)
 
 
 # ---------------------------------------------------------------- published human tables
@@ -807,7 +901,9 @@ def test_human_tables_have_the_gaps_their_counts_give(name, best, restricted, co
     optimal = restricted_optima(exact, uniform(k))
     assert [table.labels[i] for i in np.flatnonzero(optimal)] == [best]
     assert float(scores(exact, uniform(k)).max()) == pytest.approx(restricted, abs=5e-5)
-    assert float(value(best_response_policy(exact), exact, uniform(k))) == pytest.approx(conditioned, abs=5e-5)
+    assert float(conditioned_value(best_response_policy(exact), exact, uniform(k))) == pytest.approx(
+        conditioned, abs=5e-5
+    )
     assert optimality_gap(table.P, np.full(k, 1 / k)) == pytest.approx(
         float(optimality_gap(exact, uniform(k))), abs=1e-14
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from inspo.objectives import gibbs_policy, optimality_gap, scores, value
+from inspo.objectives import conditioned_value, gibbs_policy, optimality_gap, scores, value
 from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors, separability
 from toy.baselines import (
     at_kl,
@@ -40,7 +40,7 @@ def test_optima_of_the_witness():
     assert pi_bar(W, UNIFORM).tolist() == [0, 1, 0]
     assert pi_bar(W, UNIFORM, "log_odds").tolist() == [1, 0, 0]
     assert pi_star(W).argmax(axis=0).tolist() == [1, 1, 0]
-    assert value(pi_star(W), W, UNIFORM) == pytest.approx(0.7)
+    assert conditioned_value(pi_star(W), W, UNIFORM) == pytest.approx(0.7)
     assert optimality_gap(W, UNIFORM) == pytest.approx(0.1)
     assert optimality_gap(W, UNIFORM, "log_odds") == pytest.approx(2 / 3 * np.log(7 / 3))
 
@@ -108,7 +108,7 @@ def test_the_best_minimizer_of_the_witness(beta, expected):
     """By another linear program; and its policy has the Bayes loss: g_ij - g_ji = L_ij / beta, both positive."""
     best, policy = best_value(W, UNIFORM, beta)
     assert best == pytest.approx(expected, abs=1e-6)
-    assert value(policy, W, UNIFORM) == pytest.approx(best)
+    assert conditioned_value(policy, W, UNIFORM) == pytest.approx(best)
     for i, j in ((0, 1), (0, 2), (1, 2)):
         if min(policy[i, j], policy[j, i]) > 1e-12:
             assert np.log(policy[i, j] / policy[j, i]) == pytest.approx(logit(W[i, j]) / beta)
@@ -121,7 +121,7 @@ def test_gradient_flow_ends_where_the_closed_form_for_two_responses_says():
     for beta, expected in ((1.0, 0.556939), (0.1, 0.614319)):
         policy = symmetric_flow(P, mu, beta)
         assert (policy[0, 1], policy[1, 0]) == pytest.approx(two_response_limit(0.75, mu, beta), abs=1e-5)
-        assert value(policy, P, mu) == pytest.approx(expected, abs=1e-5)
+        assert conditioned_value(policy, P, mu) == pytest.approx(expected, abs=1e-5)
 
 
 def test_gradient_flow_keeps_the_conserved_quantity_for_a_skewed_reference():
@@ -137,7 +137,7 @@ def test_gradient_flow_keeps_the_conserved_quantity_for_a_skewed_reference():
 )
 def test_gradient_flow_for_three_responses(P, beta, expected):
     """By an independent integration; on Bradley-Terry preferences DPO, without a comparator, has .566667."""
-    assert value(symmetric_flow(P, UNIFORM, beta), P, UNIFORM) == pytest.approx(expected, abs=2e-6)
+    assert conditioned_value(symmetric_flow(P, UNIFORM, beta), P, UNIFORM) == pytest.approx(expected, abs=2e-6)
     assert value(rlhf(BT, UNIFORM, 1.0), BT, UNIFORM) == pytest.approx(0.566667, abs=1e-6)
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import logit
 
 from inspo.losses import dpo
-from inspo.objectives import best_responses, gibbs_policy, population_loss, value
+from inspo.objectives import best_responses, conditioned_value, gibbs_policy, population_loss
 from inspo.preferences import PreferenceTable, bradley_terry, from_counts, rock_paper_scissors
 from toy import plots
 from toy.baselines import pi_bar
@@ -329,7 +329,7 @@ def test_three_responses_have_one_loss_along_a_family_and_many_values():
     for table, smallest, values in cases:
         for u, expected in values.items():
             policy = one_number_family(table.P, mu, 0.5, u)
-            assert value(policy, table.P, mu) == pytest.approx(expected, abs=1e-12)
+            assert conditioned_value(policy, table.P, mu) == pytest.approx(expected, abs=1e-12)
             loss = population_loss(table.P, mu, partial(dpo, beta=0.5), comparator_policy=policy)
             assert float(loss) == pytest.approx(smallest, abs=1e-9)
         with pytest.raises(ValueError, match="must be in"):

@@ -6,7 +6,7 @@ import torch
 from examples import EXAMPLES
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import value
+from inspo.objectives import conditioned_value
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors
 from toy.policies import PARAMETRIZATIONS
@@ -222,7 +222,7 @@ def test_recorded_history_is_that_of_the_policies():
     assert trained.history["value_deployed"].shape == (4, 1)
     assert trained.history["value_deployed"][0, 0] == pytest.approx(0.5)
     assert trained.history["value_conditioned"][-1, 0] == pytest.approx(
-        value(trained.comparator_policy[0], P[0], mu[0])
+        conditioned_value(trained.comparator_policy[0], P[0], mu[0])
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import z3
 from hypothesis import strategies as st
 
-from inspo.objectives import apply_psi, best_responses, value
+from inspo.objectives import apply_psi, best_responses, conditioned_value
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.proved import proof_of
@@ -85,7 +85,7 @@ def log_odds_of_certainty() -> str:
     used = errs > 0
     assert (errs[used] * A[used]).sum() / 2 == np.inf
     try:
-        value(errs, [[0.5, 1], [0, 0.5]], [0.5, 0.5], "log_odds")
+        conditioned_value(errs, [[0.5, 1], [0, 0.5]], [0.5, 0.5], "log_odds")
     except ValueError as error:
         assert "P[0, 1]" in str(error)  # noqa: PT017 - the evidence also runs outside pytest
     else:
@@ -152,7 +152,7 @@ def optimal_if_and_only_if_supported() -> str:
     def equivalent(case: tuple[Array, Array, Array, Scalarization]) -> None:
         P, mu, policy, scalarization = case
         A = apply_psi(P, scalarization.psi)
-        optimal = value(policy, P, mu, scalarization.psi) == (mu * A.max(axis=0)).sum()
+        optimal = conditioned_value(policy, P, mu, scalarization.psi) == (mu * A.max(axis=0)).sum()
         outside = (policy > 0) & ~best_responses(P) & (mu > 0)
         assert optimal == (not outside.any())
 

@@ -10,7 +10,7 @@ import numpy as np
 import z3
 from hypothesis import strategies as st
 
-from inspo.objectives import apply_psi, best_responses, optimality_gap, restricted_optima, scores, value
+from inspo.objectives import apply_psi, best_responses, conditioned_value, optimality_gap, restricted_optima, scores
 from inspo.preferences import bradley_terry
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
@@ -74,7 +74,7 @@ def search_finds_a_tie() -> str:
 
     def copies_and_is_optimal(P: Array) -> bool:
         mu = np.array(exact.uniform(len(P)))
-        return bool(value(np.eye(len(P), dtype=int) * Fraction(1), P, mu) == scores(P, mu).max())
+        return bool(conditioned_value(np.eye(len(P), dtype=int) * Fraction(1), P, mu) == scores(P, mu).max())
 
     strengths = st.lists(st.integers(1, 9), min_size=2, max_size=4)
     found = strategies.find_one(strengths.map(lambda s: np.array(exact.bradley_terry(s))), copies_and_is_optimal)

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import strategies as st
 
-from inspo.objectives import best_responses, gibbs_policy, value
+from inspo.objectives import best_responses, conditioned_value, gibbs_policy
 from theory import exact, flow, strategies
 from theory.evidence import Claim, Role, says
 from theory.proved import proof_of
@@ -95,12 +95,13 @@ def optimal_only_where_all_responses_are_best() -> str:
         P, mu = problem
         k = len(mu)
         policy = np.array([[Fraction(w, sum(weights[:k])) for _ in range(k)] for w in weights[:k]])
-        assert (value(policy, P, mu) == (P.max(axis=0) * mu).sum()) == best_responses(P).all()
+        assert (conditioned_value(policy, P, mu) == (P.max(axis=0) * mu).sum()) == best_responses(P).all()
 
     weights = st.lists(st.integers(1, 9), min_size=5, max_size=5)
     tried = strategies.for_all(only_there, strategies.problems(full_support=True), weights, tries=80)
     even = np.full((2, 2), 0.5)
-    assert abs(value(gibbs_policy(even, np.array([0.3, 0.7]), 0.1), even, np.array([0.3, 0.7])) - 0.5) < 1e-15
+    mu = np.array([0.3, 0.7])
+    assert abs(conditioned_value(gibbs_policy(even, mu, 0.1), even, mu) - 0.5) < 1e-15
     return f"{tried} policies; at P = 1/2 pi_r = mu is optimal"
 
 

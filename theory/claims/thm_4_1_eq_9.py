@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
 from inspo.losses import dpo
-from inspo.objectives import population_loss, value
+from inspo.objectives import conditioned_value, population_loss
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import HALF, Matrix, W
@@ -131,7 +131,7 @@ def equal_loss_unequal_value() -> str:
         losses = [population_loss(P, mu, lambda pairs: dpo(pairs, beta=beta), comparator_policy=p) for p in policies]
         bayes = -(np.outer(mu, mu) * P * np.log(P) * (1 - np.eye(len(mu)))).sum()
         assert np.allclose(losses, bayes, rtol=1e-9)
-        V = [float(value(p, P, mu)) for p in policies]
+        V = [float(conditioned_value(p, P, mu)) for p in policies]
         if not (P == 0.5).all():
             assert V[0] > V[1] > 0.5
 
@@ -251,7 +251,7 @@ def copying_is_the_edge() -> str:
                 comparator_policy=policy,
             )
         )
-        values.append(float(value(policy, np.array(P), np.full(3, 1 / 3))))
+        values.append(float(conditioned_value(policy, np.array(P), np.full(3, 1 / 3))))
     bayes = -(math.log(2 / 3) * 2 / 3 + math.log(1 / 3) / 3) / 3
     assert np.allclose(losses, bayes, atol=1e-9)
     assert abs(bayes - 0.212171389) < 1e-9

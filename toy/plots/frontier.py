@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import gibbs_policy, value
+from inspo.objectives import gibbs_policy
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceMatrix, PreferenceTable
-from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf, value_and_kl
+from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf, value_and_kl, worth
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.policies import Parametrization
@@ -105,8 +105,8 @@ def _summary(policy: Floats, P: Floats, mu: Floats) -> dict[str, Any]:
 def _row(name: tuple[str, str], beta: float, policy: Floats, P: Floats, mu: Floats, dpo: Floats) -> dict[str, Any]:
     """One policy: V and KL, V minus DPO's at equal beta, and V minus the frontier's at equal KL."""
     matrix = PreferenceMatrix(P)
-    worth, kl = value(policy, matrix, mu), kl_to_reference(policy, mu)
-    over_dpo, over_frontier = worth - value(dpo, matrix, mu), worth - frontier_value(P, mu, kl)
+    V, kl = worth(policy, matrix, mu), kl_to_reference(policy, mu)
+    over_dpo, over_frontier = V - worth(dpo, matrix, mu), V - frontier_value(P, mu, kl)
     return {
         "model": name[0],
         "deployment": name[1],

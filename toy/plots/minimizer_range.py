@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import optimality_gap, scores, value
+from inspo.objectives import conditioned_value, optimality_gap, scores
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
 from toy.baselines import TIE, curve, rlhf
@@ -75,7 +75,11 @@ def _family(P: Floats, mu: Floats) -> dict[str, Any]:
     """V along pi(i | j) = u mu_i odds_ij, i != j, which has one loss for every u."""
     numbers = [share * largest_u(P, mu, FAMILY_BETA) for share in FAMILY_SHARES]
     policies = [one_number_family(P, mu, FAMILY_BETA, u) for u in numbers]
-    return {"beta": FAMILY_BETA, "u": numbers, "value": [float(value(policy, P, mu)) for policy in policies]}
+    return {
+        "beta": FAMILY_BETA,
+        "u": numbers,
+        "value": [float(conditioned_value(policy, P, mu)) for policy in policies],
+    }
 
 
 def _adam(P: Floats, mu: Floats, config: ToyConfig) -> Floats:

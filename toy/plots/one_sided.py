@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspo.objectives import value
+from inspo.objectives import conditioned_value, value
 from inspo.preferences import PreferenceTable
 from toy.baselines import pi_bar, pi_star
 from toy.config import ToyConfig
@@ -53,8 +53,8 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "largest_error": float(np.abs(path[-1] - limit).max()),
         "loss": loss.tolist(),
         "value": {
-            "one-sided limit": float(value(limit, table.P, mu)),
-            "pi_star": float(value(pi_star(table.P), table.P, mu)),
+            "one-sided limit": float(conditioned_value(limit, table.P, mu)),
+            "pi_star": float(conditioned_value(pi_star(table.P), table.P, mu)),
             "pi_bar": float(value(pi_bar(table.P, mu), table.P, mu)),
         },
     }

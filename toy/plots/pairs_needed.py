@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import value
 from inspo.preferences import PreferenceTable
-from toy.baselines import frontier_value
+from toy.baselines import frontier_value, worth
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import random_problems, reference
@@ -57,11 +56,11 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
             if conditioning is Conditioning.SYMMETRIC:
                 policies = {"deployed": trained.prompt_policy, "real": trained.comparator_policy}
             for setting, policy in policies.items():
-                worth = value(policy, tables, references, config.psi).reshape(levels, n)
+                V = worth(policy, tables, references, config.psi).reshape(levels, n)
                 kl = kl_to_reference(policy, references)
                 best = frontier_value(tables, references, kl, config.psi, conditioned=setting == "real")
-                start = value(mu, P, mu, config.psi)
-                gains = worth - start, best.reshape(levels, n) - start, kl.reshape(levels, n)
+                start = worth(mu, P, mu, config.psi)
+                gains = V - start, best.reshape(levels, n) - start, kl.reshape(levels, n)
                 curves.append({"method": method, "setting": setting, **_curve(*gains, rng)})
     return {
         "sizes": list(SIZES),

@@ -12,10 +12,10 @@ import numpy as np
 from scipy.special import expit, logit
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import gibbs_policy, value
+from inspo.objectives import gibbs_policy
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable, bradley_terry
-from toy.baselines import curve, frontier_value, ipo, rlhf
+from toy.baselines import curve, frontier_value, ipo, rlhf, worth
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.minimizers import MOST_FLOW, symmetric_flow
@@ -85,13 +85,13 @@ def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
         # Gradient descent: on flat directions it stays where the data put it.
         Schedule(config.steps, 5.0, "sgd"),
     )
-    dpo = value(rlhf(P, mu, 1.0), P, mu)
+    dpo = worth(rlhf(P, mu, 1.0), P, mu)
     policies = {"real": trained.comparator_policy, "deployed": trained.prompt_policy}
     leads: dict[str, Floats] = {}
     for name, policy in policies.items():
-        worth = value(policy, P, mu)
-        leads[f"{name}_over_ipo"] = worth - frontier_value(P, mu, kl_to_reference(policy, mu))
-        leads[f"{name}_over_dpo"] = worth - dpo
+        V = worth(policy, P, mu)
+        leads[f"{name}_over_ipo"] = V - frontier_value(P, mu, kl_to_reference(policy, mu))
+        leads[f"{name}_over_dpo"] = V - dpo
     return [{"noise": size, **_level(leads, slice(i * n, (i + 1) * n))} for i, size in enumerate(NOISE)]
 
 
