@@ -167,7 +167,7 @@ REFERENCES = (
     "Ford, Solution of a Ranking Problem from Binary Comparisons, 1957: when Bradley-Terry's fit exists.",
 )
 
-OWN = ("gap-bounds",)
+OWN = ("gap-bounds", "anchored", "regret", "psi-matters", "antisymmetric")
 """Results of our own, which the paper does not have: they come after its claims."""
 
 ERRATA = ("tables-3-4", "table-5", "eq-12-13", "eq-14-15", "eq-16")
