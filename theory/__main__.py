@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from inspo.command_line import OneLineParser, UserError
 from theory.evidence import Judgment, Role, judge
 from theory.registry import CLAIMS, find_claim
@@ -15,6 +17,9 @@ from theory.report import as_dict, markdown, story, table
 from theory.strategies import examples
 
 VERDICTS = Path(__file__).with_name("VERDICTS.md")
+
+# Tables are so small that threads wait for each other: on two busy cores a loss took twenty times as long.
+torch.set_num_threads(1)
 
 
 def main(arguments: list[str] | None = None) -> int:

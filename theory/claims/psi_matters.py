@@ -52,7 +52,7 @@ CLAIM = Claim(
             "how_often_in_draws",
         ),
         says(
-            "With two responses and an even reference it never matters; with another reference it never does either.",
+            "With two responses it never matters.",
             "two_responses_never",
         ),
     ),

@@ -94,7 +94,8 @@ def largest_gap(A: Floats) -> tuple[float, Floats]:
         bounds=[(0, None)] * k + [(None, None)],
         method="highs",
     )
-    assert solved.fun is not None and solved.x is not None, solved.message
+    assert solved.fun is not None, solved.message
+    assert solved.x is not None, solved.message
     return -float(solved.fun), solved.x[:k]
 
 
@@ -112,7 +113,8 @@ def least_regret(A: Floats) -> tuple[float, Floats]:
         bounds=[(0, None)] * k + [(None, None)],
         method="highs",
     )
-    assert solved.fun is not None and solved.x is not None, solved.message
+    assert solved.fun is not None, solved.message
+    assert solved.x is not None, solved.message
     return float(solved.fun), solved.x[:k]
 
 
