@@ -58,7 +58,7 @@ class Comparison:
 
 def comparisons(micro_batch: int, budget: int) -> list[Comparison]:
     """What the table shows, for TRL's best micro-batch and the best token budget of a row of trees."""
-    ins, dpo, averaged = (f"{kind}:{budget}" for kind in CONDITIONINGS)
+    ins, dpo, averaged, anchored = (f"{kind}:{budget}" for kind in CONDITIONINGS)
     shipped, stored, best = "trl_checkpointed:8", "trl:8", f"trl_grouped:{micro_batch}"
     at_best = f"TRL plain DPO, by length, micro-batch {micro_batch}"
     return [
@@ -69,17 +69,24 @@ def comparisons(micro_batch: int, budget: int) -> list[Comparison]:
         Comparison("INS-DPO, one pass", at_best, ins, best, 0.90),
         Comparison("plain DPO, one pass", at_best, dpo, best, 0.50),
         Comparison("averaged, one pass", "symmetric (INS-DPO), one pass", averaged, ins, 1.03),
+        Comparison("anchored, one pass", "symmetric (INS-DPO), one pass", anchored, ins, 1.50),
         Comparison("INS-DPO, one pass", "two padded rows, micro-batch 8", ins, "two_rows:8", 0.45),
         Comparison("INS-DPO, one pass", "two padded rows, micro-batch 1", ins, "two_rows:1", None),
         Comparison("INS-DPO, one pass", "plain causal over as many tokens", ins, f"causal:{budget}", 0.95),
     ]
 
 
-def measure(setting: Setting, repeats: int, micro_batch: int | None, budget: int | None) -> dict[str, Any]:
-    """Everything that the table shows for one length."""
+def measure(
+    setting: Setting, repeats: int, micro_batch: int | None, budget: int | None, *, ours: bool = False
+) -> dict[str, Any]:
+    """Everything that the table shows for one length; of `ours`, conditionings in one pass, time alone."""
     if micro_batch is None or budget is None:
         micro_batch, budget = tune(setting, micro_batch, budget)
     lines = comparisons(micro_batch, budget)
+    if ours:
+        lines = [
+            line for line in lines if all(_kind(key) in CONDITIONINGS for key in (line.numerator, line.denominator))
+        ]
     keys = list(dict.fromkeys(key for line in lines for key in (line.denominator, line.numerator)))
     warm_up(setting, keys)
     bench = Bench(setting)
@@ -94,7 +101,7 @@ def measure(setting: Setting, repeats: int, micro_batch: int | None, budget: int
         ins: packed(bench.pairs, CONDITIONINGS["ins"], budget),
         dpo: packed(bench.pairs, CONDITIONINGS["dpo"], budget),
     }
-    in_memory = ("trl_checkpointed:8", "trl:8", f"trl_grouped:{micro_batch}", ins)
+    in_memory = () if ours else ("trl_checkpointed:8", "trl:8", f"trl_grouped:{micro_batch}", ins)
     ratios = [Ratio.of(timings[line.numerator], timings[line.denominator]) for line in lines]
     return {
         "setting": asdict(setting),
@@ -115,11 +122,16 @@ def measure(setting: Setting, repeats: int, micro_batch: int | None, budget: int
     }
 
 
+def _kind(key: str) -> str:
+    return key.partition(":")[0]
+
+
 def same_targets(bench: Bench, keys: Sequence[str]) -> dict[str, Step]:
-    """The steps, once it is clear that they score the same target tokens: averaged twice, as its two halves."""
+    """The steps, once it is clear that they score the same target tokens: each twice where there are two halves."""
     steps = {key: bench.step(key) for key in keys}
     for key, step in steps.items():
-        expected = bench.selection.target_tokens * (2 if key.startswith("averaged") else 1)
+        halves = len(CONDITIONINGS[_kind(key)].contrasts) if _kind(key) in CONDITIONINGS else 1
+        expected = bench.selection.target_tokens * halves
         if not key.startswith("causal") and step.scored != expected:
             raise AssertionError(f"{name_of(key)} scores {step.scored} target tokens, must be {expected}")
     return steps
@@ -186,6 +198,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--token-budget", type=at_least(0), help="tokens of a row of trees, 0 for one tree; else measured first"
     )
+    parser.add_argument("--ours", action="store_true", help="only our conditionings in one pass, against each other")
     parser.add_argument("--quick", action="store_true", help="does it run: 8 pairs, one short length, one repeat")
     options = parser.parse_args(arguments)
     if options.pairs % 8:
@@ -226,11 +239,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     data = [
-        {**measure(setting, options.repeats, options.micro_batch, options.token_budget), **about}
+        {**measure(setting, options.repeats, options.micro_batch, options.token_budget, ours=options.ours), **about}
         for setting in settings
     ]
     text = "\n".join(describe(result) for result in data) + "\n\n" + tables(data)
-    name = f"table-{options.device}-{options.shape}-{options.limit}"
+    name = f"table-{options.device}-{options.shape}-{options.limit}{'-ours' if options.ours else ''}"
     (RESULTS / f"{name}.json").write_text(json.dumps({**about, "results": data}, indent=1), encoding="utf-8")
     print(
         f"{about['date']}, `{about['command']}`, {about['machine']}, "

@@ -36,7 +36,12 @@ from inspo.hf.trees import TreeAttention
 from inspo.prefix_tree import PackedRow
 from scaled.workarounds import quiet_deprecations
 
-CONDITIONINGS = {"ins": Conditioning.SYMMETRIC, "dpo": Conditioning.NONE, "averaged": Conditioning.AVERAGED}
+CONDITIONINGS = {
+    "ins": Conditioning.SYMMETRIC,
+    "dpo": Conditioning.NONE,
+    "averaged": Conditioning.AVERAGED,
+    "anchored": Conditioning.ANCHORED,
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class Bench:
         """A step by its key.
 
         ``trl:8``, ``trl_checkpointed:8``, ``trl_grouped:1`` and ``two_rows:8`` name their micro-batch;
-        ``ins:2048``, ``dpo:0`` and ``averaged:0`` their token budget, 0 for one tree a row; ``causal:0``.
+        ``ins:2048`` and any other of CONDITIONINGS their token budget, 0 for one tree a row; ``causal:0``.
         """
         kind, _, number = key.partition(":")
         size = int(number)

@@ -16,6 +16,7 @@ def name_of(key: str) -> str:
         "ins": f"INS-DPO, one pass, {rows}",
         "dpo": f"plain DPO, one pass, {rows}",
         "averaged": f"averaged, one pass, {rows}",
+        "anchored": f"anchored, one pass, {rows}",
         "two_rows": f"INS-DPO, two padded rows, {batch}",
         "causal": "plain causal, as many tokens",
         "trl": f"TRL plain DPO, no checkpointing, {batch}",
@@ -37,11 +38,12 @@ def tables(results: Sequence[dict[str, Any]]) -> str:
             for r in ratios
         )
         rows.append((line["what"], against, target, *wall, *("" if r is None else f"{r['cpu']:.2f}" for r in ratios)))
-    for against, prefix, target in (
+    in_memory = (
         ("TRL plain DPO, defaults, micro-batch 8", "trl_checkpointed", "<= 1.00"),
         ("the same without checkpointing", "trl:", ""),
         ("TRL at its best", "trl_grouped", "<= 1.20"),
-    ):
+    )
+    for against, prefix, target in in_memory if all(result["peak_bytes"] for result in results) else ():
         rows.append(
             (
                 "peak memory of INS-DPO",

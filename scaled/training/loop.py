@@ -156,7 +156,8 @@ def train(t: Training) -> str | None:
 
 def shown(t: Training) -> tuple[str, str, str]:
     """Metrics of the update in the progress bar: those of the deployed policy, where it is scored."""
-    deployed = all(plain in t.examples.layout.reference for plain in PLAIN)
+    layout = t.examples.layout
+    deployed = all(plain in layout.policy and plain in layout.reference for plain in PLAIN)
     return ("loss", "deployed_accuracy", "deployed_margin") if deployed else ("loss", "accuracy", "margin")
 
 

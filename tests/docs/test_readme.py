@@ -93,7 +93,7 @@ def test_its_record_is_one():
 
 
 def test_its_methods_are_all_there_are():
-    (named,) = re.findall(r"^(`dpo`.*)\n?(?:.*)go with any of four conditionings", README, re.MULTILINE)
+    (named,) = re.findall(r"^(`dpo`.*)\n?(?:.*)go with any of five conditionings", README, re.MULTILINE)
     assert set(re.findall(r"`([\w-]+)`", named)) == set(METHODS)
 
 

@@ -55,12 +55,14 @@ def test_it_is_what_the_saved_model_says_without_context(method, base, tmp_path)
     assert found["deployed_accuracy_se"] == pytest.approx(math.sqrt(share * (1 - share) * 7 / 6 / 7), abs=1e-9)
 
 
-def test_it_can_be_left_out(base, tmp_path):
+@pytest.mark.parametrize(("method", "scored"), [("simpo", set()), ("dpo", set(PLAIN))])
+def test_it_can_be_left_out(method, scored, base, tmp_path):
+    """Also where the loss's own reference is the plain one."""
     config = small(
-        tmp_path, model=str(base), limit=24, validation_size=8, measure_deployed=False, method="simpo", max_updates=1
+        tmp_path, model=str(base), limit=24, validation_size=8, measure_deployed=False, method=method, max_updates=1
     )
     training = assemble(config, prepare_run(config))
-    assert training.examples.reference == {}
+    assert set(training.examples.reference) == scored
     assert shown(training) == ("loss", "accuracy", "margin")
     run(config)
     assert not any("deployed" in name for line in read(Path(config.out) / "metrics.jsonl") for name in line)
