@@ -1,24 +1,18 @@
 """What all benchmarks share: questions, answers, and what a judge is asked and says.
 
-A benchmark is a module of this folder with
-
-    NAME                                            as options and files call it
-    questions(copy) -> list[Question]               from the user's copy of its files
-    read_answers(path, questions) -> list[Answer]   in the benchmark's own format
-    write_answers(path, answers, questions)
-    PROTOCOLS: dict[str, Sampling]                  "official" and "paper"
-    requests(...) -> list[JudgeRequest]             what a judge is asked about a model's answers
-
-and its own verdicts and scores. Nothing of a benchmark's data is in this repository.
+A benchmark is a module of this folder that offers what `Benchmark` says, and its own verdicts. Nothing of a benchmark's
+data is in this repository.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 
 @dataclass(frozen=True)
@@ -132,3 +126,37 @@ class Judgment:
     completion_tokens: int = 0
     date: str = ""
     endpoint: str = ""
+
+
+class Benchmark(Protocol):
+    """What a benchmark's module offers; `by_name` finds it."""
+
+    NAME: str
+    ENDING: str
+    PROTOCOLS: Mapping[str, Sampling]
+    MODES: tuple[str, ...]
+
+    def questions(self, copy: Path) -> list[Question]:
+        """From the user's copy of its files."""
+
+    def read_answers(self, path: Path, questions: Sequence[Question]) -> list[Answer]:
+        """One model's, in the order of the questions."""
+
+    def write_answers(self, path: Path, answers: Sequence[Answer], questions: Sequence[Question]) -> None:
+        """In the benchmark's own format."""
+
+    def requests(
+        self, copy: Path, questions: Sequence[Question], answers: Sequence[Answer], mode: str, /
+    ) -> list[JudgeRequest]:
+        """What a judge is asked about a model's answers; `mode` is one of MODES, the first if nothing is said."""
+
+    def follow_up(self, request: JudgeRequest, judgment: Judgment, /) -> JudgeRequest | None:
+        """What the judge is asked after an answer, or None."""
+
+
+BENCHMARKS = ("alpaca_eval", "arena_hard", "mt_bench", "pairwise")
+
+
+def by_name(name: str) -> Benchmark:
+    """The module of a benchmark."""
+    return cast("Benchmark", import_module(f"scaled.evaluation.benchmarks.{name}"))
