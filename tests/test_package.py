@@ -21,7 +21,8 @@ import inspo
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "z3": "z3-solver", "PIL": "pillow"}
-DISTRIBUTIONS |= {"tokenizers": "transformers"}  # which pins the one that it goes with
+# Which pin the ones that they go with.
+DISTRIBUTIONS |= {"tokenizers": "transformers", "httpx2": "openai"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def declared(*names: str) -> set[str]:
         ("inspo", ()),
         ("inspo/hf", ("hf",)),
         ("inspo/trl", ("trl",)),
-        ("scaled", ("train", "bnb")),
+        ("scaled", ("evaluate", "bnb")),
         ("toy", ("toy",)),
         ("theory", ("theory",)),
         ("paper_figures", ("toy",)),
