@@ -7,12 +7,12 @@ estimate. Responses that `max_tokens` cuts off count up to there: the estimate i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -21,7 +21,8 @@ from inspo.hf.rows import request_logps
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row
 from scaled.distributed import gathered, rank, world_size
-from scaled.generation.sampling import sample
+from scaled.generation.batching import TransformersBackend
+from scaled.generation.interface import Request, Settings
 
 _OWN = LogpRequest(Role.CHOSEN)
 
@@ -74,9 +75,10 @@ class SampledKl:
     def _log_ratio(self, model: nn.Module, index: int, update: int) -> tuple[int, float, int]:
         """The prompt's number, log(pi / pi_ref) of one sampled response in nats, and its tokens."""
         prompt = self.prompts[index]
-        seed = int(np.random.default_rng([self.seed, update, index]).integers(2**63))
-        with self.autocast():
-            response = sample(model, prompt, max_tokens=self.max_tokens, end=self.end, seed=seed)
+        request = Request(f"{self.seed}/{update}/{index}", tuple(prompt), Settings(max_tokens=self.max_tokens))
+        with self.autocast():  # alone, so that any number of ranks draws the same in half precision too
+            ((_, written),) = TransformersBackend(model, [self.end], slots=1).generate(deque([request]))
+        response = list(written.tokens)
         # The second response of a pair is not asked for; it only has to be another one.
         row = build_row([PreferencePair(prompt, response, [*response, self.end])], [_OWN])
         policy = request_logps(model, row, attention=self.attention)[_OWN]

@@ -1,16 +1,17 @@
 """KL from the policy's own samples: the right expectation, and nothing of the training is touched by it."""
 
+from collections import deque
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny_base import small, write_base
 from transformers import AutoModelForCausalLM
 
 from inspo.hf import enable_tree_rows
+from scaled.generation.batching import TransformersBackend
+from scaled.generation.interface import Request, Settings
 from scaled.generation.sampled_kl import SampledKl
-from scaled.generation.sampling import sample
 from scaled.run.prepare import prepare_run
 from scaled.run.run import run
 from scaled.training.journal import TIMES, read
@@ -49,8 +50,9 @@ def test_it_is_the_expectation_of_the_exact_kl_of_each_next_token(bases, tmp_pat
     differences, lengths = [], []
     ratios = torch.zeros(len(prompts))
     for index, prompt in enumerate(prompts):
-        seed = int(np.random.default_rng([5, 7, index]).integers(2**63))
-        response = sample(policy, prompt, max_tokens=6, end=2, seed=seed)
+        request = Request(f"5/7/{index}", tuple(prompt), Settings(max_tokens=6))
+        ((_, written),) = TransformersBackend(policy, [2], slots=1).generate(deque([request]))
+        response = written.tokens
         tokens = torch.tensor([[*prompt, *response]])
         with torch.no_grad():
             ours, theirs = (model(tokens).logits[0, len(prompt) - 1 : -1].log_softmax(-1) for model in stock)
