@@ -1,6 +1,6 @@
 """What a claim is, what counts as evidence for or against it, and how evidence becomes a verdict.
 
-A claim is one statement of the paper. Its evidence is a list of functions, each with a role (what it
+A claim is one statement, of the paper or of our own. Its evidence is a list of functions, each with a role (what it
 shows), a kind (how it shows it) and a finding (the figure it returns). A function whose assertion
 fails shows nothing, so the verdict is computed from those that pass and from nothing else. The roles
 that decide it, refuted and repaired for "true with assumption", each need two kinds of evidence. An identity,
@@ -14,10 +14,12 @@ true                   the statement holds as stated
 true with assumption   it is refuted as stated, and holds once an assumption is added
 false                  it is refuted as stated, and no assumption short of its denial repairs it
 not shown              the data at hand neither bear it out nor refute it
+outside the model      it is about deployed language models, and tables of probabilities leave it open
 undecided              some evidence failed, or a role that decides has fewer than two kinds of it
 =====================  =====================================================================
 
-What is said about a claim is a list of sentences, each of which names the checks that show it.
+What is said about a claim, its missing assumption and its witness included, is said in sentences, each of which
+names the checks that show it.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Role(Enum):
     REFUTED = "the statement fails as stated"
     REPAIRED = "the statement holds with the added assumption"
     UNSHOWN = "the data leave the statement open"
+    OUTSIDE = "the model leaves the statement open"
     INSTEAD = "what is true instead, or besides"
 
 
@@ -47,6 +50,7 @@ class Verdict(Enum):
     CONDITIONAL = "true with assumption"
     FALSE = "false"
     NOT_SHOWN = "not shown"
+    OUTSIDE = "outside the model"
     UNDECIDED = "undecided"
 
 
@@ -56,6 +60,7 @@ DECIDED_BY = {
     Verdict.CONDITIONAL: {Role.REFUTED, Role.REPAIRED},
     Verdict.FALSE: {Role.REFUTED},
     Verdict.NOT_SHOWN: {Role.UNSHOWN},
+    Verdict.OUTSIDE: {Role.OUTSIDE},
 }
 
 Kind = Literal[
@@ -128,25 +133,33 @@ def says(text: str, *shown_by: str) -> Sentence:
 
 @dataclass
 class Claim:
-    """One statement of the paper and all that is known about it.
+    """One statement and all that is known about it.
 
     Attributes:
         id: how the command line calls it.
         paper: its number or place in the paper.
-        statement: what the paper says, in our words.
+        quote: the paper's own words, formulas in plain letters, with " ... " where some are left out; empty for a
+            result of our own.
+        reading: what we take it to say, in our words; empty where the quote is plain.
         truth: what holds, sentence by sentence.
-        missing: the assumption that was missing; empty where none is, or where none would help.
         witness: the smallest example that decides it.
+        missing: the assumption that was missing; None where none is, or where none would help.
         evidence: the checks, in the order in which a reader should meet them.
     """
 
     id: str
     paper: str
-    statement: str
+    quote: str
+    reading: str
     truth: tuple[Sentence, ...]
-    missing: str
-    witness: str
+    witness: Sentence
+    missing: Sentence | None = None
     evidence: list[Evidence] = field(default_factory=list)
+
+    @property
+    def sentences(self) -> tuple[Sentence, ...]:
+        """All that is said about it."""
+        return (*self.truth, *([self.missing] if self.missing else []), self.witness)
 
     def check(self, role: Role, kind: Kind) -> Callable[[Callable[[], str]], Callable[[], str]]:
         """Register a function as evidence."""

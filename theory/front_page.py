@@ -1,35 +1,46 @@
-"""What VERDICTS.md opens with: the findings, each with the claims that show it; assumptions, words and references."""
+"""What VERDICTS.md opens with: the findings, each with the checks that show it; assumptions, words and references."""
 
-PAGE = {
+Finding = tuple[str, dict[str, tuple[str, ...]]]
+"""What is found, and the checks that show it, by claim."""
+
+PAGE: dict[str, tuple[Finding, ...]] = {
     "What training finds": (
         (
             (
-                "Seeing the comparator pays exactly where no one response is the best answer to all: then the "
-                "policy that sees it moves second, and is worth more than any that does not."
+                "Seeing the comparator pays exactly where no one response is the best answer to all: then the policy "
+                "that sees it moves second, and is worth more than any that does not."
             ),
-            ("thm-3.2-ii", "converse", "gap-bounds"),
+            {
+                "thm-3.2-ii": (
+                    "never_negative",
+                    "no_gap_iff_common_best_response",
+                    "equality_is_a_common_best_response",
+                    "prompt_only_at_most_optimal",
+                ),
+                "converse": ("three_equivalent_conditions",),
+            },
         ),
         (
             (
                 "The loss (9) has a valley. From copying the comparator, V = 1/2, to nearly the best answers all "
                 "policies in it have one loss; start, optimizer and step size choose among them."
             ),
-            ("thm-4.1-eq-9", "eq-10"),
+            {
+                "thm-4.1-eq-9": ("dimension_of_the_set", "valley_of_9", "range_of_the_value", "copying_is_the_edge"),
+                "eq-10": ("the_start_chooses", "the_optimizer_chooses"),
+            },
         ),
         (
             "The choice model (6), asked of all pairs, allows coin flips alone: P = 1/2.",
-            ("eq-6",),
+            {"eq-6": ("certificate", "choice_model_of_all_pairs_forces_half")},
         ),
         (
-            (
-                "With one label a pair there is no minimum at all; gradient flow from the reference goes to good "
-                "answers."
-            ),
-            ("eq-10-finite",),
+            "With one label a pair there is no minimum at all; gradient flow from the reference goes to good answers.",
+            {"eq-10": ("exists_exactly_with_both_labels", "gradient_flow_goes_to_best_responses")},
         ),
         (
             "What is found depends on the reference and on beta.",
-            ("invariance", "eq-10"),
+            {"eq-10": ("gradient_flow_moves_with_the_reference", "three_responses", "the_reference_overrules")},
         ),
         (
             (
@@ -37,54 +48,88 @@ PAGE = {
                 "INS-R-DPO need not be, and INS-ORPO is pushed to never copying; one-sided training is good where the "
                 "reference is even and beta small."
             ),
-            ("table-1", "one-sided"),
+            {
+                "variants": (
+                    "ins_dpo_and_ins_ipo_are_above_one_half",
+                    "ins_simpo_is_below_one_half",
+                    "ins_r_dpo_is_below_one_half",
+                    "orpo_always_gives_the_other_response",
+                ),
+                "sec-5.3": ("the_limit_at_small_beta", "even_references_do_well"),
+            },
         ),
     ),
     "What is deployed": (
         (
             (
-                "A policy that sees the prompt alone, and so is worth at most V(pi_bar), as DPO's is; at a given "
-                "KL from the reference none is worth more than IPO's."
+                "A policy that sees the prompt alone, and so is worth at most V(pi_bar), as DPO's is; at a given KL "
+                "from the reference none is worth more than IPO's."
             ),
-            ("deployment", "ipo"),
+            {"deployment": ("never_above_prompt_only",), "dpo-solves-4": ("frontier_of_value_and_divergence",)},
         ),
         (
             (
-                "What was learned with the comparator in view need not carry over: averaged over comparators even "
-                "pi* can lose to the reference."
+                "What was learned with the comparator in view need not carry over: averaged over comparators even pi* "
+                "can lose to the reference. What does is decided by what the two policies share; it can be worth less "
+                "or more than DPO's."
             ),
-            ("deployment",),
+            {
+                "deployment": (
+                    "worse_than_prompt_only",
+                    "arbitrarily_bad",
+                    "shared_scores_against_dpo",
+                    "other_sharing_can_win",
+                )
+            },
         ),
         (
             "At its minimum the averaged loss deploys DPO's policy.",
-            ("averaged",),
+            {"sec-5.3": ("the_halves_share_nothing", "shared_scores_end_at_dpo")},
         ),
         (
             "That people's preferences leave anything to gain is not established by the tables at hand.",
-            ("humans",),
+            {
+                "humans": (
+                    "nothing_to_gain_explains_the_celebrities_gap",
+                    "school_gaps_are_no_more_than_noise",
+                    "weights_have_one_best_answer",
+                )
+            },
         ),
     ),
     "What repairs it": (
         (
             "P(w > l) = sigma(h(w, l) - h(l, w)) in place of (6): every P in (0, 1) has such a reward.",
-            ("choice-model",),
+            {"eq-6": ("every_preference_has_a_reward", "any_preference_is_fitted")},
         ),
         (
-            ("The anchored loss in place of (9): one minimizer, the solution of (7) for r = L, and pi* as beta -> 0."),
-            ("thm-4.1-eq-9",),
+            "The anchored loss in place of (9): one minimizer, the solution of (7) for r = L, and pi* as beta -> 0.",
+            {
+                "anchored": (
+                    "training_finds_it_from_anywhere",
+                    "anchored_identifies",
+                    "anchored_tends_to_best_responses",
+                )
+            },
         ),
         (
             (
                 "Neither mends that the deployed policy sees the prompt alone. Such a policy, without knowing the "
                 "reference, can at least keep its regret against the worst comparator as small as possible."
             ),
-            ("deployment", "gap-bounds"),
+            {
+                "deployment": ("never_above_prompt_only",),
+                "regret": ("both_linear_programs", "second_mover_value_is_minimax_regret"),
+            },
         ),
     ),
 }
 
 ASSUMED = (
-    "Finitely many responses to one prompt; for several, the statements hold prompt by prompt.",
+    (
+        "Finitely many responses, without which pi* need not exist: a missing assumption of Theorem 3.2 itself "
+        "(thm-3.2-i). One prompt; for several, the statements hold prompt by prompt."
+    ),
     "Free tables: a policy may be any probabilities for each comparator, unless a claim says what is shared.",
     "Labels are independent given the pair, and both responses of a pair are drawn from mu.",
     ("Gradient flow starts at mu for every comparator; Algorithm 1 starts at a language model that has just read y'."),
@@ -167,8 +212,8 @@ REFERENCES = (
     "Ford, Solution of a Ranking Problem from Binary Comparisons, 1957: when Bradley-Terry's fit exists.",
 )
 
-OWN = ("gap-bounds", "anchored", "regret", "psi-matters", "antisymmetric")
+OWN = ("anchored", "regret", "psi-matters", "antisymmetric")
 """Results of our own, which the paper does not have: they come after its claims."""
 
-ERRATA = ("tables-3-4", "table-5", "eq-12-13", "eq-14-15", "eq-16")
-"""Claims that are no theory: they come last."""
+ERRATA = ("prop-3.1-proof", "tables", "table-5", "table-6", "eq-12-13", "eq-14-15", "eq-16")
+"""Of the paper's proofs, tables and appendix: they come last."""

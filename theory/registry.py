@@ -10,28 +10,23 @@ from theory.evidence import Claim
 from theory.front_page import ERRATA, OWN
 
 PAPER = (
-    "prop-3.1",
-    "prop-3.1-proof",
-    "ranking",
-    "thm-3.2-i",
-    "thm-3.2-ii",
-    "thm-3.2-iii",
-    "converse",
-    "humans",
-    "dpo-solves-4",
-    "ipo",
-    "eq-6",
-    "thm-4.1-eq-8",
     "thm-4.1-eq-9",
-    "choice-model",
     "eq-10",
-    "eq-10-finite",
-    "invariance",
     "deployment",
-    "table-1",
-    "one-sided",
-    "averaged",
+    "eq-6",
+    "variants",
+    "sec-5.3",
+    "thm-3.2-ii",
+    "converse",
+    "thm-3.2-i",
+    "thm-3.2-iii",
+    "prop-3.1",
+    "dpo-solves-4",
+    "thm-4.1-eq-8",
+    "humans",
 )
+"""The paper's, the most important first."""
+
 IDS = PAPER + OWN + ERRATA
 
 

@@ -1,9 +1,11 @@
 """Every check of every claim, and the machinery that turns checks into verdicts."""
 
 import dataclasses
+import html
 import json
 import os
 import pkgutil
+import re
 import sys
 from functools import cache
 from importlib import import_module
@@ -15,7 +17,7 @@ from examples import missing as skip_or_fail
 from theory import claims, exact, front_page
 from theory.__main__ import VERDICTS, main
 from theory.claims import eq_6
-from theory.evidence import UNCOUNTED, Claim, Judgment, Outcome, Role, Verdict, judge, run, says, verdict
+from theory.evidence import UNCOUNTED, Claim, Judgment, Outcome, Role, Sentence, Verdict, judge, run, says, verdict
 from theory.proofs import missing, theorem
 from theory.proved import proof_of
 from theory.registry import CLAIMS, IDS, find_claim, module_name
@@ -50,7 +52,7 @@ def test_every_claim_has_its_file_and_every_file_its_claim():
         found = [value.id for value in vars(module).values() if isinstance(value, Claim)]
         assert found == [claim_id]
         own = [evidence.run for evidence in module.CLAIM.evidence if evidence.kind != "proof"]
-        assert all(run.__module__ == module.__name__ for run in own)
+        assert all((run.__module__ + ".").startswith(module.__name__ + ".") for run in own)
 
 
 @pytest.mark.slow
@@ -66,10 +68,48 @@ def test_every_claim_is_decided_by_two_kinds_of_evidence(claim):
 def test_every_sentence_names_checks_and_every_deciding_check_shows_one(claim):
     assert claim.truth
     assert len({evidence.run.__name__ for evidence in claim.evidence}) == len(claim.evidence), "two checks of one name"
-    cited = {number for sentence in claim.truth for number in claim.numbers(sentence)}
+    cited = {number for sentence in claim.sentences for number in claim.numbers(sentence)}
     idle = [e.run.__name__ for n, e in enumerate(claim.evidence, 1) if n not in cited]
     assert set(idle) <= {"the_librarys_measures_agree"}, "it holds a tool of the other checks against the library"
     assert all(sentence.text[-1] == "." for sentence in claim.truth)
+    assert claim.quote or claim.id in front_page.OWN
+    assert claim.quote or claim.reading
+
+
+PAPER = Path(__file__).parents[2] / "shared" / "paper" / "inspo_paper.md"
+SPOKEN = {"ell": "l", "to": "-", "gets": "-"} | {name: name for name in ("pi", "Psi", "beta", "sigma", "theta", "log")}
+
+
+def letters(text):
+    """Letters, digits and % . + = - of a text in lower case; of LaTeX's commands the names of letters alone."""
+    text = re.sub(r"\\bar\s*\{\s*\\pi\s*\}", "pi_bar", html.unescape(text)).replace("β", "beta")
+    text = re.sub(r"\\widehat\s*\{\s*\\pi\s*\}", "pi_hat", text)
+    text = re.sub(r"</?t[dr][^>]*>", "", text)
+    text = re.sub(r"\\([A-Za-z]+)", lambda found: SPOKEN.get(found[1], ""), text)
+    return re.sub(r"[^a-z0-9%.+=-]", "", text.lower())
+
+
+def test_letters_of_formulas_and_plain_text():
+    assert letters(r"$\pi _ {\mathrm{ref}}$ and $\bar{\pi}$") == letters("pi_ref and pi_bar") == "pirefandpibar"
+    assert letters(r"\sigma \left(2 (r - \beta \log Z)\right)") == letters("sigma(2(r - beta log Z))")
+    assert letters(r"$\widehat{\pi}$ is optimal") != letters("pi_bar is optimal")
+
+
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS.values() if claim.quote], ids=lambda claim: claim.id)
+def test_quotes_are_the_papers_words(claim):
+    if not PAPER.exists():
+        skip_or_fail("the paper is not in ../shared/paper")
+    paper = letters(PAPER.read_text(encoding="utf-8"))
+    pieces = claim.quote.split(" ... ")
+    assert [piece for piece in pieces if letters(piece) not in paper] == []
+    assert all(len(letters(piece)) > 15 for piece in pieces), "too short to be held against anything"
+
+
+@pytest.mark.parametrize("claim", [c for c in CLAIMS.values() if c.missing], ids=lambda claim: claim.id)
+def test_a_missing_assumption_is_shown_to_suffice(claim):
+    shown_by = [claim.evidence[number - 1].role for number in claim.numbers(claim.missing)]
+    assert Role.REPAIRED in shown_by
+    assert any(evidence.role is Role.REFUTED for evidence in claim.evidence)
 
 
 def test_proofs_are_theorems_with_their_sentence():
@@ -82,10 +122,14 @@ def test_proofs_are_theorems_with_their_sentence():
 
 def test_the_front_page_rests_on_claims_and_fits_a_page():
     findings = [finding for part in front_page.PAGE.values() for finding in part]
-    assert all(ids and set(ids) <= set(CLAIMS) for _, ids in findings)
+    for text, rests_on in findings:
+        assert rests_on
+        for claim_id, names in rests_on.items():
+            assert CLAIMS[claim_id].numbers(says(text, *names))
     assert len(CLAIMS) == len(IDS), "an id is listed twice"
     assert sum(len(text.split()) for text, _ in findings) < 450
-    page = markdown([])
+    page = markdown([Judgment(claim, []) for claim in CLAIMS.values()])
+    assert "([eq-6](#eq-6) 3, 15)" in page, "the numbers of the checks that a finding rests on"
     assert page.index("## What training finds") < page.index("## What is deployed") < page.index("## The claims")
 
 
@@ -107,7 +151,7 @@ def test_a_broken_witness_changes_the_verdict(monkeypatch):
 
 
 def claim_of(*roles_and_kinds, broken=()):
-    claim = Claim("id", "paper", "statement", (), "", "witness")
+    claim = Claim("id", "paper", "quote", "reading", (), Sentence("witness", ()))
     for number, (role, kind) in enumerate(roles_and_kinds):
 
         def check(number=number):
@@ -125,6 +169,9 @@ def test_verdicts_follow_from_roles():
     assert claim_of(*refuted, *repaired) is Verdict.CONDITIONAL
     assert claim_of(*refuted, instead) is Verdict.FALSE
     assert claim_of((Role.UNSHOWN, "exact"), (Role.UNSHOWN, "bootstrap"), instead) is Verdict.NOT_SHOWN
+    outside = [(Role.OUTSIDE, "exact"), (Role.OUTSIDE, "property")]
+    assert claim_of(*outside, instead) is Verdict.OUTSIDE
+    assert claim_of(*outside, *refuted) is Verdict.UNDECIDED, "what the model leaves open it cannot refute"
     assert claim_of(*refuted, *stated) is Verdict.UNDECIDED, "they contradict each other"
     assert claim_of(*stated, *repaired) is Verdict.UNDECIDED, "what holds needs no repair"
     assert claim_of(*repaired) is Verdict.UNDECIDED, "nothing shows that it needs one"
@@ -139,6 +186,7 @@ def test_every_role_that_decides_needs_two_kinds():
     two = [(Role.REFUTED, "exact"), (Role.REFUTED, "z3")]
     others = [(Role.INSTEAD, "ODE"), (Role.INSTEAD, "property")]
     assert claim_of(*twice(Role.STATED), *others) is Verdict.UNDECIDED
+    assert claim_of(*twice(Role.OUTSIDE), *others) is Verdict.UNDECIDED
     assert claim_of(*twice(Role.REFUTED), *others) is Verdict.UNDECIDED
     assert claim_of(*two, *twice(Role.REPAIRED)) is Verdict.UNDECIDED
     assert claim_of(*twice(Role.REFUTED), (Role.REPAIRED, "z3"), (Role.REPAIRED, "ODE")) is Verdict.UNDECIDED
@@ -165,10 +213,11 @@ def test_verdicts_file_is_current():
 
 
 NUMBERED = """
+Eq. (1) | Eq. (2) | Eq. (3) | Eq. (4)
 Prop. 3.1 | proof of Prop. 3.1 | Eq. (5) | Thm 3.2 (i) | Thm 3.2 (ii) | Thm 3.2 (iii) | Eq. (6) | Eq. (7) | (8)
 Eq. (9) | Thm 4.1 | proof of Thm 4.1 | (11) | Eq. (10) | Alg. 1 | Table 1 | Sec. 5.3 (i)
 Sec. 5.3 (ii) | Sec. 5.3 (iii) | Sec. 5.3 (iv)
-Table 3 | Table 4 | Table 5 | Eq. (12) | (13) | Eq. (14) | (15) | Eq. (16)
+Table 2 | Table 3 | Table 4 | Table 5 | Table 6 | Table 7 | Eq. (12) | (13) | Eq. (14) | (15) | Eq. (16)
 """
 
 
@@ -180,7 +229,7 @@ def test_every_numbered_statement_has_a_claim(number):
 
 
 def test_unknown_claim_lists_the_known_ones(capsys):
-    with pytest.raises(ValueError, match=r"no claim 'lemma-9'; known: prop-3\.1"):
+    with pytest.raises(ValueError, match=r"no claim 'lemma-9'; known: thm-4\.1-eq-9, eq-10"):
         find_claim("lemma-9")
     assert main(["--claim", "lemma-9"]) == 2
     assert main(["--claim", ""]) == 2
@@ -214,10 +263,15 @@ def test_an_unknown_profile_is_refused_before_any_check(capsys, monkeypatch):
 def test_story_and_json_of_one_claim(capsys):
     assert main(["--claim", "eq-6"]) == 0
     story = capsys.readouterr().out
-    assert story.startswith("Eq. (6) (eq-6): false")
+    assert story.startswith("Eq. (6); Sec. 4, from Eq. (5) to argmax E[r] (eq-6): false")
+    assert 'The paper: "model assumption in (6) is mild' in story
+    assert "Read as:   Every P has a reward" in story
     assert main(["--claim", "eq-6", "--json"]) == 0
     (data,) = json.loads(capsys.readouterr().out)
     assert data["verdict"] == "false"
+    assert data["quote"].startswith("model assumption")
+    assert data["missing"] is None
+    assert data["witness"]["shown_by"] == [1]
     assert len(data["evidence"]) == len(CLAIMS["eq-6"].evidence)
     assert all(check["passed"] for check in data["evidence"])
 
@@ -232,7 +286,8 @@ def test_a_failure_shows_in_every_report(capsys, monkeypatch):
     monkeypatch.setitem(CLAIMS, "eq-6", failing)
     assert main(["--claim", "eq-6"]) == 1
     assert "no longer so" in capsys.readouterr().out
-    assert "**undecided**" in markdown([judge(failing)])
+    page = markdown([judge(claim) if claim is failing else Judgment(claim, []) for claim in CLAIMS.values()])
+    assert "FAILED: AssertionError: no longer so" in page
     assert Judgment(failing, judge(failing).outcomes).verdict is Verdict.UNDECIDED
 
 

@@ -426,7 +426,9 @@ def test_deployment_has_the_known_signs_and_nothing_beats_the_frontier():
         assert row["mean"] == pytest.approx(expected, abs=4 * row["se"])
     for model in ("low-rank", "attention"):
         assert rows[model, "null", 0.1]["over_dpo"]["mean"] < 0 < rows[model, "real", 0.1]["over_dpo"]["mean"]
-    assert rows["attention", "null", 1.0]["over_dpo_kl"]["mean"] > 0
+    ahead = rows["attention", "null", 1.0]  # what theory's claim "deployment" says of it
+    assert ahead["over_dpo"]["mean"] == pytest.approx(0.0088, abs=4 * ahead["over_dpo"]["se"])
+    assert ahead["over_dpo_kl"]["mean"] == pytest.approx(0.135, abs=4 * ahead["over_dpo_kl"]["se"])
     for row in results["policies"]:
         if row["deployment"] != "real":
             assert row["over_frontier_won"] == 0

@@ -27,7 +27,8 @@ from theory.strategies import Array, Problem
 CLAIM = Claim(
     id="anchored",
     paper="our own, in place of Eq. (9)",
-    statement=(
+    quote="",
+    reading=(
         "The anchored loss, -log sigma(m(w | l)) - log sigma(-m(l | w)) with m(i | j) = beta [log pi(i | j) / mu_i - "
         "log pi(j | j) / mu_j], has one minimizer for every P in (0, 1), beta and reference of full support: the "
         "solution of (7) for r = L. It tends to pi* as beta -> 0."
@@ -70,8 +71,9 @@ CLAIM = Claim(
             "one_label_leaves_no_minimum",
         ),
     ),
-    missing="",
-    witness="W, beta = 1, uniform mu: columns (9, 21, 1) / 31, (9, 21, 14) / 44, (18, 3, 2) / 23",
+    witness=says(
+        "W, beta = 1, uniform mu: columns (9, 21, 1) / 31, (9, 21, 14) / 44, (18, 3, 2) / 23", "the_witness_by_hand"
+    ),
 )
 
 

@@ -24,7 +24,8 @@ from theory.strategies import Array, Problem
 CLAIM = Claim(
     id="antisymmetric",
     paper="our own, to Thm 4.1, Eq. (7), (9)",
-    statement=(
+    quote="",
+    reading=(
         "For every P in (0, 1), beta and reference of full support there is exactly one antisymmetric reward, "
         "r_ij = -r_ji, whose solution of (7) minimizes (9)."
     ),
@@ -57,8 +58,10 @@ CLAIM = Claim(
             "how_often_not_in_the_limit",
         ),
     ),
-    missing="",
-    witness="Bradley-Terry 4:2:1, beta = 1, uniform mu: r = L and pi_r = (4, 2, 1) / 7 against every comparator",
+    witness=says(
+        "Bradley-Terry 4:2:1, beta = 1, uniform mu: r = L and pi_r = (4, 2, 1) / 7 against every comparator",
+        "strengths_and_cycles_by_hand",
+    ),
 )
 
 

@@ -1,10 +1,10 @@
 """Section 3.2, after Theorem 3.2: is pi_bar optimal only if Bradley-Terry holds?
 
-The paper goes from "separable preferences leave no gap" to "no gap only for separable preferences".
-The exact condition is weaker: one response that is a best response to every other.
+The paper goes from "separable preferences leave no gap" to "no gap only for separable preferences". The exact condition
+is weaker: one response that is a best response to every other. And Section 3.1: does pi* reflect an underlying ranking?
+It answers each comparator with its best response, which need not be the one that any ranking puts first.
 """
 
-from collections.abc import Callable
 from fractions import Fraction
 from itertools import combinations, permutations, product
 
@@ -13,13 +13,18 @@ import numpy as np
 from inspo.objectives import best_responses, optimality_gap, restricted_optima
 from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
+from theory.exact import HALF, Matrix, W
 from theory.proved import proof_of
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
     id="converse",
-    paper="Sec. 3.2, text",
-    statement="In RLHF and DPO, pi_bar is optimal only if the Bradley-Terry model is correctly specified.",
+    paper="Sec. 3.2, text; Sec. 3.1, text",
+    quote=(
+        "pi_bar is optimal only if the BT model (1) is correctly specified ... The optimal policy should reflect the "
+        "underlying ranking of responses"
+    ),
+    reading="Where nothing is to gain, preferences are Bradley-Terry's; and pi* gives what a ranking puts first.",
     truth=(
         says(
             "For strictly increasing psi three things are equivalent: one response is a best response to "
@@ -31,7 +36,6 @@ CLAIM = Claim(
             "So pi_bar can be optimal without Bradley-Terry scores, and without any separable psi.",
             "best_response_without_bradley_terry",
             "separable_for_no_increasing_psi",
-            "search_finds_a_witness",
         ),
         says(
             "With two responses there is always such a response.",
@@ -43,16 +47,32 @@ CLAIM = Claim(
             "with probability 3/8, 5/64, 1195/110592 at K = 3, 4, 5.",
             "how_often_for_any_symmetric_law",
             "how_often_by_chance",
-            "how_often_in_draws",
         ),
         says(
             "Under other laws it can be more.",
             "other_laws_have_other_shares",
         ),
+        says(
+            "As for rankings: pi* depends on how much more often a response is preferred, not only on which one is; "
+            "even where one response beats every other, pi* may give another one, so weak stochastic transitivity is "
+            "not enough.",
+            "same_ranking_other_policy",
+            "a_winner_is_not_always_given",
+        ),
+        says(
+            "Strong stochastic transitivity, P(a > b), P(b > c) >= 1/2 imply P(a > c) >= max of the two, is: then the "
+            "winner is a best response to all, and pi* gives it to every comparator.",
+            "strong_transitivity_suffices",
+            "strongly_transitive_tables_have_no_gap",
+        ),
     ),
-    missing="",
-    witness="P12 = 4/5, P13 = 3/4, P23 = 7/10: always y1, no gap for any psi and mu, separable for no increasing psi",
+    witness=says(
+        "P12 = 4/5, P13 = 3/4, P23 = 7/10: always y1, no gap for any psi and mu, separable for no increasing psi",
+        "best_response_without_bradley_terry",
+        "separable_for_no_increasing_psi",
+    ),
 )
+
 
 P = exact.preferences("4/5 3/4 7/10")
 
@@ -81,19 +101,6 @@ def separable_for_no_increasing_psi() -> str:
     Q = exact.bradley_terry([4, 2, 1])
     assert solver.solve([A[i][j] < A[k][m] for i, j in cells for k, m in cells if Q[i][j] < Q[k][m]]) is not None
     return "proved: the order of the entries contradicts a(y) + b(y')"
-
-
-@CLAIM.check(Role.REFUTED, "search")
-def search_finds_a_witness() -> str:
-    """A search over three responses finds preferences with no gap that no Bradley-Terry scores give."""
-    mu = np.array(exact.uniform(3))
-
-    def no_gap_without_scores(table: Array) -> bool:
-        odds = table / (1 - table)
-        return bool(optimality_gap(table, mu) == 0 and odds[0, 1] * odds[1, 2] != odds[0, 2])
-
-    strategies.find_one(strategies.preference_matrices(3, interior=True), no_gap_without_scores)
-    return "found within 5000 tables, P12, P13, P23 = 1/2, 1/2, 1/4 among others"
 
 
 @CLAIM.check(Role.INSTEAD, "property")
@@ -174,28 +181,6 @@ def other_laws_have_other_shares() -> str:
     return f"K = 3, 4, 5: {', '.join(shares)}"
 
 
-@CLAIM.check(Role.INSTEAD, "numeric")
-def how_often_in_draws() -> str:
-    """The same probabilities in 20000 draws from three laws symmetric about 1/2, within four standard errors.
-
-    Uniform; Beta(5, 5); logistic of N(0, 9).
-    """
-    rng, n = np.random.default_rng(0), 20_000
-    shares = []
-    laws: dict[str, Callable[[tuple[int, ...]], Array]] = {
-        "uniform": lambda size: rng.uniform(size=size),
-        "Beta(5, 5)": lambda size: rng.beta(5, 5, size=size),
-        "logistic": lambda size: 1 / (1 + np.exp(-3 * rng.normal(size=size))),
-    }
-    for law, (k, probability) in product(laws, ((3, 3 / 8), (4, 5 / 64), (5, 1195 / 110592))):
-        above = np.triu(laws[law]((n, k, k)), 1)
-        tables = above + np.tril(1 - above.swapaxes(1, 2), -1) + np.eye(k) / 2
-        share = float((tables == tables.max(axis=1, keepdims=True)).all(axis=2).any(axis=1).mean())
-        assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / n)
-        shares.append(f"{share:.4f}" if k > 3 else f"{law} {share:.4f}")
-    return f"K = 3, 4, 5: {', '.join(shares)}"
-
-
 @CLAIM.check(Role.INSTEAD, "property")
 def two_responses_always_have_one() -> str:
     """K = 2: there is always a common best response, so never a gap."""
@@ -206,4 +191,50 @@ def two_responses_always_have_one() -> str:
     return f"{strategies.for_all(no_gap, strategies.problems(max_k=2), strategies.scalarizations(), tries=60)} problems"
 
 
+def winner(P: Matrix) -> set[int]:
+    """The responses that beat or tie every response."""
+    return {i for i, row in enumerate(P) if min(row) >= HALF}
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def a_winner_is_not_always_given() -> str:
+    """W is transitive, y2 over y1 over y3, and pi* answers y3 with y1: 9/10 > 3/5."""
+    assert winner(W) == {1}
+    assert exact.best_responses(W) == [{1}, {1}, {0}]
+    return "pi*(. | y1, y2, y3) = y2, y2, y1"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def same_ranking_other_policy() -> str:
+    """Two preferences with the same winner of every pair and different pi*."""
+    other = exact.preferences("3/10 3/5 9/10")
+    assert all(
+        (p > HALF) == (q > HALF) for row, row2 in zip(W, other, strict=True) for p, q in zip(row, row2, strict=True)
+    )
+    assert exact.best_responses(other) == [{1}, {1}, {1}]
+    return "P13 = 9/10, P23 = 3/5 -> y1; P13 = 3/5, P23 = 9/10 -> y2"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def strongly_transitive_tables_have_no_gap() -> str:
+    """Random tables that pass the test of strong stochastic transitivity have a common best response."""
+    met = 0
+
+    def holds(P: Array) -> None:
+        nonlocal met
+        half = exact.HALF
+        k = len(P)
+        triples = ((a, b, c) for a in range(k) for b in range(k) for c in range(k))
+        if all(P[a, c] >= max(P[a, b], P[b, c]) for a, b, c in triples if P[a, b] >= half and P[b, c] >= half):
+            met += 1
+            assert best_responses(P).all(axis=1).any()
+            assert optimality_gap(P, np.array(exact.uniform(k))) == 0
+
+    tables = strategies.preference_matrices(3) | strategies.preference_matrices(4)
+    tried = strategies.for_all(holds, tables, tries=200)
+    assert met >= tried / 10
+    return f"{tried} tables, a tenth or more strongly transitive; of these none has a gap"
+
+
 CLAIM.check(Role.INSTEAD, "proof")(proof_of("two_responses_never_gap"))
+CLAIM.check(Role.INSTEAD, "proof")(proof_of("strong_transitivity_suffices"))

@@ -3,6 +3,9 @@
 At the minimum of DPO's population loss, pairs drawn from nu, every response's fitted wins equal its real
 ones: sum_j nu_j sigma(c_i - c_j) = sum_j nu_j P[i, j] = S(i), c = beta log(pi / mu). The left side rises
 with c_i, so DPO orders c by S(i), the mean preference. That is psi = identity: Borda's count.
+
+IPO's population loss is a square, so its minimum is linear in P: log(pi / mu) = S / tau + constant. With nu = mu that
+is the solution of (4) with psi = identity and a KL penalty tau.
 """
 
 from fractions import Fraction
@@ -12,8 +15,8 @@ import z3
 from hypothesis import strategies as st
 
 from inspo.conditioning import Conditioning
-from inspo.losses import dpo
-from inspo.objectives import gibbs_policy, population_loss, scores
+from inspo.losses import dpo, ipo
+from inspo.objectives import gibbs_policy, population_loss, scores, value
 from theory import exact, flow, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import W
@@ -21,8 +24,12 @@ from theory.strategies import Array, Problem
 
 CLAIM = Claim(
     id="dpo-solves-4",
-    paper="Sec. 2, Eq. (4); Sec. 5.3 (i)",
-    statement="RLHF and DPO solve (4) with psi(q) = log(q / (1 - q)).",
+    paper="Sec. 2, Eq. (1), Eq. (2), Eq. (3), Eq. (4); Table 1 (IPO), Sec. 5.3 (i)",
+    quote=(
+        "DPO shows that solving (2) is equivalent to modeling ... both methods unify under a general preference "
+        "optimization framework with the scalarization function Psi(q) = log(q / (1 - q))"
+    ),
+    reading="RLHF, (1) and (2), and DPO, (3), have one solution, and it solves (4) for that psi.",
     truth=(
         says(
             "Eq. (4) as the paper prints it has no KL term, and no policy of full support, as DPO's is, "
@@ -36,7 +43,7 @@ CLAIM = Claim(
             "rlhf_is_where_dpo_is",
         ),
         says(
-            "For other preferences both arrive at one policy.",
+            "For other preferences too both arrive at one policy: that (1) and (2) are equivalent to (3) is true.",
             "rlhf_is_where_dpo_is",
         ),
         says(
@@ -47,9 +54,28 @@ CLAIM = Claim(
             "borda_against_log_odds",
             "fitted_policy_of_the_witness",
         ),
+        says(
+            "IPO does for all preferences what DPO does under Bradley-Terry: its minimizer is pi proportional to mu "
+            "exp(S / tau), the one solution of (4) with psi = identity and penalty tau.",
+            "normal_equations",
+            "no_policy_has_a_smaller_loss",
+        ),
+        says(
+            "So IPO traces the best V for each KL: no prompt-only policy, however trained, lies above it.",
+            "frontier_of_value_and_divergence",
+        ),
     ),
-    missing="Bradley-Terry preferences, and a penalty beta KL(pi, pi_ref) in (4), which the paper prints without one",
-    witness="W: DPO raises y2 most (mean preference 18/30 > 17/30), log-odds would choose y1 (odds 27/7 > 7/2)",
+    missing=says(
+        "Bradley-Terry preferences, and a penalty beta KL(pi, pi_ref) in (4), which the paper prints without one",
+        "bradley_terry_makes_it_true",
+        "bradley_terry_by_hand",
+        "as_printed_it_has_no_kl",
+    ),
+    witness=says(
+        "W: DPO raises y2 most (mean preference 18/30 > 17/30), log-odds would choose y1 (odds 27/7 > 7/2)",
+        "borda_against_log_odds",
+        "fitted_policy_of_the_witness",
+    ),
 )
 
 
@@ -118,7 +144,7 @@ def dpo_orders_by_borda() -> str:
     return f"{strategies.for_all(same_order, problems, tries=60)} problems"
 
 
-@CLAIM.check(Role.REFUTED, "numeric")
+@CLAIM.check(Role.INSTEAD, "numeric")
 def rlhf_is_where_dpo_is() -> str:
     """RLHF's two stages, a Bradley-Terry reward by maximum likelihood and its KL-regularized optimum: DPO's policy.
 
@@ -173,3 +199,68 @@ def bradley_terry_by_hand() -> str:
     products = exact.odds_products(P, exact.uniform(3))
     assert [products[0] / products[1], products[1] / products[2]] == [2**3, 2**3]
     return "pi = (4, 2, 1) / 7"
+
+
+@CLAIM.check(Role.INSTEAD, "exact")
+def normal_equations() -> str:
+    """The gradient of the squared loss vanishes at c = S / tau: sum_j nu_j (c_i - c_j - (2 P_ij - 1) / (2 tau)) = 0."""
+    for P, nu in (
+        (W, exact.uniform(3)),
+        (W, exact.fractions("1/10 1/5 7/10")),
+        (exact.preferences("1 0 1"), exact.uniform(3)),
+    ):
+        for tau in exact.fractions("1 1/10"):
+            c = [score / tau for score in exact.scores(P, nu)]
+            for i in range(3):
+                assert sum(nu[j] * (c[i] - c[j] - (2 * P[i][j] - 1) / (2 * tau)) for j in range(3)) == 0
+    return "exact for W under two references and for a certain cycle"
+
+
+def closed_form(P: Array, mu: Array, tau: float) -> Array:
+    """mu exp(S / tau), normalized.
+
+    Kept independent of the toy's on purpose; tests/test_twins.py holds them together.
+    """
+    return flow.softmax(np.log(np.asarray(mu, dtype=float)) + np.asarray(scores(P, mu), dtype=float) / tau)
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def no_policy_has_a_smaller_loss() -> str:
+    """The library's population loss is least at the closed form, against random neighbors."""
+
+    def least(problem: Problem, tau: float, seed: int) -> None:
+        P, mu = problem
+        policy = closed_form(P, mu, tau)
+
+        def loss(candidate: Array) -> float:
+            return float(population_loss(P, mu, lambda q: ipo(q, tau=tau), Conditioning.NONE, prompt_policy=candidate))
+
+        best = loss(policy)
+        for other in np.random.default_rng(seed).dirichlet(np.ones(len(mu)), size=5):
+            assert loss(0.9 * policy + 0.1 * other) >= best - 1e-12 * abs(best)
+
+    problems = strategies.problems(full_support=True, max_k=4)
+    taus = st.sampled_from([0.5, 1.0])
+    return f"{strategies.for_all(least, problems, taus, st.integers(0, 99), tries=60)} problems"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def frontier_of_value_and_divergence() -> str:
+    """V - tau KL of any prompt-only policy is at most IPO's: none has more V at no more KL."""
+
+    def frontier(problem: Problem, tau: float, seed: int) -> None:
+        P, mu = problem
+        reference = np.asarray(mu, dtype=float)
+
+        def kl(policy: Array) -> float:
+            return float((policy * np.log(np.maximum(policy, 1e-300) / reference)).sum())
+
+        best = closed_form(P, mu, tau)
+        V, divergence = float(value(best, P, mu)), kl(best)
+        for other in np.random.default_rng(seed).dirichlet(np.full(len(mu), 0.5), size=20):
+            assert float(value(other, P, mu)) - tau * kl(other) <= V - tau * divergence + 1e-12
+            assert not (float(value(other, P, mu)) > V + 1e-9 and kl(other) < divergence - 1e-9)
+
+    problems = strategies.problems(full_support=True)
+    taus = st.sampled_from([0.05, 0.3, 1.0])
+    return f"{strategies.for_all(frontier, problems, taus, st.integers(0, 99), tries=60)} problems"

@@ -11,15 +11,17 @@ from theory.evidence import Claim, Role, says
 
 CLAIM = Claim(
     id="eq-14-15",
-    paper="App. C.2, Eq. (14), (15)",
-    statement=(
-        "Masking ensures that gradients only flow through the target response's tokens; causal masking gets additional "
-        "attention from target tokens to all preceding ones."
+    paper="App. C.2, Eq. (14), (15); App. D.5, Table 7 (memory)",
+    quote=(
+        "with appropriate masking to ensure that gradients only flow through the target response tokens ... standard "
+        "causal masking with additional attention from target tokens to all preceding tokens ... Activations for the "
+        "conditioning context (y_l or y_w) do not require gradient computation"
     ),
+    reading="",
     truth=(
         says(
             "Masking the loss keeps the context's own predictions out of it, but the gradient still flows "
-            "through the context's keys and values, unless it is cut on purpose.",
+            "through the context's keys and values, whose activations are kept for it, unless it is cut on purpose.",
             "attention_has_a_gradient_in_the_context",
             "autograd_agrees",
             "detaching_makes_it_true",
@@ -30,8 +32,15 @@ CLAIM = Claim(
             "nothing_to_add_to_the_causal_mask",
         ),
     ),
-    missing="the context's keys and values detached from the graph",
-    witness="one attention step, two tokens: d out / d context value = softmax weight > 0",
+    missing=says(
+        "the context's keys and values detached from the graph",
+        "detaching_makes_it_true",
+        "constants_instead_of_context",
+    ),
+    witness=says(
+        "one attention step, two tokens: d out / d context value = softmax weight > 0",
+        "attention_has_a_gradient_in_the_context",
+    ),
 )
 
 

@@ -29,11 +29,13 @@ from theory import exact, solver, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import Matrix, Row, W
 from theory.proved import proof_of
+from theory.strategies import Problem
 
 CLAIM = Claim(
     id="eq-6",
-    paper="Eq. (6)",
-    statement="The choice model (6) is mild, because its reward r is unspecified and can be generic.",
+    paper="Eq. (6); Sec. 4, from Eq. (5) to argmax E[r]",
+    quote="model assumption in (6) is mild as r is unspecified and can be generic",
+    reading="Every P has a reward r that obeys (6), and every r gives a P.",
     truth=(
         says(
             "Asked of all y, y' in the support of mu, as where the paper puts (6) into (5), it has a reward "
@@ -44,8 +46,6 @@ CLAIM = Claim(
             "generic_rewards_break_it",
             "two_responses",
             "columns_of_the_witness",
-            "size_of_the_violation",
-            "distance_to_the_model",
         ),
         says(
             "Asked of different responses only, it has one if and only if sum_{i != j} mu_i exp(L_ij / (2 "
@@ -59,7 +59,6 @@ CLAIM = Claim(
             "At a given beta E_{mu x mu}[cosh(L / (2 beta)) - 1] < sum_j mu_j^2, so that P - 1/2 is on "
             "average (root mean square over mu x mu) below beta sqrt(sum_j mu_j^2 / 2).",
             "choice_model_collision_bound",
-            "collision_bound",
             "certificate",
             "a_reward_leaves_little_room",
             "the_bounds_are_nearly_reached",
@@ -67,16 +66,30 @@ CLAIM = Claim(
         says(
             "So where two draws of the reference hardly ever coincide, such as long answers of a language "
             "model, P is 1/2 on average over mu x mu on this reading too.",
-            "collision_bound",
+            "certificate",
             "a_reward_leaves_little_room",
         ),
         says(
-            "On it the best answer to y' by r can be y' itself where that by P is not.",
+            "On it the best answer to y' by r can be y' itself where that by P is not: the paper's step from (5) to "
+            "argmax E[r] needs the first reading.",
             "its_best_answer_may_be_the_comparator",
         ),
+        says(
+            "Nor does a generic r give probabilities by (6): P12 + P21 != 1.",
+            "eq_6_is_no_probability",
+            "generic_rewards_give_no_probabilities",
+        ),
+        says(
+            "In place of (6) P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, asks for nothing: every P in "
+            "(0, 1) has such an r, for every beta and every mu of full support.",
+            "any_preference_is_fitted",
+            "every_preference_has_a_reward",
+        ),
     ),
-    missing="",
-    witness="P12 = 4/5, mu = 1/2, beta = 1/2: mu1 exp(L_12 / (2 beta)) = 1/2 * 4 is no probability, on either reading",
+    witness=says(
+        "P12 = 4/5, mu = 1/2, beta = 1/2: mu1 exp(L_12 / (2 beta)) = 1/2 * 4 is no probability, on either reading",
+        "two_responses",
+    ),
 )
 
 
@@ -143,26 +156,6 @@ def only_indifference_at_all_pairs() -> str:
         normalized = [z3.Sum([mu[i] * w[i][j] for i in range(k)]) == 1 for j in range(k)]
         solver.prove([*distribution, *antisymmetric, *normalized], z3.And([w[i][j] == 1 for i, j in cells]))
     return "proved for K = 2, 3"
-
-
-@CLAIM.check(Role.REFUTED, "z3")
-def collision_bound() -> str:
-    """Different responses, K = 2 to 6: pi_r(y_j | y_j) > 0 for all j implies E[cosh - 1] < sum_j mu_j^2.
-
-    The products m_ij = mu_i mu_j and e_ij = mu_i mu_j w_ij are fresh reals: the rest is linear.
-    """
-    mass, others = z3.Reals("mass others")
-    solver.prove([mass > 0, others < 1], mass * others < mass)
-    for k in range(2, 7):
-        m, e, mu = solver.reals("m", k, k), solver.reals("e", k, k), solver.reals("mu", k)
-        cells = [(i, j) for i in range(k) for j in range(k)]
-        products = [z3.And(m[i][j] > 0, m[i][j] == m[j][i]) for i, j in cells]
-        masses = [z3.Sum(m[j]) == mu[j] for j in range(k)]
-        room = [z3.Sum([e[i][j] for i in range(k) if i != j]) < mu[j] for j in range(k)]
-        # 2 mu_i mu_j (cosh - 1) = e_ij + e_ji - 2 m_ij, over i < j.
-        violation = z3.Sum([e[i][j] + e[j][i] - 2 * m[i][j] for i, j in cells if i < j])
-        solver.prove([*products, *masses, *room], violation < z3.Sum([m[j][j] for j in range(k)]))
-    return "proved for K = 2 to 6"
 
 
 @CLAIM.check(Role.REFUTED, "property")
@@ -277,24 +270,75 @@ def its_best_answer_may_be_the_comparator() -> str:
     return f"exp(h / beta) against y1: {', '.join(map(str, gains))}; P: 1/2, 11/20, 1/3"
 
 
-@CLAIM.check(Role.INSTEAD, "numeric")
-def size_of_the_violation() -> str:
-    """W: E cosh(h / beta) by beta, to be 1 or, on the second reading, < 4/3; 1 + E L^2 / (8 beta^2) if small."""
-    L = apply_psi(np.array(W), "log_odds")
-    excess = {beta: np.cosh(L / (2 * beta)).mean() for beta in (1.0, 0.5, 0.1)}
-    assert np.allclose(list(excess.values()), [1.172973, 1.893298, 6569.878], rtol=1e-6)
-    small = L / 1000
-    second_order = 1 + (small**2).mean() / 8
-    assert abs(np.cosh(small / 2).mean() - second_order) < 1e-9 * (second_order - 1) * 1e4
-    return ", ".join(f"beta {beta}: {value:.6f}" for beta, value in excess.items())
+@CLAIM.check(Role.REFUTED, "exact")
+def eq_6_is_no_probability() -> str:
+    """r(y1, y1) = ln 2, otherwise 0; beta = 1, mu = 1/2: (6) gives P12 = 1/2 and P21 = 4/13, the formula 3/5.
+
+    Z(y1) = (2 + 1) / 2 = 3/2 and Z(y2) = 1. Odds by (6): (1 / Z(y2))^2 = 1 and (1 / Z(y1))^2 = 4/9. Gibbs:
+    pi_r(y1 | y2) = 1/2, pi_r(y2 | y1) = 1/3.
+    """
+    Z1, Z2 = Fraction(3, 2), Fraction(1)
+    by_eq_6 = [odds / (1 + odds) for odds in (Z2**-2, Z1**-2)]
+    assert by_eq_6 == list(exact.fractions("1/2 4/13"))
+    assert sum(by_eq_6) != 1
+    odds = Fraction(1, 2) / Fraction(1, 3)
+    assert odds / (1 + odds) == Fraction(3, 5)
+    return "P12 + P21 = 1/2 + 4/13 = 21/26 by (6); P12 = 3/5 by the formula"
+
+
+@CLAIM.check(Role.REFUTED, "property")
+def generic_rewards_give_no_probabilities() -> str:
+    """Random r: (6) gives P(w > l) + P(l > w) != 1 and another P than the formula's, through the library's pi_r."""
+
+    def differ(seed: int, k: int, beta: float) -> None:
+        rng = np.random.default_rng(seed)
+        reward, mu = rng.normal(size=(k, k)), rng.dirichlet(np.ones(k)) * 0.9 + 0.1 / k
+        h = beta * np.log(gibbs_policy(reward, mu, beta) / mu[:, None])
+        pairs = np.triu_indices(k, 1)
+        by_eq_6, by_formula = 1 / (1 + np.exp(-2 * h)), 1 / (1 + np.exp(h.T - h))
+        assert (np.abs(by_eq_6 + by_eq_6.T - 1)[pairs] > 1e-6).any()
+        assert (np.abs(by_eq_6 - by_formula)[pairs] > 1e-6).any()
+
+    betas = st.sampled_from([0.3, 1.0, 2.0])
+    return f"{strategies.for_all(differ, st.integers(0, 10**6), st.integers(2, 5), betas, tries=60)} rewards"
 
 
 @CLAIM.check(Role.INSTEAD, "exact")
-def distance_to_the_model() -> str:
-    """W, all pairs: the only realizable P is 1/2, at mean |P - 1/2| = 7/45 over ordered pairs drawn from mu."""
-    distance = sum(abs(p - exact.HALF) for row in W for p in row) / 9
-    assert distance == Fraction(7, 45)
-    return "mean |P - 1/2| = 7/45"
+def every_preference_has_a_reward() -> str:
+    """W, beta = 1/2: pi(y_i | y_j) = u / 3 odds_ij reproduces every P; the columns leave room up to u = 2/7."""
+    room = []
+    for j, column in enumerate(exact.columns(W)):
+        others = sum(exact.odds(p) for i, p in enumerate(column) if i != j)
+        room.append(Fraction(3) / others)
+    assert min(room) == Fraction(6, 21)
+    u = Fraction(1, 5)
+    for i in range(3):
+        for j in range(3):
+            if i != j:
+                forward, back = u / 3 * exact.odds(W[i][j]), u / 3 * exact.odds(W[j][i])
+                # sigma(beta log(forward / back)) with beta = 1/2: its odds squared are forward / back.
+                assert exact.odds(W[i][j]) ** 2 == forward / back
+    return f"u up to {min(room)}"
+
+
+@CLAIM.check(Role.INSTEAD, "property")
+def any_preference_is_fitted() -> str:
+    """r = (beta log of a minimizer over mu): h of that r returns log-odds L for random interior P."""
+
+    def fitted(problem: Problem, beta: float) -> None:
+        L = apply_psi(problem[0], "log_odds")
+        mu = np.asarray(problem[1], dtype=float)
+        g = L / (2 * beta)
+        policy = mu[:, None] * np.exp(g - np.abs(g).max() - 0.1)
+        np.fill_diagonal(policy, 0)
+        policy += np.diag(1 - policy.sum(axis=0))
+        reward = beta * np.log(policy / mu[:, None])
+        pi_r = gibbs_policy(reward, mu, beta)
+        h = beta * np.log(pi_r / mu[:, None])
+        assert np.allclose(h - h.T, L, atol=1e-8)
+
+    problems = strategies.problems(interior=True, full_support=True)
+    return f"{strategies.for_all(fitted, problems, st.sampled_from([0.5, 1.0, 2.0]), tries=60)} preferences"
 
 
 CLAIM.check(Role.REFUTED, "proof")(proof_of("choice_model_of_all_pairs_forces_half"))

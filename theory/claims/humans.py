@@ -41,10 +41,11 @@ REPLICATES, LEVEL = 1999, 0.01
 CLAIM = Claim(
     id="humans",
     paper="Sec. 3.2, text",
-    statement=(
-        "Human preferences are inherently non-separable. (Read as: in tables of paired comparisons by people something "
-        "is to be gained from seeing the comparator. The works that the paper cites are about how a choice depends on "
-        "what else is on offer, which tables of pairs can neither bear out nor refute.)"
+    quote="human preferences are inherently non-separable and determined by the interaction between options",
+    reading=(
+        "In tables of paired comparisons by people something is to be gained from seeing the comparator. The works "
+        "that the paper cites are about how a choice depends on what else is on offer, which tables of pairs can "
+        "neither bear out nor refute."
     ),
     truth=(
         says(
@@ -84,8 +85,12 @@ CLAIM = Claim(
             "the_same_by_chi_square",
         ),
     ),
-    missing="",
-    witness="celebrities: 186 against 173 of 234 in one column are the whole gap, 1/162; p = .31 if nothing is to gain",
+    witness=says(
+        "celebrities: 186 against 173 of 234 in one column are the whole gap, 1/162; p = .31 if nothing is to gain",
+        "one_column_makes_the_celebrities_gap",
+        "celebrities_gap_as_a_rational",
+        "nothing_to_gain_explains_the_celebrities_gap",
+    ),
 )
 
 

@@ -24,7 +24,8 @@ from theory.strategies import Array, Problem, Scalarization
 CLAIM = Claim(
     id="prop-3.1",
     paper="Prop. 3.1",
-    statement="The best prompt-only policy is not invariant to psi and to the reference policy.",
+    quote="The form of pi_bar is not invariant to Psi and pi_ref",
+    reading="",
     truth=(
         says(
             "It says that pi_bar can change, not that it always does, and so it can: for every K >= 3 there "
@@ -45,8 +46,10 @@ CLAIM = Claim(
             "two_responses_never_flip",
         ),
     ),
-    missing="",
-    witness="W: P12 = 3/10, P13 = 9/10, P23 = 3/5, mu uniform: identity says y2, log-odds says y1",
+    witness=says(
+        "W: P12 = 3/10, P13 = 9/10, P23 = 3/5, mu uniform: identity says y2, log-odds says y1",
+        "witness_with_full_support",
+    ),
 )
 
 

@@ -18,9 +18,13 @@ from theory.exact import HALF, Matrix, Row
 CLAIM = Claim(
     id="prop-3.1-proof",
     paper="App. B, proof of Prop. 3.1",
-    statement=(
-        "With P(y1 > a, b) = .9, .2 and P(y2 > a, b) = .56, .56, the best prompt-only response is y2 by identity and "
-        "y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by identity at mu = .9, .1."
+    quote=(
+        "Candidate y_1: P(y_1 > y_a') = 0.9 and P(y_1 > y_b') = 0.2 ... Candidate y_2: P(y_2 > y_a') = 0.56 and "
+        "P(y_2 > y_b') = 0.56 ... Thus, pi_bar depends on Psi. ... Thus, pi_bar also depends on pi_ref"
+    ),
+    reading=(
+        "The best prompt-only response is y2 by identity and y1 by log-odds (mu = 1/2, 1/2 on a, b), and y1 by "
+        "identity at mu = .9, .1."
     ),
     truth=(
         says(
@@ -44,8 +48,12 @@ CLAIM = Claim(
             "with_full_support",
         ),
     ),
-    missing="P(a > b), which the paper leaves out, near 1/2",
-    witness="p = 1/4: b has .625 > .56 by identity. Full support: p = P(y1 > y2) = 1/2, mu = (1, 1, 9, 9) / 20",
+    missing=says("P(a > b), which the paper leaves out, near 1/2", "the_range_of_p", "the_identity_range_is_exact"),
+    witness=says(
+        "p = 1/4: b has .625 > .56 by identity. Full support: p = P(y1 > y2) = 1/2, mu = (1, 1, 9, 9) / 20",
+        "a_response_of_the_reference_wins",
+        "with_full_support",
+    ),
 )
 
 Y1, Y2, A, B = range(4)

@@ -20,7 +20,8 @@ from theory.strategies import Array, Problem, Scalarization
 CLAIM = Claim(
     id="psi-matters",
     paper="our own, to Prop. 3.1",
-    statement=(
+    quote="",
+    reading=(
         "For a fixed reference, one prompt-only policy is optimal for all strictly increasing psi if and only if one "
         "response's win probability P_iJ, J ~ mu, stochastically dominates every other's: at each level it is at "
         "least as likely to be reached."
@@ -56,8 +57,10 @@ CLAIM = Claim(
             "two_responses_never",
         ),
     ),
-    missing="",
-    witness="W, uniform: y1 reaches 9/10 most often, y2 reaches 1/2 most often, so 1[q >= t] + q / 4 chooses either",
+    witness=says(
+        "W, uniform: y1 reaches 9/10 most often, y2 reaches 1/2 most often, so 1[q >= t] + q / 4 chooses either",
+        "the_witness_by_hand",
+    ),
 )
 
 

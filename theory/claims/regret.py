@@ -21,7 +21,8 @@ from theory.strategies import Array, Problem, Scalarization
 CLAIM = Claim(
     id="regret",
     paper="our own, to Thm 3.2 (ii) and Sec. 3.1",
-    statement=(
+    quote="",
+    reading=(
         "The most that seeing the comparator gains, over all references, is the least regret against the worst "
         "comparator that a policy which sees the prompt alone can have."
     ),
@@ -48,8 +49,10 @@ CLAIM = Claim(
             "what_the_guarantee_saves",
         ),
     ),
-    missing="",
-    witness="W: 3/25, gap of mu = (0, 3/5, 2/5) and regret of pi = (3/5, 2/5, 0); rock-paper-scissors 1/2",
+    witness=says(
+        "W: 3/25, gap of mu = (0, 3/5, 2/5) and regret of pi = (3/5, 2/5, 0); rock-paper-scissors 1/2",
+        "the_witness_by_hand",
+    ),
 )
 
 

@@ -14,8 +14,9 @@ from theory.evidence import Claim, Role, says
 
 CLAIM = Claim(
     id="table-5",
-    paper="Sec. 5.3, Table 5",
-    statement="Sequence-level conditioning costs 18-25 % training time (21 %) for the longer inputs.",
+    paper="Sec. 5.3, Table 5; App. D.5, Table 7 (time)",
+    quote="Sequence-level conditioning incurs 18 - 25% training time overhead due to processing longer inputs",
+    reading="Training on (14) and (15) takes 18 to 25 % more time than on plain pairs, 21 % in Table 5.",
     truth=(
         says(
             "In tokens the overhead is (w + l) / (2x + w + l), between 0 and 100 %.",
@@ -32,8 +33,10 @@ CLAIM = Claim(
             "chat_data",
         ),
     ),
-    missing="prompts about twice as long as both responses together, or equal padding",
-    witness="x, w, l = 42, 369, 180 tokens: 549 / 633 = 87 %",
+    missing=says(
+        "prompts about twice as long as both responses together", "the_prompts_it_takes", "the_printed_21_percent"
+    ),
+    witness=says("x, w, l = 42, 369, 180 tokens: 549 / 633 = 87 %", "chat_data"),
 )
 
 

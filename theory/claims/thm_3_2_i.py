@@ -20,7 +20,8 @@ from theory.strategies import Array, Problem, Scalarization
 CLAIM = Claim(
     id="thm-3.2-i",
     paper="Eq. (5), Thm 3.2 (i)",
-    statement="The best policy that sees its comparator is invariant to psi (non-decreasing) and to the reference.",
+    quote="pi* is invariant to Psi and pi_ref ... Psi: [0, 1] -> R can be any non-decreasing function",
+    reading="pi* exists, and is the same for all non-decreasing psi and all references.",
     truth=(
         says(
             "For strictly increasing psi, finite on the preferences, a policy is optimal if and only if, for "
@@ -45,12 +46,27 @@ CLAIM = Claim(
             "off_the_support_anything_goes",
         ),
         says(
+            "Among infinitely many responses no pi* need exist: each may be beaten by the next.",
+            "none_is_best_among_infinitely_many",
+        ),
+        says(
             "So the optima are the same for any two such psi and any two references of one support.",
             "optima_invariant",
         ),
     ),
-    missing="psi strictly increasing; psi finite, so P in (0, 1) for log-odds; comparators in the support of mu",
-    witness="P12 = 3/5, psi = 1[q >= 1/2]: against y2 both responses are optimal, by identity y1 alone",
+    missing=says(
+        "finitely many responses; psi strictly increasing, and finite, so P in (0, 1) for log-odds; comparators in the "
+        "support of mu",
+        "none_is_best_among_infinitely_many",
+        "strict_psi_keeps_the_optima",
+        "optimal_if_and_only_if_supported",
+        "log_odds_of_certainty",
+        "off_the_support_anything_goes",
+    ),
+    witness=says(
+        "P12 = 3/5, psi = 1[q >= 1/2]: against y2 both responses are optimal, by identity y1 alone",
+        "a_step_adds_optima",
+    ),
 )
 
 
@@ -75,6 +91,21 @@ def off_the_support_anything_goes() -> str:
         policy = tuple(zip(exact.fractions("1 0"), against_y2, strict=True))
         assert exact.conditioned_value(policy, P, mu) == exact.best_value(P, mu)
     return "two optimal policies that differ against y2"
+
+
+@CLAIM.check(Role.REFUTED, "exact")
+def none_is_best_among_infinitely_many() -> str:
+    """P(y_n > y_m) = 1 - 1 / (2 (1 + n - m)), n >= m: of the first K the last is best against all, for K = 2 to 12.
+
+    So of all of them none is, against any: the probability grows with n toward 1, which none attains.
+    """
+    for k in range(2, 13):
+        P = exact.preferences([Fraction(1, 2 * (1 + m - n)) for n in range(k) for m in range(n + 1, k)])
+        assert exact.best_responses(P) == [{k - 1}] * k
+    against_first = [1 - Fraction(1, 2 * (1 + n)) for n in range(100)]
+    assert against_first == sorted(set(against_first))
+    assert max(against_first) < 1
+    return "the last of the first K, whatever K: no pi* for all of them"
 
 
 @CLAIM.check(Role.REFUTED, "numeric")

@@ -20,7 +20,11 @@ from theory.strategies import Array, Problem, Scalarization
 CLAIM = Claim(
     id="thm-3.2-iii",
     paper="Thm 3.2 (iii)",
-    statement="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* coincides with pi_bar.",
+    quote=(
+        "pi* coincides with pi_bar if the transformed preference probability satisfies the condition that Psi(P(y > y' "
+        "| x)) ... c(x, y) - c(x, y') for some function c"
+    ),
+    reading="If psi(P(y > y')) is proportional to c(y) - c(y'), then pi* is pi_bar.",
     truth=(
         says(
             "If psi(P(y > y')) = a(y) + b(y'), the two have the same value, and every optimal prompt-only "
@@ -54,8 +58,15 @@ CLAIM = Claim(
             "the_sharp_bound_is_attained",
         ),
     ),
-    missing="'coincides' read as 'has the same value', or one best response",
-    witness="P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
+    missing=says(
+        "'coincides' read as 'has the same value', or one best response",
+        "separable_means_no_gap",
+        "bradley_terry_has_no_gap",
+    ),
+    witness=says(
+        "P = 1/2 everywhere: answering each comparator with itself is optimal, and not prompt-only",
+        "ties_break_equality",
+    ),
 )
 
 

@@ -18,11 +18,14 @@ from theory.strategies import Array, Problem
 CLAIM = Claim(
     id="thm-4.1-eq-8",
     paper="Thm 4.1, Eq. (7), (8), (11), (*)",
-    statement="Solving (7) gives r = beta [log(pi_r / pi_ref) + log Z], the Gibbs policy (11).",
+    quote=(
+        "Solving the optimization problem (7) gives ... an optimal solution is given by the Gibbs distribution because "
+        "of minimizing the KL divergence"
+    ),
+    reading="For responses and comparators that pi_ref gives: the solution is (11), which is (8) solved for r.",
     truth=(
         says(
-            "For every finite r the Gibbs policy is the only solution and (8) holds, where comparators and "
-            "responses are in the support of mu.",
+            "For every finite r the Gibbs policy is the only solution and (8) holds.",
             "gibbs_solves_7",
             "reward_from_gibbs",
             "no_policy_does_better",
@@ -34,7 +37,8 @@ CLAIM = Claim(
             "identity_behind_it",
         ),
         says(
-            "Against a comparator that the reference never gives, any policy solves (7), and (8) fails for it.",
+            "The support does matter: against a comparator that the reference never gives, any policy solves (7), "
+            "and (8) fails for it.",
             "a_comparator_that_never_comes",
             "two_solutions_off_the_support",
         ),
@@ -44,12 +48,11 @@ CLAIM = Claim(
             "optimal_only_where_all_responses_are_best",
         ),
     ),
-    missing="pi_ref of full support, which a softmax has and the reference in the proof of Prop. 3.1 has not",
-    witness="r = ((ln 2, 0), (0, 0)), beta = 1, mu = 1/2: pi_r(. | y1) = (2/3, 1/3), Z = 3/2",
+    witness=says("r = ((ln 2, 0), (0, 0)), beta = 1, mu = 1/2: pi_r(. | y1) = (2/3, 1/3), Z = 3/2", "by_hand"),
 )
 
 
-@CLAIM.check(Role.REFUTED, "exact")
+@CLAIM.check(Role.INSTEAD, "exact")
 def a_comparator_that_never_comes() -> str:
     """r = 0, mu = (1/2, 1/2, 0): answering y3 with y1 always is a solution, and (8) asks for pi_r / mu = 1, not 2.
 
@@ -65,7 +68,7 @@ def a_comparator_that_never_comes() -> str:
     return "pi_r / mu = 2 and 0 against y3, where r = 0 asks for 1"
 
 
-@CLAIM.check(Role.REFUTED, "property")
+@CLAIM.check(Role.INSTEAD, "property")
 def two_solutions_off_the_support() -> str:
     """Random r, a comparator without mass: the library's pi_r and one that differs there have one value of (7)."""
 
@@ -105,7 +108,7 @@ def optimal_only_where_all_responses_are_best() -> str:
     return f"{tried} policies; at P = 1/2 pi_r = mu is optimal"
 
 
-@CLAIM.check(Role.REPAIRED, "symbolic")
+@CLAIM.check(Role.STATED, "symbolic")
 def identity_behind_it() -> str:
     """E_pi r - KL(pi, mu) = log Z - KL(pi, pi_r), symbolically for K = 2 to 5 (beta = 1 by scaling r)."""
     import sympy as sp
@@ -127,7 +130,7 @@ def objective(policy: Array, reward: Array, mu: Array, beta: float) -> float:
     return float(((policy * reward - beta * kl) * mu).sum())
 
 
-@CLAIM.check(Role.REPAIRED, "property")
+@CLAIM.check(Role.STATED, "property")
 def no_policy_does_better() -> str:
     """gibbs_policy beats random policies, and Eq. (8) returns its reward."""
 
@@ -146,7 +149,7 @@ def no_policy_does_better() -> str:
     return f"{strategies.for_all(best, st.integers(0, 10**6), st.integers(2, 5), betas, tries=40)} rewards"
 
 
-@CLAIM.check(Role.REPAIRED, "ODE")
+@CLAIM.check(Role.STATED, "ODE")
 def gradient_ascent_arrives_there() -> str:
     """Gradient flow on (7), from mu, ends at mu exp(r / beta) / Z."""
     rng = np.random.default_rng(1)
@@ -165,7 +168,7 @@ def gradient_ascent_arrives_there() -> str:
     return f"largest error {error:.0e}" if error > 1e-9 else "error below 1e-9"
 
 
-@CLAIM.check(Role.REPAIRED, "exact")
+@CLAIM.check(Role.STATED, "exact")
 def by_hand() -> str:
     """r = (ln 2, 0), beta = 1, mu = 1/2: weights 1 and 1/2, so Z = 3/2 and pi_r = (2/3, 1/3)."""
     weights = [Fraction(1, 2) * 2, Fraction(1, 2) * 1]
@@ -175,5 +178,5 @@ def by_hand() -> str:
     return "pi_r = (2/3, 1/3), Z = 3/2"
 
 
-CLAIM.check(Role.REPAIRED, "proof")(proof_of("gibbs_solves_7"))
-CLAIM.check(Role.REPAIRED, "proof")(proof_of("reward_from_gibbs"))
+CLAIM.check(Role.STATED, "proof")(proof_of("gibbs_solves_7"))
+CLAIM.check(Role.STATED, "proof")(proof_of("reward_from_gibbs"))

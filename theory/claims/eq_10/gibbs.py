@@ -1,7 +1,6 @@
-"""Abstract and Section 4: is the trained policy invariant to the reference and to psi?
+"""The solution of (7), beside which what (9) trains is held: it depends on the reference, on beta and on psi.
 
-Theorem 3.2 (i) is about pi*, the optimum without regularization. What is trained is the optimum of (7)
-or (9), and both contain pi_ref and beta.
+Theorem 3.2 (i) is about pi*, the optimum without regularization; (7) and (9) contain pi_ref and beta.
 """
 
 import math
@@ -10,42 +9,13 @@ from fractions import Fraction
 import numpy as np
 
 from inspo.objectives import apply_psi, best_responses, gibbs_policy
-from theory import flow, strategies
-from theory.evidence import Claim, Role, says
-from theory.exact import W
+from theory import strategies
+from theory.claims.eq_10.claim import CLAIM
+from theory.evidence import Role
 from theory.strategies import Problem
 
-CLAIM = Claim(
-    id="invariance",
-    paper="Sec. 4, abstract",
-    statement="The policy that InSPO trains is invariant to psi and to the reference policy.",
-    truth=(
-        says(
-            "What gradient flow finds for (9), which contains no psi, depends on the reference.",
-            "gradient_flow_moves_with_the_reference",
-        ),
-        says(
-            "The solution of (7) depends on the reference, on beta and, through r = psi(P), on psi.",
-            "the_reference_overrules",
-            "through_the_library",
-        ),
-        says(
-            "At a given beta a reference that is confident enough overrules any preference.",
-            "the_reference_overrules",
-        ),
-        says(
-            "The solution of (7) tends to pi* on the support of mu as beta -> 0, and there alone is "
-            "invariance regained; what gradient flow finds for (9) need not (see eq-10).",
-            "small_beta_recovers_the_best_responses",
-            "the_limit",
-        ),
-    ),
-    missing="",
-    witness="P12 = 3/5, mu = (1/10, 9/10), beta = 1/10: 9^(2 beta) > 3/2, so pi_r(. | y2) prefers y2, the worse",
-)
 
-
-@CLAIM.check(Role.REFUTED, "exact")
+@CLAIM.check(Role.INSTEAD, "exact")
 def the_reference_overrules() -> str:
     """pi_r(y1 | y2) > pi_r(y2 | y2) if and only if (3/2)^(1 / (2 beta)) > 9: no at beta = 1/10, yes at 1/11.
 
@@ -58,7 +28,7 @@ def the_reference_overrules() -> str:
     return "243/32 < 9 at beta = 1/10; (3/2)^11 > 81 at beta = 1/11"
 
 
-@CLAIM.check(Role.REFUTED, "numeric")
+@CLAIM.check(Role.INSTEAD, "numeric")
 def through_the_library() -> str:
     """gibbs_policy at r = L / 2 flips at beta = .0922676; two psi give two policies."""
     P, mu = np.array([[0.5, 0.6], [0.4, 0.5]]), np.array([0.1, 0.9])
@@ -70,21 +40,6 @@ def through_the_library() -> str:
     by_log_odds = gibbs_policy(apply_psi(P, "log_odds"), mu, 0.1)[:, 1]
     assert by_identity.argmax() != by_log_odds.argmax()
     return f"r = P: pi(y1 | y2) = {by_identity[0]:.3f}; r = L: {by_log_odds[0]:.3f}"
-
-
-@CLAIM.check(Role.REFUTED, "ODE")
-def gradient_flow_moves_with_the_reference() -> str:
-    """W, beta = 1, references (.5, .3, .2) and reversed: the trained policies are .15 to .24 apart.
-
-    Total variation for each comparator; pairs are drawn from the reference, as in (9). DPO's are .217 apart.
-    """
-    references = [np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])]
-    conditioned = [flow.conditioned_limit(W, mu, 1.0) for mu in references]
-    plain = [flow.dpo_limit(W, mu, 1.0) for mu in references]
-    distance = np.abs(conditioned[0] - conditioned[1]).sum(axis=0) / 2
-    assert np.allclose(distance, [0.191557, 0.238032, 0.147113], atol=1e-5)
-    assert abs(np.abs(plain[0] - plain[1]).sum() / 2 - 0.217141) < 1e-5
-    return "total variation .192, .238, .147 by comparator; DPO .217"
 
 
 @CLAIM.check(Role.INSTEAD, "property")

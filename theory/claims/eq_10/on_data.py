@@ -1,4 +1,4 @@
-"""Equation (10) on finite data: does the minimizer that Section 4 calls pi_hat exist?
+"""Finite data: does the minimizer that Section 4 calls pi_hat exist?
 
 Each pair's margin is free, so the empirical loss falls apart into one term for each pair of responses:
 n_ij softplus(-m) + n_ji softplus(m). It has a minimum if and only if both labels occur. DPO pools its
@@ -18,46 +18,11 @@ from inspo.losses import dpo
 from inspo.objectives import best_responses
 from inspo.pairs import PairLogps
 from theory import exact, flow, strategies
-from theory.evidence import Claim, Role, says
+from theory.claims.eq_10.claim import CLAIM
+from theory.evidence import Role
 from theory.exact import HALF
 
 Counts = npt.NDArray[np.int64]
-
-CLAIM = Claim(
-    id="eq-10-finite",
-    paper="Sec. 4, below Eq. (10)",
-    statement="'Denote the solution to (10) as pi_hat': on a dataset D_n, (10) has a solution.",
-    truth=(
-        says(
-            "With free tables a minimizer exists if and only if every compared pair carries both labels.",
-            "exists_exactly_with_both_labels",
-            "the_minimum_of_one_pair",
-        ),
-        says(
-            "With one label a pair, as preference sets usually have, the infimum 0 is not attained, and can "
-            "be approached while pi(chosen | rejected) itself goes to 0 and V to 1/2: the loss alone does not "
-            "tell.",
-            "loss_to_zero_while_copying",
-            "the_minimum_of_one_pair",
-        ),
-        says(
-            "But that is not where gradient flow from the reference goes: in a pair, a cycle and a ranking of "
-            "three it goes to best responses.",
-            "gradient_flow_goes_to_best_responses",
-        ),
-        says(
-            "Where it exists it fits every pair, cycles too; DPO pools them.",
-            "a_cycle_is_fitted_as_it_is",
-        ),
-        says(
-            "DPO needs only a strongly connected graph of wins.",
-            "exists_exactly_with_both_labels",
-            "a_cycle_has_a_dpo_solution_only",
-        ),
-    ),
-    missing="both labels for every compared pair",
-    witness="y1 > y2, y2 > y3, y3 > y1, once each: DPO's minimizer is pi_ref, InSPO has none",
-)
 
 
 def trained(beats: Counts, times: tuple[float, ...]) -> list[flow.Floats]:
@@ -110,7 +75,7 @@ def gradient_flow_goes_to_best_responses() -> str:
     return f"pi(1 | 2) = {shares} at log t = 0, 5, 10, 20, 40; the cycle over .99, the ranking {on_best[1]:.2f}"
 
 
-@CLAIM.check(Role.REFUTED, "exact")
+@CLAIM.check(Role.INSTEAD, "exact")
 def loss_to_zero_while_copying() -> str:
     """One label y1 > y2: pi(1 | 2) = e, pi(2 | 1) = e^2 has odds 1 / e -> infinity, and both go to 0: V -> 1/2."""
     P, mu = exact.preferences("1"), exact.uniform(2)
@@ -124,7 +89,7 @@ def loss_to_zero_while_copying() -> str:
     return f"odds 10, 1000, 1000000; V - 1/2 = {', '.join(f'{float(V - exact.HALF):.1e}' for V in values)}"
 
 
-@CLAIM.check(Role.REFUTED, "numeric")
+@CLAIM.check(Role.INSTEAD, "numeric")
 def a_cycle_has_a_dpo_solution_only() -> str:
     """The cycle: DPO's loss is convex with gradient 0 at pi_ref; INS-DPO's falls below any bound."""
     wins = torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=torch.float64)
@@ -160,7 +125,7 @@ def has_ray(wins: Counts) -> bool:
     return False
 
 
-@CLAIM.check(Role.REPAIRED, "property")
+@CLAIM.check(Role.INSTEAD, "property")
 def exists_exactly_with_both_labels() -> str:
     """Random counts: a pair's loss has its minimum at log(n_ij / n_ji), or none; DPO exists more often."""
     exists = {"InSPO": 0, "DPO": 0}
@@ -185,7 +150,7 @@ def exists_exactly_with_both_labels() -> str:
     return f"{tried} tables of counts: InSPO's minimizer exists in fewer than DPO's"
 
 
-@CLAIM.check(Role.REPAIRED, "symbolic")
+@CLAIM.check(Role.INSTEAD, "symbolic")
 def the_minimum_of_one_pair() -> str:
     """a softplus(-m) + b softplus(m) is stationary at m = log(a / b), a, b > 0, and strictly convex."""
     import sympy as sp
@@ -201,7 +166,7 @@ def the_minimum_of_one_pair() -> str:
     return "m = log(n_ij / n_ji); with one label the slope is never zero"
 
 
-@CLAIM.check(Role.REPAIRED, "exact")
+@CLAIM.check(Role.INSTEAD, "exact")
 def a_cycle_is_fitted_as_it_is() -> str:
     """Counts 3 : 1 around a cycle, beta = 1: pi(winner | loser) = 3/8, pi(loser | winner) = 1/8 fits each pair.
 

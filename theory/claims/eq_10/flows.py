@@ -1,8 +1,7 @@
-"""Equation (10) and Algorithm 1: what does training find?
+"""Where gradient flow on Eq. (9) ends, with all the data in the world.
 
-Free tables, exact gradients, infinitely small steps, all the data in the world: still not pi*, nor pi_r.
-Gradient flow from the reference goes to one of Eq. (9)'s minimizers; which one depends on the start and,
-for real steps, on the optimizer.
+Free tables, exact gradients, infinitely small steps: still not pi*, nor pi_r. Gradient flow from the reference goes to
+one of Eq. (9)'s minimizers; which one depends on the start and, for real steps, on the optimizer.
 """
 
 import math
@@ -16,62 +15,10 @@ from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.tabular import population_weights, tabular_terms
 from theory import exact, flow
-from theory.evidence import Claim, Role, says
+from theory.claims.eq_10.claim import CLAIM
+from theory.evidence import Role
 from theory.exact import W
 from theory.flow import Floats
-
-CLAIM = Claim(
-    id="eq-10",
-    paper="Eq. (10), Alg. 1, Sec. 5.3 (iii)",
-    statement=(
-        "InSPO estimates pi* by minimizing (10), starting at the reference. (Read with mu for every comparator at the "
-        "start; Algorithm 1 starts at a language model that has just read y'.)"
-    ),
-    truth=(
-        says(
-            "Gradient flow arrived at one minimizer of (9) in every problem tried here, which depends on "
-            "beta, and is not the best; that it always arrives is not proved for K >= 3.",
-            "below_dpo_with_two_responses",
-            "three_responses",
-            "below_dpo_by_the_closed_form",
-            "flow_is_the_librarys_gradient",
-        ),
-        says(
-            "For K = 2 it conserves sum t + e^t over the two logits t = logit pi(other | comparator), which "
-            "gives its end by the Lambert W function.",
-            "conserved_quantities",
-            "lambert_w_is_where_flow_ends",
-        ),
-        says(
-            "For balanced cyclic preferences and uniform mu the end is the Gibbs policy of r = L / 2.",
-            "cyclic_flow_ends_at_gibbs",
-        ),
-        says(
-            "Real optimizers end elsewhere at equal loss.",
-            "the_optimiser_chooses",
-        ),
-        says(
-            "At equal beta V can be below DPO's, the more so as INS-DPO then stays nearer to the reference; "
-            "at equal KL it is below the best prompt-only policy by .0013 under Bradley-Terry, where nothing "
-            "is to gain, and above it by .029 on W.",
-            "below_dpo_with_two_responses",
-            "three_responses",
-            "at_equal_divergence",
-        ),
-        says(
-            "Nor does beta -> 0 repair it: for K = 2 V then tends to V*, short of it by the share beta / L of "
-            "V* - 1/2, the Gibbs policy by exponentially little.",
-            "shortfall_is_linear_in_beta",
-        ),
-        says(
-            "For K = 3 the flow can settle on a worse answer the more surely the smaller beta is, which the "
-            "Gibbs policy never does.",
-            "small_beta_can_be_worse",
-        ),
-    ),
-    missing="",
-    witness="P12 = 3/4, mu = 1/2, beta = 1: pi(y1 | y2) = .683269, V = .556939; V* = 5/8; DPO's V = 9/16 = .5625",
-)
 
 
 def lambert_limit(p: float, mu: tuple[float, float], beta: float) -> tuple[float, float]:
@@ -290,7 +237,7 @@ def train(optimizer_of: Callable[[list[torch.Tensor]], torch.optim.Optimizer], P
 
 
 @CLAIM.check(Role.INSTEAD, "numeric")
-def the_optimiser_chooses() -> str:
+def the_optimizer_chooses() -> str:
     """P12 = 3/4, beta = 1, equal loss: pi(y1 | y2) is .685 to .880 by optimizer and step size."""
     P, mu = np.array([[0.5, 0.75], [0.25, 0.5]]), np.array([0.5, 0.5])
     found = []
@@ -300,3 +247,41 @@ def the_optimiser_chooses() -> str:
         assert abs(policy[0, 1] - expected) < 1e-4, f"{name}: {policy[0, 1]:.6f}"
         found.append(f"{name} {policy[0, 1]:.3f}")
     return ", ".join(found)
+
+
+@CLAIM.check(Role.INSTEAD, "ODE")
+def the_start_chooses() -> str:
+    """P12 = 3/4, beta = 1: pi(y1 | y2) from starts that repeat y' nine times in ten, every second time, one in ten.
+
+    The loss at the end is one and the same: the margin is log-odds.
+    """
+    P, mu = flow.interior(exact.preferences("3/4"), exact.uniform(2))
+    found = []
+    for repeats in (0.9, 0.5, 0.1):
+        begin = np.log(np.array([[repeats, 1 - repeats], [1 - repeats, repeats]]))
+        policy = flow.softmax(
+            flow.integrate(
+                lambda logits: flow.velocity(logits, P, mu, 1.0),
+                begin,
+                lambda logits: float(np.abs(flow.pull(flow.softmax(logits), P, mu, 1.0)).max() * 4),
+            )
+        )
+        assert abs(policy[0, 1] / policy[1, 0] - 3) < 1e-6
+        found.append(float(policy[0, 1]))
+    assert np.allclose(found, [0.1674, 0.6833, 0.9517], atol=1e-4)
+    return f"pi(y1 | y2) = {', '.join(f'{share:.3f}' for share in found)}"
+
+
+@CLAIM.check(Role.REFUTED, "ODE")
+def gradient_flow_moves_with_the_reference() -> str:
+    """W, beta = 1, references (.5, .3, .2) and reversed: the trained policies are .15 to .24 apart.
+
+    Total variation for each comparator; pairs are drawn from the reference, as in (9). DPO's are .217 apart.
+    """
+    references = [np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])]
+    conditioned = [flow.conditioned_limit(W, mu, 1.0) for mu in references]
+    plain = [flow.dpo_limit(W, mu, 1.0) for mu in references]
+    distance = np.abs(conditioned[0] - conditioned[1]).sum(axis=0) / 2
+    assert np.allclose(distance, [0.191557, 0.238032, 0.147113], atol=1e-5)
+    assert abs(np.abs(plain[0] - plain[1]).sum() / 2 - 0.217141) < 1e-5
+    return "total variation .192, .238, .147 by comparator; DPO .217"
