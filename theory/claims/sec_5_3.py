@@ -1,8 +1,8 @@
 """Section 5.3: what do one-sided conditioning and the averaged loss give a deployed policy?
 
-The paper measures language models that see the prompt alone. The one-sided loss does not contain pi(. | x), and L_avg =
-L_DPO / 2 + L_sym / 2 does in its first half alone. What the conditioned part does to pi(. | x) is decided by what the two
-share in a language model, which tables do not have. With the comparator in view tables do say something.
+The paper measures language models that see the prompt alone. The one-sided loss does not contain pi(. | x), and L_avg
+= L_DPO / 2 + L_sym / 2 does in its first half alone. What the conditioned part does to pi(. | x) is decided by what
+the two share in a language model, which tables do not have. With the comparator in view tables do say something.
 """
 
 from fractions import Fraction
