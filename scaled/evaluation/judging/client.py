@@ -19,11 +19,8 @@ from inspo.command_line import UserError
 from scaled.evaluation.benchmarks.base import JudgeRequest, Judgment
 from scaled.evaluation.judging.budget import Budget, Pace, Tokens, most
 from scaled.evaluation.judging.endpoint import Judge, PassingError, parsed, refusal
-from scaled.evaluation.judging.store import Store
+from scaled.evaluation.judging.store import FollowUp, Store
 from scaled.progress import progress
-
-FollowUp = Callable[[JudgeRequest, Judgment], JudgeRequest | None]
-"""What is asked after an answer, such as Arena-Hard's second attempt; None for nothing more."""
 
 EMPTY_ANSWERS = 3
 """To one request are taken as the answer."""
