@@ -13,7 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import exp, inf, nan
+from math import exp, inf, isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,16 @@ def preference(part: str, text: str, logprobs: Mapping[str, float] | None) -> fl
         top = max(least, most)
         second = nan if top == -inf else 1 - exp(least - top) / (exp(least - top) + exp(most - top))
     return 1 + second if part == PARTS[0] else 2 - second
+
+
+def outcome(part: str, text: str, logprobs: Mapping[str, float] | None = None) -> tuple[str, float | None]:
+    """The preference, empty where the judge named neither, and the model's points: its share of the preference.
+
+    >>> outcome("baseline first", "M"), outcome("model first", "m", {"m": -0.7, "M": -0.7})
+    (('2.00', 1.0), ('1.50', 0.5))
+    """
+    found = preference(part, text, logprobs)
+    return ("", None) if isnan(found) else (f"{found:.2f}", found - 1)
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,19 @@ def follow_up(request: JudgeRequest, judgment: Judgment) -> JudgeRequest | None:
     return replace(request, part=request.part + AGAIN, messages=(*request.messages, *more))
 
 
+def outcome(part: str, text: str, _logprobs: Mapping[str, float] | None = None) -> tuple[str, float | None]:
+    """The label of one game, empty where there is none, and the model's points; None where it is no verdict.
+
+    >>> outcome("game 1", "[[B>>A]]"), outcome("game 2", "[[B>>A]]")
+    (('B>>A', 1.0), ('B>>A', 0.0))
+    """
+    found = label(text)[0] or ""
+    won = _POINTS.get(found)
+    if won is None:
+        return found, None
+    return found, won[0] if part.startswith(GAMES[0]) else 1 - won[0]
+
+
 @dataclass(frozen=True)
 class Row:
     """What a judge decided about one question's two games.

@@ -153,6 +153,9 @@ class Benchmark(Protocol):
     def follow_up(self, request: JudgeRequest, judgment: Judgment, /) -> JudgeRequest | None:
         """What the judge is asked after an answer, or None."""
 
+    def outcome(self, part: str, text: str, logprobs: Mapping[str, float] | None, /) -> tuple[str, float | None]:
+        """One verdict as a reader sees it, empty where there is none, and the model's points where it was compared."""
+
 
 BENCHMARKS = ("alpaca_eval", "arena_hard", "mt_bench", "pairwise")
 

@@ -173,6 +173,16 @@ def rating(text: str) -> float:
     return -1.0
 
 
+def outcome(_part: str, text: str, _logprobs: Mapping[str, float] | None = None) -> tuple[str, float | None]:
+    """The rating of one turn, empty where there is none; no points, since nothing is compared.
+
+    >>> outcome("turn 1", "Rating: [[7]]"), outcome("turn 2", "")
+    (('7', None), ('', None))
+    """
+    found = rating(text)
+    return ("" if found == -1 else f"{found:g}"), None
+
+
 @dataclass(frozen=True)
 class Row:
     """A judge's rating of one turn; -1 where it gave none."""

@@ -191,6 +191,19 @@ def points(part: str, text: str) -> float | None:
     return second if part == PARTS[0] else 1 - second
 
 
+def outcome(part: str, text: str, _logprobs: Mapping[str, float] | None = None) -> tuple[str, float | None]:
+    """What a verdict says, empty where there is none, and the model's points where it was compared.
+
+    >>> outcome("model first", "[[A]]"), outcome("score", "[[7]]")
+    (('won', 1.0), ('7', None))
+    """
+    if part == SCORE:
+        found = rating(text)
+        return ("" if found == -1 else f"{found:g}"), None
+    won = points(part, text)
+    return ("" if won is None else {1.0: "won", 0.5: "tied", 0.0: "lost"}[won]), won
+
+
 @dataclass(frozen=True)
 class Row:
     """One verdict: points of the model in a comparison, or a rating; None where none was found."""

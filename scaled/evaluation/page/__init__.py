@@ -43,10 +43,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Entry:
-    """One question with all that was answered and said of it; answers in the order of the page's models."""
+    """One question with all that was answered and said of it.
+
+    Attributes:
+        question: what was asked.
+        answers: in the order of the page's models, None where one has none.
+        verdicts: of judges, by any model's name on the page.
+    """
 
     question: Question
-    answers: Sequence[Answer]
+    answers: Sequence[Answer | None]
     verdicts: Sequence[Verdict] = ()
 
 
@@ -65,7 +71,7 @@ def render(title: str, models: Sequence[str], entries: Sequence[Entry], notes: S
     data = {
         "models": list(models),
         "notes": list(notes),
-        "entries": [_entry(entry, models) for entry in entries],
+        "entries": [_entry(entry) for entry in entries],
     }
     page = files(__name__).joinpath("page.html").read_text(encoding="utf-8")
     start = page.index("<script>") + len("<script>")
@@ -77,13 +83,12 @@ def render(title: str, models: Sequence[str], entries: Sequence[Entry], notes: S
     return before + _json(data) + after
 
 
-def _entry(entry: Entry, models: Sequence[str]) -> dict[str, Any]:
-    by_model = {answer.model: answer for answer in entry.answers}
+def _entry(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.question.name,
         "category": entry.question.category,
         "turns": list(entry.question.turns),
-        "answers": [_answer(by_model.get(model)) for model in models],
+        "answers": list(map(_answer, entry.answers)),
         "verdicts": [vars(verdict) for verdict in entry.verdicts],
     }
 

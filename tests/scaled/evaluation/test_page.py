@@ -41,7 +41,7 @@ ENTRIES = [
     entry(11, [1.0, 0.0], ours="much longer " * 50),
     entry(12, [0.5, 0.5]),
     entry(13, [None]),
-    Entry(Question("q14", ("no answers",)), []),
+    Entry(Question("q14", ("no answers",)), [None, None]),
     *(entry(n, [1.0]) for n in range(20, 60)),
 ]
 

@@ -1,0 +1,129 @@
+"""Write one HTML file to read: questions, answers side by side, verdicts and lengths, with search and filters."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from inspo.command_line import UserError
+from scaled.evaluation import folder
+from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Benchmark, Question, by_name
+from scaled.evaluation.judging import store
+from scaled.evaluation.page import Entry, Verdict, render
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    add = parser.add_argument
+    add("--benchmark", required=True, choices=BENCHMARKS)
+    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
+    add(
+        "--answers",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="results/eval/MODEL/RUN, which generate wrote, one or several; the filters speak of the first",
+    )
+    add("--judge", metavar="NAME", help="show this judge's verdicts alone [all judges']")
+    add("--page", type=Path, metavar="FILE", help="where to write it [BENCHMARK.html in the first folder]")
+
+
+def run(options: argparse.Namespace) -> str:
+    """Write the page.
+
+    Returns:
+        What to show.
+
+    Raises:
+        UserError: the user's files, or a page that cannot be written.
+    """
+    benchmark = by_name(options.benchmark)
+    questions = benchmark.questions(options.copy)
+    shown: dict[str, list[Answer]] = {}
+    verdicts: list[tuple[str, Verdict]] = []  # question and what was said of it
+    notes: list[str] = []
+    for place in options.answers:
+        answers = benchmark.read_answers(folder.answers(place, options.benchmark, benchmark.ENDING), questions)
+        name = answers[0].model if answers[0].model not in shown else f"{answers[0].model} ({place})"
+        shown[name] = answers
+        for path in _stores(place, options.benchmark, options.judge):
+            found, note = _verdicts(path, benchmark, answers[0].model, name)
+            verdicts += found
+            notes.append(note)
+    try:
+        baseline = _baseline(benchmark, options.copy, questions)
+    except UserError as error:
+        notes.append(f"Without the baseline's answers: {error}")
+    else:
+        shown |= {answer.model: baseline for answer in baseline[:1] if answer.model not in shown}
+    page = options.page or options.answers[0] / f"{options.benchmark}.html"
+    _write(
+        page,
+        render(f"{options.benchmark}: {', '.join(shown)}", list(shown), _entries(questions, shown, verdicts), notes),
+    )
+    judged = len({question for question, _ in verdicts})
+    return f"{len(questions)} questions, {judged} of them judged\npage: {page}"
+
+
+def _stores(place: Path, benchmark: str, judge: str | None) -> list[Path]:
+    """A folder's judgments, all judges' or one's."""
+    if judge is not None:
+        path = folder.judgments(place, benchmark, judge)
+        if not path.is_file():
+            raise UserError(f"--judge {judge}: {path} is not there; judge first, or leave the option out")
+        return [path]
+    return sorted((place / "judgments").glob(f"{benchmark}--*.jsonl"))
+
+
+def _verdicts(path: Path, benchmark: Benchmark, model: str, shown_as: str) -> tuple[list[tuple[str, Verdict]], str]:
+    """All that a judge said of a model, by question; and in a sentence who it was, and when."""
+    found, days, judges = [], set(), Counter[tuple[str, str]]()
+    for line in store.read(path):
+        if line["model"] != model:
+            continue
+        text, points = benchmark.outcome(line["part"], line["answer"]["text"], line["answer"]["logprobs"])
+        said = Verdict(shown_as, line["judge"], line["part"], text, points, line["answer"]["text"])
+        found.append((line["question"], said))
+        days.add(line["date"][:10])
+        judges[line["judge"], line["endpoint"]] += 1
+    who = "; ".join(f"{judge} at {endpoint}: {count} answers" for (judge, endpoint), count in judges.items())
+    when = " to ".join(dict.fromkeys((min(days), max(days)))) if days else "never"
+    return found, f"Judge of {shown_as}: {who or 'none'}, {when}"
+
+
+def _baseline(benchmark: Benchmark, copy: Path, questions: Sequence[Question]) -> list[Answer]:
+    """The answers that a benchmark compares with; none where it compares with none."""
+    read = getattr(benchmark, "baseline_answers", None)
+    return [] if read is None else list(read(copy, questions))
+
+
+def _entries(
+    questions: Sequence[Question], shown: dict[str, list[Answer]], verdicts: Sequence[tuple[str, Verdict]]
+) -> list[Entry]:
+    """One question with everything about it, answers under the names that the page has for their models."""
+    said: dict[str, list[Verdict]] = {}
+    for question, verdict in verdicts:
+        said.setdefault(question, []).append(verdict)
+    answers = {name: {answer.question: answer for answer in given} for name, given in shown.items()}
+    return [
+        Entry(
+            question,
+            [by_question.get(question.name) for by_question in answers.values()],
+            said.get(question.name, []),
+        )
+        for question in questions
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file whole."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8", errors="replace")
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
