@@ -129,6 +129,11 @@ def value_and_kl(policy: Floats, P: Floats, mu: Floats, psi: Psi = "identity") -
     return {"value": worth(policy, P, mu, psi), "kl": kl_to_reference(policy, mu)}
 
 
+def anchored(P: Floats, mu: Floats, beta: float) -> Floats:
+    """(..., K, K) where the anchored loss is least, and nowhere else: Eq. (7)'s solution for the log-odds as reward."""
+    return np.asarray(gibbs_policy(apply_psi(P, "log_odds"), mu, beta))
+
+
 def curve(policies: Sequence[Floats], P: Floats, mu: Floats) -> dict[str, list[float]]:
     """:func:`value_and_kl` of several policies on one problem."""
     stack, n = np.stack(policies), len(policies)
@@ -147,19 +152,62 @@ def nash(P: Floats) -> Floats:
     Returns:
         (..., K); one equilibrium where there are several.
     """
+    return _minimax(P - 0.5)
+
+
+def least_regret(P: Floats, psi: Psi = "identity") -> Floats:
+    """The prompt-only policy with the least regret against its worst comparator; it knows no reference.
+
+    The linear program: the smallest w with max_i psi(P[i, j]) - sum_i pi_i psi(P[i, j]) <= w for every j. Whatever
+    the reference turns out to be, its V is at most that w below pi*'s, and so below pi_bar's.
+
+    Args:
+        P: (..., K, K) preference matrices.
+        psi: scalarization; see ``inspo.objectives``.
+
+    Returns:
+        (..., K); of several such policies the vertex that the solver ends in.
+
+    Raises:
+        ValueError: P invalid, or psi not finite on it.
+
+    Source: ``second_mover_value_is_minimax_regret`` in theory/proofs/games.v.
+    """
+    reward = np.asarray(apply_psi(P, psi), dtype=np.float64)
+    return _minimax(np.swapaxes(reward.max(axis=-2, keepdims=True) - reward, -1, -2))
+
+
+def worst_regret(policy: Floats, P: Floats, psi: Psi = "identity") -> Floats:
+    """(...) how far a policy is below the best answer to the comparator where it is farthest, in the unit of psi.
+
+    Args:
+        policy: (..., K) or, of one that sees its comparator, (..., K, K).
+        P: (..., K, K) preference matrices.
+        psi: scalarization.
+
+    Raises:
+        ValueError: P invalid, or psi not finite on it.
+    """
+    reward = np.asarray(apply_psi(P, psi), dtype=np.float64)
+    earned = ((policy[..., None] if policy.ndim < P.ndim else policy) * reward).sum(axis=-2)
+    return np.asarray((reward.max(axis=-2) - earned).max(axis=-1))
+
+
+def _minimax(costs: Floats) -> Floats:
+    """(..., K) distributions pi with the least max_j sum_i costs[j, i] pi_i, by linear program; costs (..., K, K)."""
     from scipy.optimize import linprog
 
-    k = P.shape[-1]
-    flat = P.reshape(-1, k, k)
+    k = costs.shape[-1]
+    flat = costs.reshape(-1, k, k)
     policies = np.empty((len(flat), k))
     for policy, table in zip(policies, flat, strict=True):
         solved: Any = linprog(
             np.append(np.zeros(k), 1.0),
-            A_ub=np.column_stack([table - 0.5, -np.ones(k)]),
+            A_ub=np.column_stack([table, -np.ones(k)]),
             b_ub=np.zeros(k),
             A_eq=[[*np.ones(k), 0.0]],
             b_eq=[1.0],
             bounds=[(0, None)] * k + [(None, None)],
         )
         policy[:] = np.clip(solved.x[:k], 0, None)
-    return np.asarray(policies / policies.sum(axis=-1, keepdims=True)).reshape(P.shape[:-1])
+    return np.asarray(policies / policies.sum(axis=-1, keepdims=True)).reshape(costs.shape[:-1])

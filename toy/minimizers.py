@@ -1,4 +1,4 @@
-"""The minimizers of the population loss of Eq. (9): a whole set of policies, and what picks one of them.
+"""The minimizers of the population loss of Eq. (9), a whole set of policies, and what picks one of them.
 
 The loss compares pi(y_i | y_j) with pi(y_j | y_i) only, so at its minimum
 ``log pi(i|j) / mu_i - log pi(j|i) / mu_j = logit(P[i, j]) / beta`` for i != j and nothing more:
@@ -83,6 +83,18 @@ def symmetric_flow(P: Floats, mu: Floats, beta: float) -> Floats:
     return np.asarray(flow(pull, mu, np.array([0.0, 1e12]))[-1])
 
 
+def anchored_flow(P: Floats, mu: Floats, beta: float, start: Floats, times: Floats) -> Floats:
+    """(T, K, K) the path of gradient flow of the anchored loss from `start`, (K,) or (K, K): to its one minimizer."""
+    weights = beta * np.outer(mu, mu) * (1 - np.eye(len(P))) / 2
+
+    def pull(log_policy: Floats) -> Floats:
+        ratio = log_policy - np.log(mu)[:, None]
+        rising = weights * (P - expit(beta * (ratio - np.diag(ratio))))
+        return np.asarray(rising - np.diag(rising.sum(axis=0)))
+
+    return flow(pull, start, times)
+
+
 def one_sided_flow(P: Floats, mu: Floats, beta: float, times: Floats) -> Floats:
     """(T, K, K) the path of gradient flow of the one-sided loss, which has no minimizer to end in."""
     weights = np.outer(mu, mu) * P * (1 - np.eye(len(P)))
@@ -102,12 +114,12 @@ def one_sided_limit(P: Floats, mu: Floats, beta: float) -> Floats:
     return np.asarray(softmax(log_policy, axis=0))
 
 
-def flow(pull: Callable[[Floats], Floats], mu: Floats, times: Floats) -> Floats:
-    """Gradient flow of one softmax table per comparator, integrated from mu.
+def flow(pull: Callable[[Floats], Floats], start: Floats, times: Floats) -> Floats:
+    """Gradient flow of one softmax table per comparator.
 
     Args:
         pull: (K, K) log-probs to minus the loss' derivative by each of them.
-        mu: (K,) where every column starts.
+        start: (K, K) policy, or (K,) for the same in every column; positive.
         times: (T,) increasing, from 0.
 
     Returns:
@@ -118,7 +130,7 @@ def flow(pull: Callable[[Floats], Floats], mu: Floats, times: Floats) -> Floats:
     """
     from scipy.integrate import solve_ivp
 
-    k = len(mu)
+    k = len(start)
 
     def velocity(_: float, flat: Floats) -> Floats:
         logits = flat.reshape(k, k)
@@ -126,9 +138,9 @@ def flow(pull: Callable[[Floats], Floats], mu: Floats, times: Floats) -> Floats:
         push = pull(log_policy)
         return np.asarray(push - np.exp(log_policy) * push.sum(axis=0)).ravel()
 
-    start = np.repeat(np.log(mu)[:, None], k, axis=1).ravel()
+    logits = np.broadcast_to(np.log(start.reshape(k, -1)), (k, k)).ravel()
     solved = solve_ivp(
-        velocity, (times[0], times[-1]), start, method="LSODA", t_eval=times, rtol=1e-9, atol=1e-10, first_step=1e-3
+        velocity, (times[0], times[-1]), logits, method="LSODA", t_eval=times, rtol=1e-9, atol=1e-10, first_step=1e-3
     )
     if not solved.success:
         raise RuntimeError(f"gradient flow did not integrate: {solved.message}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F4F24", "#888888")
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN, GRAY = COLORS
-DPO, INS = BLUE, VERMILLION
+DPO, INS, ANCHORED = BLUE, VERMILLION, PURPLE
 
 # What every loss is called in a plot, and its color there.
 METHOD_NAMES = {
@@ -68,7 +68,7 @@ def plt(letters: float = 9.5) -> Any:
 
     mpl.use("Agg")
     mpl.rcdefaults()  # another style may have been set in this process, such as that of the paper's figures
-    mpl.rcParams.update(_SETTINGS | {"font.size": letters, "axes.titlesize": letters + 0.5, "savefig.bbox": "tight"})
+    mpl.rcParams.update(_SETTINGS | {"font.size": letters, "axes.titlesize": letters + 0.5})
     return importlib.import_module("matplotlib.pyplot")
 
 
@@ -185,16 +185,17 @@ def save(figure: Figure, words: Caption, folder: Path, name: str, page: Page = P
     for legend in figure.legends:
         legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the time stamps in matplotlib's own fonts
-    mpl.rcParams["savefig.bbox"] = None if page.bare else "tight"
     if not page.bare:
         _write_caption(figure, words, page)
+    # Measured once: a format that looks for the corners itself draws everything twice.
+    corners = None if page.bare else cast("Any", figure).get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
     pixels = BytesIO()
-    figure.savefig(pixels, format="png", dpi=300 if page.bare else 160)
+    figure.savefig(pixels, format="png", dpi=300 if page.bare else 160, bbox_inches=corners)
     # A plot has few colors: a palette makes the file a third as large, without visible loss.
     palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(unfinished / f"{name}.png", optimize=True)
     for kind in FORMATS[1:]:
-        figure.savefig(unfinished / f"{name}.{kind}", metadata=_METADATA[kind])
+        figure.savefig(unfinished / f"{name}.{kind}", metadata=_METADATA[kind], bbox_inches=corners)
     plt().close(figure)
     for kind in FORMATS:
         (unfinished / f"{name}.{kind}").replace(folder / f"{name}.{kind}")

@@ -77,8 +77,10 @@ def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"Against comparators drawn from the reference (V: {unit}; KL: nats)", title_justify="left")
-    for column in ("table", "policy", "V", "KL"):
+    table = Table(
+        title=f"Against comparators drawn from the reference (V, regret: {unit}; KL: nats)", title_justify="left"
+    )
+    for column in ("table", "policy", "V", "KL", "worst regret"):
         table.add_column(column, justify="left" if column in ("table", "policy") else "right")
     for entry in entries:
         table.add_section()
@@ -88,6 +90,7 @@ def _policies(entries: list[dict[str, Any]], unit: str) -> Any:
                 plain(human_tables.POLICIES[name][0]),
                 _number(row["value"], row["value_se"]),
                 _number(row["kl"], row["kl_se"]),
+                _number(row["worst_regret"], row["worst_regret_se"]),
             )
     return table
 

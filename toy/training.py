@@ -22,7 +22,7 @@ from scipy.special import rel_entr
 from torch import Tensor
 
 from inspo.command_line import UserError
-from inspo.conditioning import Conditioning
+from inspo.conditioning import LogpRequest
 from inspo.metrics import pair_metrics, weighted_mean
 from inspo.objectives import Psi, conditioned_value, value
 from inspo.preference_loss import PreferenceLoss, Terms
@@ -137,6 +137,7 @@ def train(
     if (mu <= 0).any():
         raise ValueError("the reference policy must be positive everywhere to be trained from")
     weights, ref_logps = torch.as_tensor(data), torch.as_tensor(np.log(mu))
+    reference = tabular_logps(loss.reference_requests(), ref_logps)
     population = torch.as_tensor(pair_distribution(P, mu))
     policy = PARAMETRIZATIONS[parametrization](ref_logps)
     optimizer = OPTIMIZERS[schedule.optimizer](policy.parameters, lr=schedule.learning_rate)
@@ -145,7 +146,7 @@ def train(
     path: list[Floats] = []
     history: dict[str, list[Floats]] = {}
     for step in range(schedule.steps + 1):
-        terms, losses = _compared(loss, policy, ref_logps)
+        terms, losses = _compared(loss, policy, ref_logps, reference)
         training_loss = weighted_mean(losses, weights, dims=2)
         if step in (0, schedule.steps) or (record_every and step % record_every == 0):
             if not training_loss.isfinite().all():
@@ -175,22 +176,26 @@ def train(
     )
 
 
-def _compared(loss: PreferenceLoss, policy: Policy, ref_logps: Tensor) -> tuple[Terms, Tensor]:
+def _compared(
+    loss: PreferenceLoss, policy: Policy, ref_logps: Tensor, reference: dict[LogpRequest, Tensor]
+) -> tuple[Terms, Tensor]:
     """What the loss compares, and its (N, K, K) values for every ordered pair of responses, one token each."""
-    prompt, comparator = policy.prompt_logps(), policy.comparator_logps()
-    one_token = torch.ones(comparator.shape)
+    contexts = {request.context for request in loss.requests()}
+    prompt = policy.prompt_logps() if None in contexts else None
+    comparator = policy.comparator_logps() if contexts != {None} else None
+    one_token = torch.ones((*ref_logps.shape, ref_logps.shape[-1]))
     terms = loss.terms(
         tabular_logps(loss.requests(), prompt, comparator),
-        tabular_logps(loss.reference_requests(), ref_logps),
+        reference,
         chosen_length=one_token,
         rejected_length=one_token,
     )
     if not loss.reads.needs_kl:
         return terms, loss.of_terms(terms)
     # One prompt has no mismatched responses to estimate KL(pi || pi_ref) from; a table gives it exactly.
-    logps = prompt[..., None] if loss.conditioning is Conditioning.NONE else comparator
+    logps = policy.prompt_logps()[..., None] if comparator is None else comparator
     kl = (logps.exp() * (logps - ref_logps[..., None])).sum(-2).mean(-1)
-    return terms, loss.of_terms(terms, kl=kl[..., None, None].expand(comparator.shape))
+    return terms, loss.of_terms(terms, kl=kl[..., None, None].expand(one_token.shape))
 
 
 def per_problem(numbers: npt.ArrayLike) -> Tensor:

@@ -7,16 +7,20 @@ from scipy.special import logit
 from inspo.objectives import conditioned_value, gibbs_policy, optimality_gap, scores, value
 from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors, separability
 from toy.baselines import (
+    anchored,
     at_kl,
     bradley_terry_reward,
     frontier_value,
     ipo,
+    least_regret,
     nash,
     pi_bar,
     pi_star,
     rlhf,
+    worst_regret,
 )
 from toy.minimizers import (
+    anchored_flow,
     best_value,
     conserved,
     one_sided_flow,
@@ -83,6 +87,53 @@ def test_nash_is_beaten_by_no_response():
     policy = nash(P)
     assert (P @ policy[..., None]).max() <= 0.5 + 1e-9
     assert policy.min() >= 0
+
+
+def test_least_regret():
+    """W, (a, b, c): against y1 (best answer .7) .2 a + .6 c, y2 (.5) .2 a + .1 c, y3 (.9) .3 b + .4 c; without c,
+    .2 a = .3 b at a = 3/5: 3/25. Certain rock-paper-scissors: uniform, 1 - 1/2; no policy has less, as the
+    regrets' mean over comparators is 1/2 for each."""
+    policy = least_regret(np.stack([W, rock_paper_scissors(1.0)]))
+    assert policy == pytest.approx(np.array([[3 / 5, 2 / 5, 0], UNIFORM]), abs=1e-9)
+    assert worst_regret(policy, np.stack([W, rock_paper_scissors(1.0)])) == pytest.approx([3 / 25, 1 / 2])
+    # pi_bar answers y2: .3 against y3. pi*, which sees its comparator, has none.
+    assert worst_regret(pi_bar(W, UNIFORM), W) == pytest.approx(0.3)
+    assert worst_regret(pi_star(W), W) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("psi", ["identity", "log_odds"])
+def test_no_policy_has_less_regret_and_no_reference_a_larger_gap(psi):
+    """Minimax: the least regret is the largest gap V(pi*) - V(pi_bar) over references, so no gap is above it."""
+    rng = np.random.default_rng(6)
+    P = random_preferences(4, rng)
+    least = worst_regret(least_regret(P, psi), P, psi)
+    rivals, references = rng.dirichlet(np.ones(4), size=(2, 500))
+    tables = np.broadcast_to(P, (500, 4, 4))
+    assert (worst_regret(rivals, tables, psi) >= least - 1e-9).all()
+    assert (optimality_gap(tables, references, psi) <= least + 1e-9).all()
+    with pytest.raises(ValueError, match="psi must be finite"):
+        least_regret(rock_paper_scissors(1.0), "log_odds")
+
+
+def test_the_anchored_minimizer_is_dpos_policy_where_a_reward_explains_the_preferences():
+    """BT: L_ij = c_i - c_j, whose second half is the column's own constant. For others it may be worth more than every
+    minimizer of (9): cyclic 2/3 at beta = 1/2 has odds^2 = 4, so 16 : 4 : 1 for what wins, copies and loses,
+    and V = (16 2/3 + 4 / 2 + 1/3) / 21 = 13/21 against 3/5."""
+    mu = np.array([0.2, 0.5, 0.3])
+    for beta in (0.1, 1.0):
+        assert anchored(BT, mu, beta) == pytest.approx(np.tile(rlhf(BT, mu, beta)[:, None], 3), abs=1e-9)
+    cycle = rock_paper_scissors(2 / 3)
+    assert conditioned_value(anchored(cycle, UNIFORM, 0.5), cycle, UNIFORM) == pytest.approx(13 / 21)
+    assert best_value(cycle, UNIFORM, 0.5)[0] == pytest.approx(3 / 5)
+    assert conditioned_value(anchored(W, UNIFORM, 0.01), W, UNIFORM) == pytest.approx(0.7)
+
+
+def test_gradient_flow_of_the_anchored_loss_ends_at_one_policy_from_anywhere():
+    mu, rng = np.array([0.2, 0.5, 0.3]), np.random.default_rng(8)
+    for start in (mu, rng.dirichlet(np.ones(3), 3).T, rng.dirichlet(np.full(3, 0.2), 3).T):
+        assert anchored_flow(W, mu, 0.5, start, np.array([0.0, 1e12]))[-1] == pytest.approx(
+            anchored(W, mu, 0.5), abs=1e-8
+        )
 
 
 def test_ipo_is_the_frontier_no_policy_of_the_same_kl_is_above():

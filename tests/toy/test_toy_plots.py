@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
+from inspo.conditioning import Conditioning
 from inspo.losses import dpo
 from inspo.objectives import best_responses, conditioned_value, gibbs_policy, population_loss
 from inspo.preferences import PreferenceTable, bradley_terry, from_counts, rock_paper_scissors
@@ -202,13 +203,17 @@ def test_headlines_say_what_the_numbers_say():
 
 @pytest.mark.parametrize(
     ("gains", "expected"),
-    [([0.1, 0.2], "comparator pays"), ([-0.1, -0.2], "comparator costs"), ([0.1, -0.1], "pays in 1 of 2 cases")],
+    [
+        ([0.1, 0.2], "comparator pays"),
+        ([-0.1, -0.2], "comparator costs"),
+        ([0.1, -0.1], "pays in 9 of 18 cases and costs in 9"),
+    ],
 )
 def test_the_frontiers_headline_follows_the_real_comparator(gains, expected):
     results, _ = computed("frontier")
     prompt = [row for row in results["policies"] if row["deployment"] != "real"]
-    real = next(row for row in results["policies"] if row["deployment"] == "real")
-    rows = [real | {"over_frontier": {"mean": gain, "se": 0.01}} for gain in gains]
+    real = [row for row in results["policies"] if row["deployment"] == "real"]
+    rows = [row | {"over_frontier": {"mean": gains[i % 2], "se": 0.01}} for i, row in enumerate(real)]
     headline = frontier.describe(results | {"policies": prompt + rows}).headline
     assert expected in headline
     assert "none of" in headline
@@ -302,6 +307,17 @@ def test_valley_optimizers_pick_different_policies_at_equal_loss():
     expected |= {"Adam, lr 0.001": 0.708, "Adam, lr 0.1": 0.867}
     assert ends == pytest.approx(expected, abs=6e-4)
     assert results["flow_limit"][0] < min(ends.values())
+    # Anchored: odds 3 against the second, 1/3 against the first, wherever one starts; V = 1/2 + .75 / 12.
+    anchored = results["anchored"]
+    assert anchored["minimizer"] == [0.75, 0.25]
+    assert anchored["value"] == pytest.approx(0.5625)
+    assert min(map(min, anchored["excess_loss"])) == pytest.approx(0, abs=1e-3)
+    for path in anchored["paths"]:
+        assert path["arrived"]
+        assert (path["b1"][-1], path["b2"][-1]) == (pytest.approx(0.75, abs=2e-3), pytest.approx(0.25, abs=2e-3))
+    assert len(anchored["flow_lines"]) > 5
+    for line in anchored["flow_lines"]:
+        assert (line["b1"][-1], line["b2"][-1]) == (pytest.approx(0.75, abs=1e-6), pytest.approx(0.25, abs=1e-6))
 
 
 @pytest.mark.slow
@@ -356,6 +372,13 @@ def test_minimizer_range_holds_every_curve():
         assert (flow <= supremum + 1e-6).all()
         assert (flow > 0.5).all()
         assert (supremum <= problem["value_pi_star"] + 1e-9).all()
+        anchored, ipo, dpo = (np.array(problem["curves"][name]["value"]) for name in ("anchored", "ipo", "dpo"))
+        assert anchored[0] == pytest.approx(problem["value_pi_star"], abs=1e-3)
+        assert (ipo <= problem["value_pi_bar"] + 1e-9).all()
+        assert problem["curves"]["ipo"]["kl"] == pytest.approx(problem["curves"]["anchored"]["kl"], abs=1e-6)
+        if problem["problem"] == "Bradley-Terry":
+            assert anchored == pytest.approx(dpo, abs=1e-9)
+        assert (anchored > supremum + 1e-6).any() == (problem["problem"] == "cyclic")
 
 
 def test_a_comparator_costs_under_bradley_terry_and_pays_on_cycles():
@@ -395,6 +418,33 @@ def test_near_bradley_terry_the_deployed_policy_loses_nearly_everywhere():
     assert level["won"] <= 1 / 40
 
 
+def test_anchored_is_compared_with_inspo_at_one_kl():
+    """On cycles both are Gibbs policies of the preferences, so equal at equal KL; on BT anchored is DPO."""
+    results, _ = computed("real_comparator")
+    separable, cycle = results["problems"]
+    assert separable["anchored_real_over_ipo"] == pytest.approx([0] * len(real_comparator.BETAS), abs=1e-9)
+    for name in ("inspo_real", "anchored_real"):
+        best = np.interp(
+            cycle[name]["kl"], cycle["best_conditioned"]["kl"][::-1], cycle["best_conditioned"]["value"][::-1]
+        )
+        assert cycle[name]["value"] == pytest.approx(best, abs=2e-3)
+    for level in results["noise"]:
+        for name in ("deployed_over_ipo", "anchored_deployed_over_ipo"):
+            assert level[name]["mean"] <= 1e-7
+
+
+def test_every_conditioning_has_a_look_of_its_own():
+    config = ToyConfig(**dict(QUICK) | {"methods": ("dpo",), "conditionings": tuple(Conditioning)})
+    results = as_kept(training_dynamics.compute(config, None))
+    looks = [training_dynamics.STYLES[conditioning.value] for conditioning in Conditioning]
+    assert all(len({str(look[i]) for look in looks}) == len(looks) for i in range(3))
+    figure = training_dynamics.draw(results, Page())
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == [*(label for label, _, _ in looks), "best possible"]
+    assert len(figure.axes[0].get_lines()) == len(looks) + 1
+    plt().close(figure)
+
+
 def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
     """On W Borda's scores of y1 and y2 meet at nu_3 = 2/5."""
     results = borda.compute(ToyConfig(problems=60), None)
@@ -409,7 +459,7 @@ def test_dpo_never_leaves_bordas_order_and_turns_with_the_sampling():
 def test_deployment_has_the_known_signs_and_nothing_beats_the_frontier():
     """Measured apart from this code, additive by gradient descent: the same numbers."""
     results = frontier.compute(ToyConfig(problems=40, steps=1000), None)
-    rows = {(row["model"], row["deployment"], row["beta"]): row for row in results["policies"]}
+    rows = {(row["model"], row["conditioning"], row["deployment"], row["beta"]): row for row in results["policies"]}
     known = {
         ("null", 1.0): -0.0027,
         ("null", 0.1): -0.0102,
@@ -419,16 +469,27 @@ def test_deployment_has_the_known_signs_and_nothing_beats_the_frontier():
         ("real", 0.1): 0.0950,
     }
     for (deployment, beta), lead in known.items():
-        row = rows["additive, GD", deployment, beta]["over_dpo"]
+        row = rows["additive, GD", "symmetric", deployment, beta]["over_dpo"]
         assert row["mean"] == pytest.approx(lead, abs=4 * row["se"] + 0.002), (deployment, beta)
     for beta, expected in ((1.0, 0.0001), (0.1, 0.0016)):  # model C on the averaged loss: DPO's policy, nearly
-        row = rows["attention, averaged", "null", beta]["over_dpo"]
+        row = rows["attention", "averaged", "null", beta]["over_dpo"]
         assert row["mean"] == pytest.approx(expected, abs=4 * row["se"])
     for model in ("low-rank", "attention"):
-        assert rows[model, "null", 0.1]["over_dpo"]["mean"] < 0 < rows[model, "real", 0.1]["over_dpo"]["mean"]
-    ahead = rows["attention", "null", 1.0]  # what theory's claim "deployment" says of it
+        for by in ("symmetric", "anchored"):
+            null, real = (rows[model, by, deployment, 0.1]["over_dpo"]["mean"] for deployment in ("null", "real"))
+            assert null < 0 < real
+    ahead = rows["attention", "symmetric", "null", 1.0]  # what theory's claim "deployment" says of it
     assert ahead["over_dpo"]["mean"] == pytest.approx(0.0088, abs=4 * ahead["over_dpo"]["se"])
     assert ahead["over_dpo_kl"]["mean"] == pytest.approx(0.135, abs=4 * ahead["over_dpo_kl"]["se"])
+    # At DPO's KL: what anchoring does for the deployed policy depends on what is shared; in view of y' it is ahead.
+    for model, deployment, sign in (("additive, GD", "null", 1), ("low-rank", "null", -1), ("attention", "real", 1)):
+        inspo, anchored = (
+            rows[model, by, deployment, 0.1]["over_dpo_at_its_kl"]["mean"] for by in ("symmetric", "anchored")
+        )
+        assert sign * (anchored - inspo) > 0.005
+    assert rows["additive, GD", "anchored", "null", 0.1]["over_dpo_at_its_kl"]["mean"] == pytest.approx(0, abs=1e-3)
+    least, nash, bar = (results["optima"][name]["worst_regret"]["mean"] for name in ("least_regret", "nash", "pi_bar"))
+    assert least < min(nash, bar)
     for row in results["policies"]:
         if row["deployment"] != "real":
             assert row["over_frontier_won"] == 0

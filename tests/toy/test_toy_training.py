@@ -9,6 +9,7 @@ from inspo.conditioning import Conditioning
 from inspo.objectives import conditioned_value
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import bradley_terry, random_preferences, rock_paper_scissors
+from inspo.tabular import tabular_logps
 from toy.policies import PARAMETRIZATIONS
 from toy.training import Schedule, kl_to_reference, pair_distribution, per_problem, sample_pairs, train
 
@@ -71,12 +72,14 @@ def test_gradient_flow_of_ins_dpo_for_two_responses():
     assert trained.history["value_conditioned"][-1, 0] == pytest.approx(0.556939, abs=1e-3)
 
 
-def test_unshared_tables_deploy_the_reference_untouched():
-    """Eq. (10) trains pi(. | x, y') only; without shared parameters pi(. | x) stays pi_ref."""
+@pytest.mark.parametrize("conditioning", [Conditioning.SYMMETRIC, Conditioning.ANCHORED])
+def test_unshared_tables_deploy_the_reference_untouched(conditioning):
+    """Eq. (10) trains pi(. | x, y') only, and so does the anchored loss; without shared parameters pi(. | x) stays
+    pi_ref."""
     mu = np.array([0.2, 0.3, 0.5])
     trained = train_on_population(
         rock_paper_scissors(0.9),
-        PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 0.1}),
+        PreferenceLoss("dpo", conditioning, {"beta": 0.1}),
         "free",
         mu=mu,
         steps=50,
@@ -84,6 +87,54 @@ def test_unshared_tables_deploy_the_reference_untouched():
     )
     assert trained.prompt_policy[0] == pytest.approx(mu, abs=1e-15)
     assert np.abs(trained.comparator_policy[0] - mu[:, None]).max() > 0.1
+
+
+@pytest.mark.parametrize("table", [rock_paper_scissors(0.75), [[0.5, 0.3, 0.9], [0.7, 0.5, 0.6], [0.1, 0.4, 0.5]]])
+@pytest.mark.parametrize("name", PARAMETRIZATIONS)
+def test_anchored_training_recovers_the_solution_of_eq_7_from_any_start(name, table):
+    """Its reward is the log-odds: mu_i (P_ij / P_ji)^(1 / beta), normalized. Free tables deploy the
+    reference. Attention starts nearer to it: its loss is not convex in its parameters."""
+    P, mu, beta = np.array(table), np.array([0.2, 0.5, 0.3]), 0.5
+    expected = mu[:, None] * (P / P.T) ** (1 / beta)
+    expected /= expected.sum(axis=0)
+    weights, ref_logps = torch.tensor(pair_distribution(P, mu))[None], torch.tensor(mu).log()[None]
+    loss = PreferenceLoss("dpo", Conditioning.ANCHORED, {"beta": beta})
+    reference = tabular_logps(loss.reference_requests(), ref_logps)
+    size = 0.3 if name == "attention" else 1.0
+    for seed in range(3):
+        policy = PARAMETRIZATIONS[name](ref_logps)
+        torch.manual_seed(seed)
+        moved = policy.parameters[1:] if name == "free" else policy.parameters
+        with torch.no_grad():
+            for parameter in moved:
+                parameter.add_(size * torch.randn_like(parameter))
+        optimizer = torch.optim.LBFGS(
+            moved, max_iter=2000, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+        )
+
+        def mean_loss(policy=policy, optimizer=optimizer):
+            optimizer.zero_grad()
+            losses = loss(tabular_logps(loss.requests(), comparator_logps=policy.comparator_logps()), reference)
+            total = (weights * losses).sum()
+            total.backward()
+            return total
+
+        optimizer.step(mean_loss)
+        assert policy.comparator_logps().exp().detach().numpy()[0] == pytest.approx(expected, abs=1e-6)
+        if name == "free":
+            assert policy.prompt_logps().exp().detach().numpy()[0] == pytest.approx(mu, abs=1e-15)
+
+
+@pytest.mark.slow
+def test_additive_gradient_descent_deploys_the_gibbs_policy_of_the_expected_log_odds():
+    """The gradient by u is the sum of those by M's columns, so from zero u = sum_j M_j. The minimizer has
+    u_i + M_ij = L_ij / beta + c_j, whose sum over j is (K + 1) u_i: u = mean_j L_ij K / (K + 1) / beta, but for a
+    constant."""
+    P, mu, beta = random_preferences(4, np.random.default_rng(2)), np.array([0.3, 0.3, 0.2, 0.2]), 1.0
+    loss = PreferenceLoss("dpo", Conditioning.ANCHORED, {"beta": beta})
+    trained = train_on_population(P, loss, mu=mu, steps=800, learning_rate=5.0, optimizer="sgd")
+    expected = mu * np.exp(np.log(P / P.T).mean(axis=1) * 4 / 5 / beta)
+    assert trained.prompt_policy[0] == pytest.approx(expected / expected.sum(), abs=1e-6)
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 The question that decides whether the method can work. InSPO deploys pi(. | x), without the comparator
 it was trained with. pi proportional to mu exp(S / tau), IPO's closed form, has the largest V of all
 prompt-only policies with its KL: so no deployed policy can be above that curve, and the question is
-how far below it each one lands, and whether V at equal beta was bought with KL.
+how far below it each one lands, and whether V at equal beta was bought with KL. Anchored training is asked the
+same: it makes the policy that sees the comparator unique, and leaves the deployed one without it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,24 @@ from inspo.conditioning import Conditioning
 from inspo.objectives import gibbs_policy
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceMatrix, PreferenceTable
-from toy.baselines import frontier_value, ipo, nash, pi_bar, pi_star, rlhf, value_and_kl, worth
+from toy.baselines import (
+    at_kl,
+    frontier_value,
+    ipo,
+    least_regret,
+    nash,
+    pi_bar,
+    pi_star,
+    rlhf,
+    value_and_kl,
+    worst_regret,
+    worth,
+)
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.policies import Parametrization
 from toy.problems import random_problems, reference, require_interior
-from toy.style import BLACK, DPO, GRAY, GREEN, INS, ORANGE, PURPLE, SKY, Page, line, sheet
+from toy.style import ANCHORED, BLACK, DPO, GRAY, GREEN, INS, Page, line, patch, sheet
 from toy.training import Schedule, kl_to_reference, pair_distribution, per_problem, train
 from toy.words import BETA, KL, PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, key
 
@@ -33,23 +46,34 @@ BETAS = (1.0, 0.1)
 K = 5
 TAUS = tuple(np.logspace(-2.5, 1.5, 33).round(5).tolist())
 DESCENT = Schedule(1500, 5.0, "sgd")
-# (label, parametrization, conditioning, whether by gradient descent instead of the configured optimizer)
-MODELS: tuple[tuple[str, Parametrization, Conditioning, bool], ...] = (
-    ("additive, GD", "additive", Conditioning.SYMMETRIC, True),
-    ("additive", "additive", Conditioning.SYMMETRIC, False),
-    ("low-rank", "low-rank", Conditioning.SYMMETRIC, False),
-    ("attention", "attention", Conditioning.SYMMETRIC, False),
-    ("attention, averaged", "attention", Conditioning.AVERAGED, False),
-)
+BOTH = (Conditioning.SYMMETRIC, Conditioning.ANCHORED)
+# Label -> parametrization, conditionings, whether by gradient descent instead of the configured optimizer.
+MODELS: dict[str, tuple[Parametrization, tuple[Conditioning, ...], bool]] = {
+    "additive, GD": ("additive", BOTH, True),
+    "additive": ("additive", BOTH, False),
+    "low-rank": ("low-rank", BOTH, False),
+    "attention": ("attention", (*BOTH, Conditioning.AVERAGED), False),
+}
+TRAINED_BY = {"baseline": ("DPO", DPO), "symmetric": ("InSPO", INS), "anchored": ("anchored", ANCHORED)}
+TRAINED_BY |= {"averaged": ("averaged", GREEN)}
 NAMES = {
     "null": "no comparator",
     "mean_embedding": "mean embedding",
     "marginal": "marginalized",
     "real": f"a real {Y_}",
 }
+TINY = 1e-300  # instead of a probability of zero, whose logarithm is infinite
 SHOWN = "additive, GD"  # in the plane; all models are in the other panel
+# Where the name of an optimum stands, in points from its mark, and how it is aligned there.
+PLACES: dict[str, tuple[float, float, str, str]] = {
+    "pi_bar": (4, -8, "right", "top"),
+    "pi_star": (4, -8, "right", "top"),
+    "pi_star_marginal": (-4, -8, "left", "top"),
+    "nash": (7, -2, "left", "center"),
+    "least_regret": (-3, -8, "center", "top"),
+}
+OFFSETS = {"baseline": 0.0, "symmetric": 0.25, "anchored": -0.25, "averaged": 0.0}
 MARKERS = {"null": "o", "mean_embedding": "s", "marginal": "^", "real": "D"}
-COLORS_OF = dict(zip((label for label, *_ in MODELS), (GREEN, INS, PURPLE, ORANGE, SKY), strict=True))
 
 
 def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
@@ -63,7 +87,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     policies = _trained(P, mu, config)
     for half, beta in enumerate(BETAS):
         dpo = rlhf(P, mu, beta)
-        here = {("DPO = two-step RLHF", "baseline"): dpo}
+        here = {("DPO = two-step RLHF", "baseline", "baseline"): dpo}
         here |= {name: stack[half * n : (half + 1) * n] for name, stack in policies.items()}
         rows += [_row(name, beta, policy, P, mu, dpo) for name, policy in here.items()]
     star = pi_star(P)
@@ -72,6 +96,7 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "pi_star": star,
         "pi_star_marginal": (star @ mu[..., None])[..., 0],
         "nash": nash(P),
+        "least_regret": least_regret(P),
     }
     return {
         "problems": n,
@@ -84,36 +109,46 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     }
 
 
-def _trained(P: Floats, mu: Floats, config: ToyConfig) -> dict[tuple[str, str], Floats]:
-    """(model, deployment) to the policies of both betas, trained in one batch."""
+def _trained(P: Floats, mu: Floats, config: ToyConfig) -> dict[tuple[str, str, str], Floats]:
+    """(model, conditioning, deployment) to the policies of both betas, trained in one batch."""
     both, references = np.concatenate([P] * len(BETAS)), np.concatenate([mu] * len(BETAS))
     data, betas = pair_distribution(both, references), per_problem(np.repeat(BETAS, len(P)))
-    policies: dict[tuple[str, str], Floats] = {}
-    for label, parametrization, conditioning, descend in MODELS:
+    policies: dict[tuple[str, str, str], Floats] = {}
+    for label, (parametrization, conditionings, descend) in MODELS.items():
         schedule = replace(DESCENT, steps=min(DESCENT.steps, config.steps)) if descend else config.schedule()
-        loss = PreferenceLoss("dpo", conditioning, {"beta": betas})
-        trained = train(loss, parametrization, data, both, references, schedule)
-        policies |= {(label, name): policy for name, policy in trained.deployments.items()}
-        policies[label, "real"] = trained.comparator_policy
+        for conditioning in conditionings:
+            loss = PreferenceLoss("dpo", conditioning, {"beta": betas})
+            trained = train(loss, parametrization, data, both, references, schedule)
+            by = conditioning.value
+            policies |= {(label, by, name): policy for name, policy in trained.deployments.items()}
+            policies[label, by, "real"] = trained.comparator_policy
     return policies
 
 
 def _summary(policy: Floats, P: Floats, mu: Floats) -> dict[str, Any]:
-    return {name: estimate(numbers) for name, numbers in value_and_kl(policy, P, mu).items()}
+    found = value_and_kl(policy, P, mu) | {"worst_regret": worst_regret(policy, P)}
+    return {name: estimate(numbers) for name, numbers in found.items()}
 
 
-def _row(name: tuple[str, str], beta: float, policy: Floats, P: Floats, mu: Floats, dpo: Floats) -> dict[str, Any]:
-    """One policy: V and KL, V minus DPO's at equal beta, and V minus the frontier's at equal KL."""
+def _row(name: tuple[str, str, str], beta: float, policy: Floats, P: Floats, mu: Floats, dpo: Floats) -> dict[str, Any]:
+    """One policy: V and KL, V minus DPO's at equal beta and at equal KL, and V minus the frontier's at equal KL.
+
+    At DPO's KL stands the policy whose log-ratio to the reference is a multiple of this one's.
+    """
     matrix = PreferenceMatrix(P)
     V, kl = worth(policy, matrix, mu), kl_to_reference(policy, mu)
     over_dpo, over_frontier = V - worth(dpo, matrix, mu), V - frontier_value(P, mu, kl)
+    start = mu if policy.ndim == mu.ndim else mu[..., None]
+    scaled = at_kl(np.log(np.maximum(policy, TINY) / start), mu, kl_to_reference(dpo, mu))
     return {
         "model": name[0],
-        "deployment": name[1],
+        "conditioning": name[1],
+        "deployment": name[2],
         "beta": beta,
         **_summary(policy, P, mu),
         "over_dpo": estimate(over_dpo),
         "over_dpo_won": float((over_dpo > 1e-9).mean()),
+        "over_dpo_at_its_kl": estimate(worth(scaled, matrix, mu) - worth(dpo, matrix, mu)),
         "over_dpo_kl": estimate(kl - kl_to_reference(dpo, mu)),
         "over_frontier": estimate(over_frontier),
         # The frontier's KL is matched to about 1e-9 nats.
@@ -127,35 +162,52 @@ def describe(results: dict[str, Any]) -> Caption:
     wins = sum(row["over_frontier_won"] for row in prompt)
     ahead = [row for row in prompt if _sign(row["over_dpo"]) > 0]
     dearer = sum(row["over_dpo_kl"]["mean"] > 0 for row in ahead)
-    worst = min(row["over_frontier"]["mean"] for row in prompt)
     real = [row["over_frontier"] for row in results["policies"] if row["deployment"] == "real"]
-    gains = [row["mean"] for row in real]
     count = len(prompt) * results["problems"]
     several = results["problems"] > 1
     kind = "random non-separable problems" if several else "problem, your own"
     errors = ", means and standard errors" if several else ""
     beyond = " by two standard errors" if several else ""
     small = results["betas"][1]
-    marginal, bar = (results["optima"][name]["value"]["mean"] for name in ("pi_star_marginal", "pi_bar"))
+    optima = results["optima"]
+    regrets = {name: optima[name]["worst_regret"]["mean"] for name in ("least_regret", "pi_bar")}
     return Caption(
         f"At equal KL {wins or 'none'} of {count} deployed policies {'beat' if wins > 1 else 'beats'} IPO's closed "
-        f"form. {_what_seeing_does([_sign(row) for row in real])}",
-        f"{results['problems']} {kind}, $K={results['responses']}${errors}. First: where InSPO's policies end at "
-        rf"$\beta={small:g}$, trained by gradient descent; solid, the largest {V} of all prompt-only policies "
-        rf"with that "
-        f"KL (IPO); dashed, the same for policies that see {Y_}. Second: {V} minus IPO's at the policy's own KL, for "
-        f"every model, never positive for a prompt-only policy, by construction: the question is how far below. "
-        f"{len(ahead)} of its {len(prompt)} entries are ahead of DPO at equal {BETA}{beyond}, {dearer} of them by "
-        "spending more KL.",
-        f"deployed policies lie up to {-worst:.3f} below the frontier; with a real {Y_} InSPO's {V} minus the best "
-        f"prompt-only {V} at the same KL is {min(gains):+.3f} to {max(gains):+.3f}. {PI_STAR} averaged over "
-        f"{Y_} is worth "
-        f"{marginal:.3f}, {PI_BAR} {bar:.3f}.",
+        f"form, anchored or not. {_what_seeing_does([_sign(row) for row in real])}",
+        f"{results['problems']} {kind}, $K={results['responses']}${errors}. First: where policies end at "
+        rf"$\beta={small:g}$, trained by gradient descent; solid, the largest {V} of all prompt-only policies with "
+        f"that KL (IPO); dashed, the same for policies that see {Y_}. Second: {V} minus IPO's at the policy's own KL, "
+        f"never positive for a prompt-only policy, by construction: the question is how far below. {len(ahead)} of "
+        f"{len(prompt)} entries are ahead of DPO at equal {BETA}{beyond}, {dearer} of them by spending more KL. "
+        f"Anchoring makes the policy that sees {Y_} unique; what is deployed sees the prompt alone, and gets what the "
+        f"two share. Least regret knows no reference: at worst it is {regrets['least_regret']:.3f} below the best "
+        f"answer to a {Y_}, {PI_BAR} {regrets['pi_bar']:.3f}.",
+        rf"{V} minus DPO's with DPO's KL, at $\beta={small:g}$, InSPO and anchored: "
+        f"deployed without {Y_} {_at_dpos_kl(results, 'additive, GD', 'null')} (additive, GD), "
+        f"{_at_dpos_kl(results, 'attention', 'null')} (attention); shown a real {Y_} "
+        f"{_at_dpos_kl(results, 'attention', 'real')} (attention).",
         key(
-            *("V", "pi_bar", "pi_star", "mu", "KL", "y'", "GD", "additive", "low-rank", "attention", "averaged"),
-            *("mean_embedding", "marginalized", "Nash", *(["non-separable"] if several else [])),
+            *("V", "pi_bar", "pi_star", "mu", "KL", "y'", "GD", "additive", "low-rank", "attention", "anchored"),
+            *("averaged", "mean_embedding", "marginalized", "Nash", "least regret"),
+            *(["non-separable"] if several else []),
+            items="With DPO's KL: the log-ratio to the reference times what makes its KL DPO's",
         ),
     )
+
+
+def _at_dpos_kl(results: dict[str, Any], model: str, deployment: str) -> str:
+    """InSPO's lead over DPO at DPO's KL and anchored's, at the smaller beta."""
+    leads = []
+    for conditioning in ("symmetric", "anchored"):
+        wanted = model, conditioning, deployment, results["betas"][1]
+        (lead,) = (
+            row["over_dpo_at_its_kl"]
+            for row in results["policies"]
+            if (row["model"], row["conditioning"], row["deployment"], row["beta"]) == wanted
+        )
+        error = rf" $\pm$ {lead['se']:.3f}" if lead["se"] is not None else ""
+        leads.append(f"{round(lead['mean'], 3) + 0.0:+.3f}{error}")
+    return " and ".join(leads)
 
 
 def _sign(difference: dict[str, float | None]) -> int:
@@ -175,26 +227,26 @@ def _what_seeing_does(signs: list[int]) -> str:
 
 def draw(results: dict[str, Any], page: Page) -> Figure:
     """The plane with both frontiers and one model's policies; V against IPO at equal KL for all of them."""
-    panels = sheet(page, 2, least=3.4, row=max(4.6, 0.42 * page.width) if page.width >= 5 else 4.4, ratios=(6, 5))
+    panels = sheet(page, 2, least=3.4, row=max(4.6, 0.5 * page.width) if page.width >= 5 else 4.4, ratios=(6, 5))
     plane, dots = panels.axes
     _draw_plane(plane, results)
     panels.title(plane, rf"what {V} costs: $\beta={results['betas'][1]:g}$, {SHOWN}")
     _draw_dots(dots, results)
     panels.title(dots, f"{V} minus IPO's, at equal KL")
     look: dict[str, Any] = {"ls": "none", "ms": 8}
-    handles = [
-        line(f"largest {V} without {Y_} (IPO)", color=BLACK, lw=1.6),
-        line(f"largest {V} with {Y_}", color=BLACK, lw=1.6, ls=(0, (4, 2))),
-        line("DPO = two-step RLHF", color=DPO, marker="*", **(look | {"ms": 12})),
-        *(line(f"InSPO, {name}", color=COLORS_OF[SHOWN], marker=MARKERS[key_], **look) for key_, name in NAMES.items()),
-        line("optima", color=GRAY, mec=BLACK, marker="P", **look),
-    ]
     large, small = results["betas"]
-    handles += [
-        line(rf"$\beta={small:g}$", color="0.3", marker="o", **look),
-        line(rf"$\beta={large:g}$", color="0.3", marker="o", mfc="white", **look),
-    ]
-    panels.legend(handles)
+    panels.legend(
+        [
+            line(f"largest {V} without {Y_} (IPO)", color=BLACK, lw=1.6),
+            line(f"largest {V} with {Y_}", color=BLACK, lw=1.6, ls=(0, (4, 2))),
+            line("DPO = two-step RLHF", color=DPO, marker="*", **(look | {"ms": 12})),
+            *(patch(label, color) for name, (label, color) in TRAINED_BY.items() if name != "baseline"),
+            *(line(name, color="0.3", marker=MARKERS[key_], **look) for key_, name in NAMES.items()),
+            line("optima", color=GRAY, mec=BLACK, marker="P", **look),
+            line(rf"$\beta={small:g}$", color="0.3", marker="o", **look),
+            line(rf"$\beta={large:g}$", color="0.3", marker="o", mfc="white", **look),
+        ]
+    )
     return panels.figure
 
 
@@ -202,22 +254,17 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
     for name, dash in (("ipo", "-"), ("conditioned", (0, (4, 2)))):
         curve = results[name]
         axis.plot([p["kl"]["mean"] for p in curve], [p["value"]["mean"] for p in curve], color=BLACK, lw=1.6, ls=dash)
-    marks = {"pi_bar": PI_BAR, "pi_star": PI_STAR, "pi_star_marginal": f"{PI_STAR} averaged over {Y_}", "nash": "Nash"}
+    marks = {"pi_bar": PI_BAR, "pi_star": PI_STAR, "pi_star_marginal": f"{PI_STAR} averaged over {Y_}"}
+    marks |= {"nash": "Nash", "least_regret": "least regret"}
     together: dict[tuple[float, float], list[str]] = {}
-    for name, mark in marks.items():
+    for name in marks:
         point = results["optima"][name]["kl"]["mean"], results["optima"][name]["value"]["mean"]
-        together.setdefault((round(point[0], 3), round(point[1], 3)), []).append(mark)
-    right, last = max(point[0] for point in together), -np.inf
-    reach = results["conditioned"][0]["value"]["mean"] - 0.5
-    # From below, so that a name that would lie on the one before goes above its mark.
-    for point in sorted(together, key=lambda at: at[1]):
+        together.setdefault((round(point[0], 3), round(point[1], 3)), []).append(name)
+    for point, names in together.items():
         axis.plot(*point, "P", color=GRAY, mec=BLACK, ms=9, zorder=2)
-        above = point[1] - last < 0.12 * reach
-        last = point[1]
-        side, x = ("right", 4) if point[0] > 0.6 * right else ("left", -4)
-        words, y = " = ".join(together[point]), 8 if above else -8
-        look = {"ha": side, "va": "bottom" if above else "top"}
-        axis.annotate(words, point, xytext=(x, y), textcoords="offset points", **look)
+        x, y, ha, va = PLACES[names[0]]
+        words = " = ".join(marks[name] for name in names)
+        axis.annotate(words, point, xytext=(x, y), textcoords="offset points", ha=ha, va=va)
     for row in results["policies"]:
         base = row["deployment"] == "baseline"
         if row["beta"] != results["betas"][1] or not (base or row["model"] == SHOWN):
@@ -226,8 +273,8 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
             row["kl"]["mean"],
             row["value"]["mean"],
             marker="*" if base else MARKERS[row["deployment"]],
-            color=DPO if base else COLORS_OF[row["model"]],
-            ms=15 if base else 9,
+            color=TRAINED_BY[row["conditioning"]][1],
+            ms=20 if base else 9,
             mec="white",
             mew=0.8,
             ls="none",
@@ -238,29 +285,26 @@ def _draw_plane(axis: Any, results: dict[str, Any]) -> None:
 
 
 def _draw_dots(axis: Any, results: dict[str, Any]) -> None:
-    """A line for each model and deployment, both betas on it."""
-    rows = [
-        (row["model"], row["deployment"])
-        for row in results["policies"]
-        if row["beta"] == results["betas"][0] and row["deployment"] not in ("baseline", "real")
-    ]
-    for row in results["policies"]:
-        name = row["model"], row["deployment"]
-        if name not in rows:
-            continue
+    """A line for each model and deployment, all conditionings and both betas on it."""
+    shown = [row for row in results["policies"] if row["deployment"] != "real"]
+    lines = list(dict.fromkeys((row["model"], row["deployment"]) for row in shown))
+    for row in shown:
         large = row["beta"] == results["betas"][0]
-        color = COLORS_OF[row["model"]]
+        _, color = TRAINED_BY[row["conditioning"]]
         axis.errorbar(
             row["over_frontier"]["mean"],
-            -rows.index(name) + (0.14 if large else -0.14),
+            -lines.index((row["model"], row["deployment"])) + OFFSETS[row["conditioning"]],
             xerr=row["over_frontier"]["se"],
-            marker=MARKERS[row["deployment"]],
+            marker="*" if row["deployment"] == "baseline" else MARKERS[row["deployment"]],
             color=color,
             mfc="white" if large else color,
-            ms=6,
+            ms=9 if row["deployment"] == "baseline" else 5.5,
             lw=1.2,
         )
     axis.axvline(0, color=BLACK, lw=1)
     axis.locator_params(axis="x", nbins=6)
-    axis.set(ylim=(-len(rows) + 0.4, 0.6), xlabel=f"difference in {V}")
-    axis.set_yticks([-i for i in range(len(rows))], [f"{model}: {NAMES[name]}" for model, name in rows])
+    axis.set(ylim=(-len(lines) + 0.4, 0.6), xlabel=f"difference in {V}")
+    axis.set_yticks(
+        [-i for i in range(len(lines))],
+        [model if name == "baseline" else f"{model}: {NAMES[name]}" for model, name in lines],
+    )

@@ -14,11 +14,11 @@ from inspo.conditioning import Conditioning
 from inspo.objectives import apply_psi, best_responses, optimality_gap
 from inspo.preferences import PreferenceTable, bradley_terry, separability
 from toy import problems
-from toy.baselines import TIE, nash, pi_bar, pi_star, value_and_kl
+from toy.baselines import TIE, least_regret, nash, pi_bar, pi_star, value_and_kl, worst_regret
 from toy.config import ToyConfig
 from toy.estimates import Floats
 from toy.problems import FULL_NAMES, is_interior, reference
-from toy.style import BLACK, DPO, GREEN, INS, Page, drawable, line, patch, sheet
+from toy.style import BLACK, BROWN, DPO, GREEN, INS, Page, drawable, line, patch, sheet
 from toy.training import pair_distribution, train
 from toy.words import BUILT_IN, PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, codes, key, spaced
 
@@ -35,6 +35,7 @@ POLICIES = {
     "dpo": ("DPO", "s", DPO, False),
     "inspo_deployed": ("InSPO, deployed", "o", INS, False),
     "nash": ("Nash", "^", GREEN, False),
+    "least_regret": ("least regret", "v", BROWN, False),
     "reference": ("reference", "|", BLACK, False),
 }
 
@@ -76,7 +77,8 @@ def _compute_table(table: PreferenceTable, config: ToyConfig, rng: np.random.Gen
     rows: dict[str, dict[str, float | None]] = {}
     for name, policy in policies.items():
         rows[name] = {}
-        for quantity, numbers in value_and_kl(policy, P, mu, config.psi).items():
+        measured = value_and_kl(policy, P, mu, config.psi) | {"worst_regret": worst_regret(policy, P, config.psi)}
+        for quantity, numbers in measured.items():
             rows[name][quantity] = float(numbers[0])
             rows[name][f"{quantity}_se"] = _standard_error(numbers[1:])
     gap = optimality_gap(P, mu, config.psi)
@@ -148,6 +150,7 @@ def _policies(P: Floats, mu: Floats, config: ToyConfig) -> dict[str, Floats]:
         "dpo": dpo.prompt_policy,
         "inspo_deployed": inspo.prompt_policy,
         "nash": nash(P),
+        "least_regret": least_regret(P, config.psi),
         "reference": mu,
     }
 
@@ -178,14 +181,27 @@ def describe(results: dict[str, Any]) -> Caption:
     sampling = (
         " Gray: where it would lie if it led by the gap that 95 % of samples from a Bradley-Terry fit stay below."
     )
+    regrets = [largest["policies"][name]["worst_regret"] for name in ("least_regret", "pi_bar")]
     return Caption(
         headline,
         f"First: $P$(row preferred to column), rows by mean preference; dots: {PI_STAR}'s best answers to each column, "
         f"frame: what {PI_BAR} answers. Then: {V} against comparators from {PI_REF}{errors}. Filled: judged "
         f"against the "
-        f"very {Y_} it saw; hollow: prompt only.{sampling * bool(with_fit)} KL and all numbers: results.json.",
+        f"very {Y_} it saw; hollow: prompt only.{sampling * bool(with_fit)} Least regret knows no reference: "
+        f"on {spaced(largest['name'])} it is at worst {regrets[0]:.3f} below the best answer to a comparator, {PI_BAR} "
+        f"{regrets[1]:.3f}. KL and all numbers: results.json.",
         rf"the largest gap $V(\pi^*)-V(\bar\pi)$ is {largest['gap']:.3f} ({spaced(largest['name'])}){chance}.",
-        key("V", "pi_bar", "pi_star", "mu", "y'", "deployed", "Nash", items="; ".join([*named, *filter(None, own)])),
+        key(
+            "V",
+            "pi_bar",
+            "pi_star",
+            "mu",
+            "y'",
+            "deployed",
+            "Nash",
+            "least regret",
+            items="; ".join([*named, *filter(None, own)]),
+        ),
     )
 
 

@@ -12,15 +12,15 @@ import numpy as np
 from scipy.special import expit, logit
 
 from inspo.conditioning import Conditioning
-from inspo.objectives import gibbs_policy
+from inspo.objectives import apply_psi, gibbs_policy
 from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable, bradley_terry
-from toy.baselines import curve, frontier_value, ipo, rlhf, worth
+from toy.baselines import anchored, at_kl, curve, frontier_value, ipo, rlhf, worth
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.minimizers import MOST_FLOW, symmetric_flow
 from toy.problems import cyclic, random_problems, reference, require_at_most, require_interior, separable
-from toy.style import BLACK, DPO, GRAY, INS, Page, handles_of, heading, sheet
+from toy.style import ANCHORED, BLACK, DPO, INS, Page, handles_of, heading, sheet
 from toy.training import Schedule, kl_to_reference, pair_distribution, train
 from toy.words import BETA, KL, PI_REF, Y_, Caption, V, key, spaced
 
@@ -34,8 +34,10 @@ K = 5
 # Below this a difference in V is next to nothing.
 SMALL = 0.005
 LINES = {
-    "real_over_ipo": (f"shown a real {Y_}", INS, "o", "-"),
-    "deployed_over_ipo": ("deployed, without a comparator", GRAY, "s", "-."),
+    "anchored_real_over_ipo": (f"anchored, a real {Y_}", ANCHORED, "D", "-"),
+    "real_over_ipo": (f"InSPO, a real {Y_}", INS, "o", "-"),
+    "deployed_over_ipo": ("InSPO, deployed", INS, "s", "-."),
+    "anchored_deployed_over_ipo": ("anchored, deployed", ANCHORED, "X", "-."),
 }
 
 
@@ -52,6 +54,7 @@ def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
     mu = reference(config.reference, len(table.P))
     policies = {
         "inspo_real": [symmetric_flow(table.P, mu, beta) for beta in BETAS],
+        "anchored_real": [anchored(table.P, mu, beta) for beta in BETAS],
         "dpo": [rlhf(table.P, mu, beta) for beta in BETAS],
         "best_prompt": [ipo(table.P, mu, tau) for tau in TAUS],
         "best_conditioned": [gibbs_policy(table.P, mu, tau) for tau in TAUS],
@@ -59,13 +62,11 @@ def _planes(table: PreferenceTable, config: ToyConfig) -> dict[str, Any]:
     curves = {name: curve(found, table.P, mu) for name, found in policies.items()}
     n = len(BETAS)
     tables, references = np.broadcast_to(table.P, (n, *table.P.shape)), np.broadcast_to(mu, (n, len(mu)))
-    best = frontier_value(tables, references, np.array(curves["inspo_real"]["kl"]))
-    return {
-        "problem": table.name,
-        "source": table.source,
-        **curves,
-        "real_over_ipo": (np.array(curves["inspo_real"]["value"]) - best).tolist(),
-    }
+    leads = {}
+    for name, whose in (("real_over_ipo", "inspo_real"), ("anchored_real_over_ipo", "anchored_real")):
+        best = frontier_value(tables, references, np.array(curves[whose]["kl"]))
+        leads[name] = (np.array(curves[whose]["value"]) - best).tolist()
+    return {"problem": table.name, "source": table.source, **curves, **leads}
 
 
 def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
@@ -76,17 +77,17 @@ def _mixtures(config: ToyConfig) -> list[dict[str, Any]]:
     noise = logit(random_problems(n, K, rng))
     P = np.concatenate([expit(rewards + size * noise) for size in NOISE])
     mu = np.tile(reference(config.reference, K), (len(P), 1))
-    trained = train(
-        PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": 1.0}),
-        "additive",
-        pair_distribution(P, mu),
-        P,
-        mu,
-        # Gradient descent: on flat directions it stays where the data put it.
-        Schedule(config.steps, 5.0, "sgd"),
-    )
     dpo = worth(rlhf(P, mu, 1.0), P, mu)
-    policies = {"real": trained.comparator_policy, "deployed": trained.prompt_policy}
+    policies: dict[str, Floats] = {}
+    for prefix, conditioning in (("", Conditioning.SYMMETRIC), ("anchored_", Conditioning.ANCHORED)):
+        loss = PreferenceLoss("dpo", conditioning, {"beta": 1.0})
+        # Gradient descent: on flat directions it stays where the data put it.
+        schedule = Schedule(config.steps, 5.0, "sgd")
+        trained = train(loss, "additive", pair_distribution(P, mu), P, mu, schedule)
+        policies |= {f"{prefix}real": trained.comparator_policy, f"{prefix}deployed": trained.prompt_policy}
+    # The anchored minimizer at another beta is another share of the log-odds: here the one with InSPO's KL.
+    kl = kl_to_reference(policies["real"], mu)
+    policies["anchored_real"] = at_kl(np.asarray(apply_psi(P, "log_odds")), mu, kl)
     leads: dict[str, Floats] = {}
     for name, policy in policies.items():
         V = worth(policy, P, mu)
@@ -106,22 +107,33 @@ def describe(results: dict[str, Any]) -> Caption:
     numbers = [f"{lead:+.4f} on {spaced(name)}" for name, lead in leads.items()]
     random, right = "", ""
     if results["noise"]:
-        first = results["noise"][0]["real_over_ipo"]
-        random = f", and {first['mean']:+.5f} $\\pm$ {first['se']:.5f} on random Bradley-Terry problems"
+        leads_ = [
+            _pair(level["real_over_ipo"], level["anchored_real_over_ipo"])
+            for level in (results["noise"][-1], results["noise"][0])
+        ]
+        random = (
+            f" On random problems InSPO's and, with InSPO's KL, anchored's are {leads_[0]} with the most noise and "
+            f"{leads_[1]} on Bradley-Terry."
+        )
         right = (
-            f" Third: random problems ($K=5$, $\\beta=1$), from Bradley-Terry rewards alone to twice as much noise on "
-            f"every log-odds: {V} minus the largest prompt-only {V} at the policy's own KL; means and standard errors."
+            rf" Third: random problems ($K=5$, $\beta=1$), from Bradley-Terry rewards alone to twice as much noise on "
+            f"every log-odds: {V} minus the largest prompt-only {V} at the policy's own KL; means and standard errors. "
+            f"Anchored with a real {Y_} is shown at the {BETA} where it has InSPO's KL; deployed policies see no {Y_} "
+            "and stay below 0 with either loss."
         )
     return Caption(
         _finding(leads),
-        f"Dots: {BETA} from 3 to 0.05, ringed at 1; InSPO where gradient flow from {PI_REF} ends, judged "
-        f"against the very "
-        f"{Y_} it saw. Lines: the largest {V} at each KL, without a comparator (IPO's closed form) and with "
-        f"one.{right}",
+        f"Dots: {BETA} from 3 to 0.05, ringed at 1; InSPO where gradient flow from {PI_REF} ends, anchored at its one "
+        f"minimizer, judged against the very {Y_} they saw. Lines: the largest {V} at each KL, without a comparator "
+        f"(IPO's closed form) and with one.{right}",
         rf"at $\beta=1$ the {V} of InSPO with a real {Y_}, minus the best prompt-only {V} at the same KL, is "
-        f"{', '.join(numbers)}{random}.",
-        key("V", "y'", "mu", "beta", "KL"),
+        f"{', '.join(numbers)}.{random}",
+        key("V", "y'", "mu", "beta", "KL", "anchored"),
     )
+
+
+def _pair(inspo: dict[str, float], anchored_: dict[str, float]) -> str:
+    return " and ".join(rf"{lead['mean']:+.4f} $\pm$ {lead['se']:.4f}" for lead in (inspo, anchored_))
 
 
 def _finding(leads: dict[str, float]) -> str:
@@ -150,11 +162,12 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
             width = 3.5 if name == "best_prompt" else 1.5
             axis.plot(problem[name]["kl"], problem[name]["value"], color=color, lw=width, ls=dash, label=label)
         for name, label, color, marker in (
-            ("inspo_real", f"InSPO, a real {Y_}", INS, "o"),
             ("dpo", "DPO", DPO, "s"),
+            ("inspo_real", f"InSPO, a real {Y_}", INS, "o"),
+            ("anchored_real", f"anchored, a real {Y_}", ANCHORED, "D"),
         ):
             kl, values = problem[name]["kl"], problem[name]["value"]
-            axis.plot(kl, values, marker=marker, color=color, ms=6, ls="none", label=label)
+            axis.plot(kl, values, marker=marker, color=color, ms=8 if name == "dpo" else 5, ls="none", label=label)
             at = results["betas"].index(1.0)
             axis.plot(kl[at], values[at], marker=marker, color=color, ms=12, mfc="none", ls="none")
         if max(problem["dpo"]["kl"]) < 1e-6:

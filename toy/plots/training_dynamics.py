@@ -17,7 +17,7 @@ from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.estimates import Floats, estimate
 from toy.problems import cyclic, reference, separable
-from toy.style import BLUE, GREEN, INS, METHOD_NAMES, PURPLE, Page, Sheet, line, sheet
+from toy.style import ANCHORED, BLUE, BROWN, GREEN, INS, METHOD_NAMES, Page, Sheet, line, sheet
 from toy.training import Trained, pair_distribution, sample_pairs, train
 from toy.words import DEPLOYED, Caption, V, key, spaced
 
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RECORDS = 50
-DASHES: dict[str, Any] = {"none": (0, (4, 2)), "symmetric": "-", "averaged": "-.", "one_sided": (0, (1, 1))}
-COLORS_OF = {"none": BLUE, "symmetric": INS, "averaged": GREEN, "one_sided": PURPLE}
-LABELS = {"none": "baseline", "symmetric": "INS (cross-conditioned)", "averaged": "averaged", "one_sided": "one-sided"}
+# Each conditioning's label, color and dash.
+STYLES: dict[str, tuple[str, str, Any]] = {
+    "none": ("baseline", BLUE, (0, (4, 2))),
+    "symmetric": ("INS (cross-conditioned)", INS, "-"),
+    "averaged": ("averaged", GREEN, "-."),
+    "one_sided": ("one-sided", BROWN, (0, (1, 1))),
+    "anchored": ("anchored", ANCHORED, (0, (6, 1.5, 1, 1.5, 1, 1.5))),
+}
 # What is kept of a run, and what of it is drawn: the loss is not, which falls for all; margins have each method's unit.
 KEPT = ("accuracy", "margin", "relative_loss", "value_deployed", "value_conditioned")
 PANELS = (("accuracy", "accuracy"), ("margin", "margin"), ("value_deployed", f"{V} deployed"))
@@ -171,8 +176,8 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
         )
         if i >= len(places) - panels.columns:
             axis.set_xlabel("step")
-    styles = [line(LABELS[name], color=COLORS_OF[name], ls=DASHES[name], lw=2) for name in conditionings]
-    panels.legend([*styles, line("best possible", color="0.35", lw=1, ls=":")])
+    looks = [line(label, color=color, ls=dash, lw=2) for label, color, dash in (STYLES[name] for name in conditionings)]
+    panels.legend([*looks, line("best possible", color="0.35", lw=1, ls=":")])
     return panels.figure
 
 
@@ -189,7 +194,7 @@ def _name_panel(panels: Sheet, i: int, row: str, column: str, whole: bool) -> No
 
 
 def _draw_run(axis: Any, run: dict[str, Any], name: str) -> None:
-    color = COLORS_OF[run["conditioning"]]
+    _, color, dash = STYLES[run["conditioning"]]
     steps, mean, se = np.array(run["steps"]), np.array(run[name]["mean"]), np.array(run[name]["se"])
-    axis.plot(steps, mean, color=color, lw=1.8, ls=DASHES[run["conditioning"]])
+    axis.plot(steps, mean, color=color, lw=1.8, ls=dash)
     axis.fill_between(steps, mean - se, mean + se, color=color, alpha=0.18, lw=0)

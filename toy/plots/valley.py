@@ -1,7 +1,8 @@
-"""The valley of equal-loss policies for two responses, and what picks a point in it.
+"""The valley of equal-loss policies for two responses, what picks a point in it, and the loss that has only one.
 
 Eq. (9) compares pi(y1 | y2) with pi(y2 | y1) only. With P(y1 > y2) = 3/4, beta = 1 and a uniform
-reference it has its minimum wherever the first is three times the second: on a line.
+reference it has its minimum wherever the first is three times the second: on a line. The anchored loss compares
+both responses with either in view, and has its minimum on that line at 3/4 and 1/4 alone.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from inspo.preference_loss import PreferenceLoss
 from inspo.preferences import PreferenceTable
 from toy.config import ToyConfig
 from toy.estimates import Floats
-from toy.minimizers import conserved, conserved_partner, two_response_limit
+from toy.minimizers import anchored_flow, conserved, conserved_partner, two_response_limit
 from toy.problems import NotApplicableError
-from toy.style import BLACK, COLORS, Page, handles_of, sheet
+from toy.style import ANCHORED, BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, Page, handles_of, sheet
 from toy.training import Schedule, pair_distribution, train
-from toy.words import PI_BAR, PI_REF, Caption, V, codes, key
+from toy.words import PI_BAR, PI_REF, Y_, Caption, V, codes, key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,10 +37,17 @@ OPTIMIZERS = {
 }
 # So that the steps of --quick, too, are enough.
 PER_STEP = 12
+# The anchored loss is steep on all sides of its minimum: this share of a schedule's steps is enough there.
+ANCHORED_SHARE = 0.5
+# Where flow lines of the anchored loss start, beside the reference: (pi(y1 | y2), pi(y2 | y1)).
+STARTS = ((0.04, 0.04), (0.04, 0.5), (0.2, 0.96), (0.6, 0.96), (0.96, 0.96), (0.96, 0.5), (0.96, 0.04), (0.4, 0.04))
+FLOW_TIMES = np.concatenate([[0.0], np.logspace(-1, 4, 60)])
+OPTIMIZER_COLORS = (BLUE, VERMILLION, GREEN, SKY, ORANGE)
 # A path has arrived when this share of its way down to the minimum is left.
 ARRIVED = 1e-4
 BETA = 1.0
 GRID = 61
+LEVELS = [1e-9, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10]
 
 
 def _problem(user: PreferenceTable | None) -> tuple[float, tuple[str, str]]:
@@ -62,7 +70,8 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
     t2 = np.linspace(logit(mu[0]), logit(limit[0]), GRID)
     b = np.linspace(0.002, 0.998, GRID)
     ratio = (1 - p) / p
-    loss = p * np.logaddexp(0, -np.log(b[None] / b[:, None])) + (1 - p) * np.logaddexp(0, np.log(b[None] / b[:, None]))
+    loss = _expected(p, np.log(b[None] / b[:, None]))
+    anchored_loss = (_expected(p, logit(b))[None] + _expected(1 - p, logit(b))[:, None]) / 2
     minimum = float(-(p * np.log(p) + (1 - p) * np.log1p(-p)))
     return {
         "p": p,
@@ -78,16 +87,37 @@ def compute(config: ToyConfig, user: PreferenceTable | None) -> dict[str, Any]:
         "flow_curve": {"b1": expit(t2).tolist(), "b2": expit(conserved_partner(constant, t2)).tolist()},
         "flow_limit": list(limit),
         "flow_value": float(0.5 + (limit[0] - limit[1]) * (p - 0.5) / 2),
-        "paths": [_path(label, p, mu, minimum, config.steps) for label in OPTIMIZERS],
+        "paths": [_path(label, p, mu, minimum, Conditioning.SYMMETRIC, config.steps) for label in OPTIMIZERS],
+        "anchored": {
+            "excess_loss": (anchored_loss - minimum).tolist(),
+            "minimizer": [p, 1 - p],
+            "value": float(0.5 + (2 * p - 1) * (p - 0.5) / 2),
+            "flow_lines": [_flow_line(p, mu, start) for start in ((0.5, 0.5), *STARTS)],
+            "paths": [_path(label, p, mu, minimum, Conditioning.ANCHORED, config.steps) for label in OPTIMIZERS],
+        },
     }
 
 
-def _path(label: str, p: float, mu: Floats, minimum: float, steps: int) -> dict[str, Any]:
-    """Where one optimizer goes from the reference, and whether it arrives in the valley."""
+def _expected(p: float, margin: Floats) -> Floats:
+    """DPO's loss at this margin of the first over the second, preferred with probability p, at beta = 1."""
+    return np.asarray(p * np.logaddexp(0, -margin) + (1 - p) * np.logaddexp(0, margin))
+
+
+def _flow_line(p: float, mu: Floats, start: tuple[float, float]) -> dict[str, list[float]]:
+    """Gradient flow of the anchored loss from a policy with these two probabilities of not copying."""
+    b1, b2 = start
+    P, policy = np.array([[0.5, p], [1 - p, 0.5]]), np.array([[1 - b2, b1], [b2, 1 - b1]])
+    path = anchored_flow(P, mu, BETA, policy, FLOW_TIMES)
+    return {"b1": path[:, 0, 1].tolist(), "b2": path[:, 1, 0].tolist()}
+
+
+def _path(label: str, p: float, mu: Floats, minimum: float, conditioning: Conditioning, steps: int) -> dict[str, Any]:
+    """Where one optimizer goes from the reference, and whether it arrives at the smallest loss."""
     schedule, _ = OPTIMIZERS[label]
-    schedule = replace(schedule, steps=min(schedule.steps, PER_STEP * steps))
+    share = ANCHORED_SHARE if conditioning is Conditioning.ANCHORED else 1
+    schedule = replace(schedule, steps=min(int(share * schedule.steps), PER_STEP * steps))
     P = np.array([[[0.5, p], [1 - p, 0.5]]])
-    loss = PreferenceLoss("dpo", Conditioning.SYMMETRIC, {"beta": BETA})
+    loss = PreferenceLoss("dpo", conditioning, {"beta": BETA})
     every = max(1, schedule.steps // 200)
     trained = train(loss, "free", pair_distribution(P, mu), P, mu[None], schedule, record_every=every)
     excess = float(trained.history["training_loss"][-1, 0] - minimum)
@@ -105,7 +135,13 @@ def _path(label: str, p: float, mu: Floats, minimum: float, steps: int) -> dict[
 def describe(results: dict[str, Any]) -> Caption:
     """The finding, how to read it, and the number."""
     ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
-    short = [path["optimizer"] for path in results["paths"] if not path["arrived"]]
+    anchored = results["anchored"]
+    short = [
+        path["optimizer"] + also
+        for paths, also in ((results["paths"], ""), (anchored["paths"], ", anchored"))
+        for path in paths
+        if not path["arrived"]
+    ]
     low, high = results["value_range"]
     (a, b), items = codes(results["labels"])
     finding = (
@@ -115,16 +151,17 @@ def describe(results: dict[str, Any]) -> Caption:
     )
     unfinished = f" Hollow, and not counted: stopped above the minimum, {'; '.join(short)}." if short else ""
     return Caption(
-        f"One loss, a whole valley of policies: {finding}",
+        f"One loss, a whole valley of policies: {finding}. The anchored loss has one policy",
         rf"Two responses, $P$({a} $\succ$ {b}) = {results['p']:.3g}, $\beta={results['beta']:.3g}$, uniform reference. "
-        f"Shade: population loss above its minimum, which the whole white line attains. Paths start at {PI_REF} "
-        f"and end "
-        rf"at the markers.{unfinished} Black: gradient flow, on the curve that keeps "
-        rf"$t_1+e^{{t_1}}+t_2+e^{{t_2}}$, the "
-        f"$t$ being the logits of not copying. Second: {V} along the line.",
-        f"at the same loss, {V} may be anything from {low:.3g} to {high:.3f}; "
-        f"{PI_BAR}, which sees no comparator, has {results['value_pi_bar']:.3f}.",
-        key("V", "pi_bar", "mu", "beta", "population", items=items),
+        f"Shade: population loss above its minimum. First: Eq. (9)'s, which the whole dashed line attains; paths start "
+        f"at {PI_REF} and end at the markers.{unfinished} Black: gradient flow, on the curve that keeps "
+        rf"$t_1+e^{{t_1}}+t_2+e^{{t_2}}$, the $t$ being the logits of not copying. Second: the anchored loss, least at "
+        f"the cross alone, to which flow lines (gray) lead from everywhere. Third: {V} in view of {Y_} along the "
+        f"dashed line. Neither loss trains the policy that is deployed, which sees no {Y_}: where nothing is shared "
+        f"it stays {PI_REF}, worth 1/2.",
+        f"at Eq. (9)'s smallest loss {V} may be anything from {low:.3g} to {high:.3f}, at the anchored loss's it is "
+        f"{anchored['value']:.4g}; {PI_BAR}, which sees no comparator, has {results['value_pi_bar']:.3f}.",
+        key("V", "pi_bar", "mu", "beta", "y'", "anchored", "population", items=items),
     )
 
 
@@ -134,29 +171,48 @@ def _pi(response: str, comparator: str) -> str:
 
 
 def draw(results: dict[str, Any], page: Page) -> Figure:
-    """The square of the two free probabilities, and V along the valley."""
-    panels = sheet(page, 2, least=3, aspect=0.86, ratios=(5, 4))
-    square, line = panels.axes
+    """The square of the two free probabilities under both losses, and V along the valley."""
+    panels = sheet(page, 3, least=3, aspect=0.98)
+    square, point, line_ = panels.axes
     (a, b), _ = codes(results["labels"])
-    shades = _draw_square(square, results, a, b)
-    panels.title(square, "where the optimizers go")
-    bar: Any = panels.figure.colorbar(shades, ax=square, shrink=0.9, pad=0.02)
-    bar.set_label("population loss above its minimum, nats")
+    _draw_loss(square, results["excess_loss"], results, a, b)
+    _draw_valley(square, results)
+    panels.title(square, "Eq. (9): a valley")
+    anchored = results["anchored"]
+    shades = _draw_loss(point, anchored["excess_loss"], results, a, b)
+    for flow in anchored["flow_lines"][1:]:
+        point.plot(flow["b1"], flow["b2"], color="0.35", lw=1, zorder=1.5)
+        point.plot(flow["b1"][0], flow["b2"][0], ".", color="0.35", ms=5)
+    point.plot(anchored["flow_lines"][0]["b1"], anchored["flow_lines"][0]["b2"], color=BLACK, lw=2.5)
+    panels.title(point, "anchored: a point")
+    bar: Any = panels.figure.colorbar(
+        shades, ax=point, shrink=0.9, pad=0.02, format=lambda level, _: f"{level:.3g}" if level > LEVELS[0] else "0"
+    )
+    bar.set_label("loss above its minimum, nats")
     low, high = results["value_range"]
-    line.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
-    flow = results["flow_limit"][0], results["flow_value"]
-    line.plot(*flow, "*", color=BLACK, ms=13, zorder=5)
-    line.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
-    line.text(0.01, results["value_pi_bar"], f"{PI_BAR}: best without a comparator", va="bottom")
-    line.set(xlabel=f"{_pi(a, b)} in the valley", ylabel=f"{V}, in view of the comparator", xlim=(0, 1))
-    panels.title(line, "what the policies there are worth")
-    for i, (path, color, (_, marker)) in enumerate(zip(results["paths"], COLORS, OPTIMIZERS.values(), strict=False)):
+    line_.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
+    line_.plot(results["flow_limit"][0], results["flow_value"], "*", color=BLACK, ms=13, zorder=5)
+    line_.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
+    line_.text(0.01, results["value_pi_bar"], f"{PI_BAR}: best without {Y_}", va="bottom")
+    line_.set(xlabel=_pi(a, b), ylabel=f"{V}, in view of {Y_}", xlim=(0, 1))
+    panels.title(line_, "what the policies are worth")
+    for i, (path, color, (_, marker)) in enumerate(
+        zip(results["paths"], OPTIMIZER_COLORS, OPTIMIZERS.values(), strict=True)
+    ):
         # The first are larger, so that none hides another that ends at the same place.
-        end = _end(path, color, marker) | {"ms": 13 - 1.6 * i, "zorder": 3 + 0.1 * i}
+        end = _end(path, color, marker) | {"ms": 11 - 1.3 * i, "zorder": 3 + 0.1 * i}
         square.plot(path["b1"], path["b2"], color=color, lw=1.8)
         square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimizer"])
         if path["arrived"]:  # off the valley V is not what the line says of that place
-            line.plot(path["b1"][-1], path["value"], **end)
+            line_.plot(path["b1"][-1], path["value"], **end)
+        other = anchored["paths"][i]
+        point.plot(other["b1"], other["b2"], color=color, lw=1.8)
+        if not other["arrived"]:
+            point.plot(other["b1"][-1], other["b2"][-1], **_end(other, color, marker))
+    cross: dict[str, Any] = {"ls": "none", "marker": "X", "color": ANCHORED, "mec": BLACK, "ms": 9, "zorder": 6}
+    for axis in (square, point):
+        axis.plot(*anchored["minimizer"], **cross, label="the anchored minimizer")
+    line_.plot(anchored["minimizer"][0], anchored["value"], **cross)
     panels.legend(handles_of([square]))
     return panels.figure
 
@@ -167,28 +223,32 @@ def _end(path: dict[str, Any], color: str, marker: str) -> dict[str, Any]:
     return {"marker": marker, "color": color, "ms": 9, "ls": "none", **look}
 
 
-def _draw_square(square: Any, results: dict[str, Any], a: str, b: str) -> Any:
-    """The loss, the valley, the conserved curve and the start; returns the shades."""
+def _draw_loss(axis: Any, excess: list[list[float]], results: dict[str, Any], a: str, b: str) -> Any:
+    """The loss over the square and the start; returns the shades."""
     from matplotlib import colormaps
 
     grid = np.array(results["b"])
-    levels = [1e-9, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10]
-    colors = colormaps["Greys"](np.linspace(0.06, 0.5, len(levels) - 1))
-    shades = square.contourf(grid, grid, np.array(results["excess_loss"]), levels=levels, colors=colors)
+    colors = colormaps["Greys"](np.linspace(0.06, 0.5, len(LEVELS) - 1))
+    shades = axis.contourf(grid, grid, np.array(excess), levels=LEVELS, colors=colors)
+    axis.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8, zorder=3)
+    axis.annotate(PI_REF, (0.5, 0.5), xytext=(-8, -4), textcoords="offset points", ha="right", va="top")
+    axis.set(xlabel=_pi(a, b), ylabel=_pi(b, a), xlim=(0, 1), ylim=(0, 1))
+    return shades
+
+
+def _draw_valley(axis: Any, results: dict[str, Any]) -> None:
+    """The line of minimizers, and gradient flow on its conserved curve."""
     slope = results["valley_slope"]
     valley = np.array([0, min(1, 1 / slope)])
-    square.plot(valley, valley * slope, color="white", lw=5)
-    square.plot(valley, valley * slope, color="0.3", lw=0.8, ls="--")
+    axis.plot(valley, valley * slope, color="white", lw=5)
+    axis.plot(valley, valley * slope, color="0.3", lw=0.8, ls="--")
     curve = results["flow_curve"]
-    square.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow")
-    square.plot(results["flow_limit"][0], results["flow_limit"][1], "*", color=BLACK, ms=13, zorder=5)
-    square.plot(0.5, 0.5, "o", color="white", mec=BLACK, ms=8, zorder=3)
-    square.annotate(PI_REF, (0.5, 0.5), xytext=(-8, 6), textcoords="offset points", ha="right")
-    square.annotate(
-        "every policy on this line\nhas the same, smallest loss",
-        (0.3, 0.3 * slope),
-        xytext=(0.36, 0.02) if slope > 0.2 else (0.03, 0.26),
+    axis.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow")
+    axis.plot(results["flow_limit"][0], results["flow_limit"][1], "*", color=BLACK, ms=13, zorder=5)
+    axis.annotate(
+        "on this line every loss\nis the same, and smallest",
+        (0.45, 0.45 * slope),
+        xytext=(0.98, 0.02) if slope > 0.2 else (0.6, 0.26),
+        ha="right",
         arrowprops={"arrowstyle": "-", "color": "0.3"},
     )
-    square.set(xlabel=_pi(a, b), ylabel=_pi(b, a), xlim=(0, 1), ylim=(0, 1))
-    return shades
