@@ -45,8 +45,8 @@ PAGE: dict[str, tuple[Finding, ...]] = {
         (
             (
                 "Of the variants INS-DPO and INS-IPO are worth more than the reference unless P = 1/2, INS-SimPO and "
-                "INS-R-DPO need not be, and INS-ORPO is pushed to never copying; one-sided training is good where the "
-                "reference is even and beta small."
+                "INS-R-DPO need not be, and INS-ORPO is pushed to never copying; one-sided training, with the "
+                "comparator in view, is good where the reference is even and beta small."
             ),
             {
                 "variants": (

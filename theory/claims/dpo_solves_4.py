@@ -43,7 +43,7 @@ CLAIM = Claim(
             "rlhf_is_where_dpo_is",
         ),
         says(
-            "For other preferences too both arrive at one policy: that (1) and (2) are equivalent to (3) is true.",
+            "For other preferences too both arrive at one policy, as the paper says of (1) and (2), and (3).",
             "rlhf_is_where_dpo_is",
         ),
         says(

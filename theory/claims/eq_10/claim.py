@@ -4,7 +4,7 @@ from theory.evidence import Claim, says
 
 CLAIM = Claim(
     id="eq-10",
-    paper="Eq. (10), Alg. 1; Sec. 4, Sec. 5.3 (iii), abstract",
+    paper="Eq. (10), Alg. 1, its line 2; Sec. 4, Sec. 5.3 (iii), abstract",
     quote=(
         "InSPO estimates pi* via ... Denote the solution to (10) as pi_hat ... Initialize: pi_theta <- pi_ref ... "
         "guarantees invariance to the choice of scalarization and reference policy"
@@ -23,8 +23,8 @@ CLAIM = Claim(
             "flow_is_the_librarys_gradient",
         ),
         says(
-            "What it finds, which contains no psi, depends on the reference, for certain where that is confident "
-            "enough; so does the solution of (7), and through r = psi(P) on psi.",
+            "What it finds, which contains no psi, depends on the reference. So does the solution of (7): a reference "
+            "that is confident enough overrules any preference; and through r = psi(P) it depends on psi.",
             "gradient_flow_moves_with_the_reference",
             "the_reference_overrules",
             "through_the_library",
