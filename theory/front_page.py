@@ -212,7 +212,7 @@ REFERENCES = (
     "Ford, Solution of a Ranking Problem from Binary Comparisons, 1957: when Bradley-Terry's fit exists.",
 )
 
-OWN = ("anchored", "regret", "psi-matters", "antisymmetric")
+OWN = ("anchored", "regret", "psi-matters", "antisymmetric", "pairs-pay", "margins")
 """Results of our own, which the paper does not have: they come after its claims."""
 
 ERRATA = ("prop-3.1-proof", "tables", "table-5", "table-6", "eq-12-13", "eq-14-15", "eq-16")

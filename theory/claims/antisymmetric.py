@@ -19,6 +19,7 @@ from inspo.objectives import gibbs_policy, population_loss
 from theory import exact, flow, strategies
 from theory.evidence import Claim, Role, says
 from theory.flow import Floats
+from theory.proved import proof_of
 from theory.strategies import Array, Problem
 
 CLAIM = Claim(
@@ -35,10 +36,12 @@ CLAIM = Claim(
             "with q the one positive vector that makes the columns sum to one.",
             "one_vector_from_every_start",
             "strengths_and_cycles_by_hand",
+            "scaling_is_unique",
         ),
         says(
             "So it is the generality of r that breaks Theorem 4.1.",
             "one_vector_from_every_start",
+            "scaling_is_unique",
         ),
         says(
             "r = L / 2 itself is it if and only if its Z is the same for every comparator, as in balanced cycles "
@@ -217,3 +220,6 @@ def how_often_not_in_the_limit() -> str:
         found.append(missed / 200)
     assert 0.2 < found[0] < found[1] < found[2] < 1
     return f"{', '.join(f'{share:.2f}' for share in found)} of the tables at K = 3, 4, 5"
+
+
+CLAIM.check(Role.STATED, "proof")(proof_of("scaling_is_unique"))

@@ -15,6 +15,7 @@ from theory import exact, strategies
 from theory.evidence import Claim, Role, says
 from theory.exact import HALF, W
 from theory.flow import Floats
+from theory.proved import proof_of
 from theory.strategies import Array, Problem, Scalarization
 
 CLAIM = Claim(
@@ -30,12 +31,14 @@ CLAIM = Claim(
         says(
             "A response that dominates is optimal for every non-decreasing psi.",
             "dominating_is_optimal_for_all",
+            "dominance_orders_all_scores",
         ),
         says(
             "Where none does, each response is beaten for some strictly increasing psi: a step at a level that it "
             "reaches less often, plus a little of the identity.",
             "without_dominance_each_is_beaten",
             "the_witness_by_hand",
+            "failing_dominance_has_a_psi",
         ),
         says(
             "Dominance asks less than a best response to all: rock-paper-scissors has it, and a gap.",
@@ -222,3 +225,7 @@ def how_often_in_draws() -> str:
             assert abs(measured.mean() - share) <= 0.001 + 4 * np.sqrt(share * (1 - share) / n)
         found.append(f"{moved.mean():.3f}, {differ.mean():.3f} at K = {k}")
     return "; ".join(found)
+
+
+CLAIM.check(Role.STATED, "proof")(proof_of("dominance_orders_all_scores"))
+CLAIM.check(Role.STATED, "proof")(proof_of("failing_dominance_has_a_psi"))

@@ -438,6 +438,133 @@ have [le|/ltW le] := leP (P y x) (P x y).
   by exists y => j k; apply: inc; apply: (best y x le yx).
 Qed.
 
+(* --- which psi matters to a prompt-only policy --- *)
+
+(** The probability, over comparators, that response i reaches level t. *)
+Definition reach mu A i (t : R) := \sum_j mu j * (t <= A i j)%R%:R.
+
+(* one level after another: max (f, x1) differs from f by psi x1 - psi x0 where f is below x1 *)
+Lemma levels (psi : R -> R) mu (s : seq R) x0 (f g : T -> R) : distribution mu ->
+  (forall x y, x <= y -> psi x <= psi y) -> path <=%R x0 s ->
+  (forall j, f j \in x0 :: s) -> (forall j, g j \in x0 :: s) ->
+  (forall t, \sum_j mu j * (t <= g j)%R%:R <= \sum_j mu j * (t <= f j)%R%:R) ->
+  \sum_j mu j * psi (g j) <= \sum_j mu j * psi (f j).
+Proof.
+move=> dmu mono; elim: s x0 f g => [|x1 s IH] x0 f g.
+  move=> _ fs gs _; rewrite le_eqVlt; apply/orP; left; apply/eqP/eq_bigr => j _.
+  by move: (fs j) (gs j); rewrite !inE => /eqP -> /eqP ->.
+move=> /= /andP[x01 sorted] fs gs dom.
+pose up (h : T -> R) j := Num.max (h j) x1.
+have split_ (h : T -> R) : (forall j, h j \in x0 :: x1 :: s) ->
+    (forall j, up h j \in x1 :: s) /\
+    \sum_j mu j * psi (h j) =
+    \sum_j mu j * psi (up h j) - (psi x1 - psi x0) * (1 - \sum_j mu j * (x1 <= h j)%R%:R).
+  move=> hs; split=> [j|].
+    rewrite /up; case: leP => [_|lt]; first by rewrite mem_head.
+    by move: (hs j); rewrite inE => /orP[/eqP e|//]; move: lt; rewrite e ltNge x01.
+  rewrite -{1}dmu.2 -sumrB mulr_sumr -sumrB; apply: eq_bigr => j _; rewrite /up.
+  have [ge|lt] := leP x1 (h j); first by rewrite mulr1 subrr mulr0 subr0.
+  rewrite mulr0 subr0; have -> : h j = x0.
+    move: (hs j) lt; rewrite !inE => /or3P[/eqP ->//|/eqP ->|hin]; first by rewrite ltxx.
+    move: sorted; rewrite path_sortedE; last exact: le_trans.
+    by case/andP=> /allP/(_ _ hin); rewrite leNgt => /negPf ->.
+  by rewrite [(_ - _) * _]mulrC -mulrBr opprB addrC subrK.
+have [fu fE] := split_ f fs; have [gu gE] := split_ g gs.
+have dom' t : \sum_j mu j * (t <= up g j)%R%:R <= \sum_j mu j * (t <= up f j)%R%:R.
+  have [tle|tgt] := leP t x1.
+    by under eq_bigr do rewrite /up le_maxr tle orbT; under [leRHS]eq_bigr do rewrite /up le_maxr tle orbT.
+  have same (h : T -> R) : \sum_j mu j * (t <= up h j)%R%:R = \sum_j mu j * (t <= h j)%R%:R.
+    by apply: eq_bigr => j _; rewrite /up le_maxr [t <= x1]leNgt tgt orbF.
+  by rewrite !same.
+rewrite fE gE ler_sub //; first exact: (IH x1).
+by rewrite ler_wpmul2l ?subr_ge0 ?mono // ler_add2l ler_opp2.
+Qed.
+
+(** [Prop. 3.1, the other side] If one response reaches every level at least as often as another,
+    it scores no less for every non-decreasing psi. *)
+Theorem dominance_orders_all_scores mu A i k (psi : R -> R) : distribution mu ->
+  (forall x y, x <= y -> psi x <= psi y) -> (forall t, reach mu A k t <= reach mu A i t) ->
+  score mu (fun i j => psi (A i j)) k <= score mu (fun i j => psi (A i j)) i.
+Proof.
+move=> dmu mono dom; pose s := sort <=%R ([seq A i j | j : T] ++ [seq A k j | j : T]).
+have in_s x : (x \in s) = (x \in [seq A i j | j : T]) || (x \in [seq A k j | j : T]).
+  by rewrite mem_sort mem_cat.
+have sorted_s : sorted <=%R s by apply: sort_sorted => x y; apply: le_total.
+case E : s => [|x0 s']; last first.
+  apply: (@levels psi mu s' x0) => // [|j|j]; first by rewrite -/(sorted _ (x0 :: s')) -E.
+  - by rewrite -E in_s map_f ?mem_enum.
+  - by rewrite -E in_s [X in _ || X]map_f ?orbT ?mem_enum.
+have : A i i \in s by rewrite in_s map_f ?mem_enum.
+by rewrite E.
+Qed.
+
+(** [Prop. 3.1, the other side, in return] If at some level it falls short of another, that one
+    scores more for some strictly increasing psi. *)
+Theorem failing_dominance_has_a_psi mu A i k t : distribution mu ->
+  reach mu A i t < reach mu A k t ->
+  exists psi : R -> R, (forall x y, x < y -> psi x < psi y) /\
+    score mu (fun i j => psi (A i j)) i < score mu (fun i j => psi (A i j)) k.
+Proof.
+move=> dmu short; pose d := reach mu A k t - reach mu A i t.
+have d0 : 0 < d by rewrite subr_gt0.
+pose e := score mu A k - score mu A i; pose c := d / (`|e| + 1).
+have e0 : 0 < `|e| + 1 by rewrite ltr_paddl.
+have c0 : 0 < c by rewrite divr_gt0.
+exists (fun x => (t <= x)%R%:R + c * x); split=> [x y xy|].
+  rewrite ler_lt_add ?ltr_pmul2l //.
+  by have [tx|_] := leP t x; [rewrite (le_trans tx (ltW xy))|rewrite ler0n].
+have scoreE l : score mu (fun i j => (t <= A i j)%R%:R + c * A i j) l = reach mu A l t + c * score mu A l.
+  rewrite /score /reach mulr_sumr -big_split; apply: eq_bigr => j _.
+  by rewrite mulrDr mulrCA.
+rewrite !scoreE -subr_gt0 opprD addrACA -mulrBr -/d -/e.
+have : c * `|e| < d.
+  by rewrite /c mulrAC ltr_pdivr_mulr // ltr_pmul2l // ltr_addl ltr01.
+rewrite -subr_gt0 => /lt_le_trans; apply; rewrite ler_add2l -mulrN ler_pmul2l //.
+by rewrite ler_oppl ler_normr lexx orbT.
+Qed.
+
+(* --- a table scaled from both sides by one vector --- *)
+
+(** [Thm 4.1, Eq. (9): antisymmetric rewards] For a table B of positive entries (mu_i times
+    exp(L_ij / 2 beta)) at most one positive vector q makes every column of q_i B_ij q_j sum to
+    one: no two antisymmetric rewards have a Gibbs policy that minimizes Eq. (9). *)
+Theorem scaling_is_unique (B : T -> T -> R) q q' k :
+  (forall i j, 0 < B i j) -> (forall i, 0 < q i) -> (forall i, 0 < q' i) ->
+  (forall j, \sum_i q i * B i j * q j = 1) -> (forall j, \sum_i q' i * B i j * q' j = 1) ->
+  q k = q' k.
+Proof.
+move=> B0 q0 p0 qE pE; pose x i := q i / q' i.
+have x0 i : 0 < x i by rewrite divr_gt0.
+have xE i : q i = x i * q' i by rewrite divfK // gt_eqF.
+have columnE j : \sum_i x i * x j * (q' i * B i j * q' j) = 1.
+  by rewrite -(qE j); apply: eq_bigr => i _; rewrite !xE mulrACA !mulrA; congr (_ * _ * _ * _); rewrite mulrAC.
+pose a := [arg max_(i > k) x i]%O; pose b := [arg min_(i < k) x i]%O.
+have ge i : x i <= x a by rewrite /a; case: arg_maxP => // m _; apply.
+have le i : x b <= x i by rewrite /b; case: arg_minP => // m _; apply.
+have term0 i j : 0 < q' i * B i j * q' j by rewrite !mulr_gt0.
+have low : x b * x a <= 1.
+  rewrite -(columnE a) -[leLHS]mulr1 -(pE a) mulr_sumr; apply: ler_sum => i _.
+  by rewrite ler_pmul2r // ler_pmul2r.
+have same : x a = x b.
+  have zero : \sum_i (x a * x b - x i * x b) * (q' i * B i b * q' b) = x a * x b - 1.
+    under eq_bigr do rewrite mulrBl.
+    by rewrite sumrB columnE -mulr_sumr pE mulr1.
+  have terms i : 0 <= (x a * x b - x i * x b) * (q' i * B i b * q' b).
+    by apply: mulr_ge0; [rewrite subr_ge0 ler_pmul2r|apply/ltW].
+  have total : \sum_i (x a * x b - x i * x b) * (q' i * B i b * q' b) = 0.
+    by apply/le_anti; rewrite sumr_ge0 // andbT zero subr_le0 mulrC.
+  have /eqP := terms_zero terms total b.
+  by rewrite mulf_eq0 (gt_eqF (term0 b b)) orbF -mulrBl mulf_eq0 (gt_eqF (x0 b)) orbF subr_eq0 => /eqP.
+have xk : x k = x a by apply/le_anti; rewrite ge same le.
+have one : x a * x a = 1.
+  transitivity (\sum_i x a * x a * (q' i * B i a * q' a)); first by rewrite -mulr_sumr pE mulr1.
+  rewrite -(columnE a); apply: eq_bigr => i _; congr (_ * _ * _).
+  by apply/le_anti; rewrite ge same le.
+have /eqP : x a ^+ 2 = 1 by rewrite expr2.
+rewrite sqrf_eq1 => /orP[/eqP e|/eqP e]; first by rewrite xE xk e mul1r.
+by have := x0 a; rewrite e oppr_gt0 ltr10.
+Qed.
+
 (* --- Farkas' lemma and the minimax theorem, over any ordered field --- *)
 
 (* Either g is a combination of the functionals in s with weights of at least 0, or some x has

@@ -490,6 +490,26 @@ Qed.
 (** With probability c as pi, else a copy of the comparator. *)
 Definition mixed_with_copying c pi i j := c * pi i j + (1 - c) * (if i == j then 1 else 0).
 
+(** [Sec. 2, Eq. (3): DPO's margins] Some prompt-only policy has the log-odds of every pair as
+    its margins, as would be the least of DPO's loss, exactly if Bradley-Terry scores give P. *)
+Theorem prompt_only_margins_need_bradley_terry P mu beta :
+  interior P -> full_support mu -> 0 < beta ->
+  ((exists p, full_support p /\
+    forall i j, beta * (ln (p i / mu i) - ln (p j / mu j)) = logit (P i j)) <->
+   exists s, forall i j, P i j = sigma (s i - s j)).
+Proof.
+move=> [_ in01] fmu b0; split=> [[p [_ eq]]|[s eq]].
+  exists (fun i => beta * ln (p i / mu i)) => i j.
+  by rewrite -(sigma_logit (in01 i j)) -eq; congr sigma; lra.
+have [t _|none] := pickP (fun _ : T => true); last first.
+  by exists mu; split=> //; move=> i0; have := none i0.
+pose r i (_ : T) := s i; exists (fun i => gibbs mu beta r i t); split.
+  exact: gibbs_full.
+move=> i j; rewrite eq logit_sigma.
+have := reward_from_gibbs r i t fmu b0; have := reward_from_gibbs r j t fmu b0.
+by rewrite /r /=; lra.
+Qed.
+
 (** [Thm 4.1, Eq. (9): the valley] Every minimizer of Eq. (9), mixed in any proportion with
     copying the comparator, is a minimizer too, and its advantage over a coin flip shrinks in
     that proportion: values as near to 1/2 as one likes have the same least loss. *)
