@@ -81,6 +81,7 @@ thorough: $(VENV)/.dev-ready
 
 mutation: $(VENV)/.dev-ready
 	$(PY) -m theory.mutation
+	$(PY) -m theory.mutation --semantic
 
 # torch goes first and alone: what depends on it must find the pinned build, not choose its own.
 $(VENV)/.torch-ready: constraints.txt

@@ -45,12 +45,13 @@ class Mutant:
 
     Attributes:
         file: path of the source file relative to the checkout.
-        function: where it is.
+        function: where it is; of a mistake with tests of its own, what it is.
         line: its line number.
         before: the source line or expression as it is.
         after: as it becomes.
         occurrence: 1, or more where the same change is possible again further on.
         source: makes the whole mutated file.
+        tests: those that must notice it; empty where any test may.
     """
 
     file: str
@@ -60,10 +61,13 @@ class Mutant:
     after: str
     occurrence: int
     source: Callable[[], str] = field(compare=False)
+    tests: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """A name that does not change when lines move."""
+        if self.tests:
+            return f"{self.file}: {self.function}"
         again = f" ({self.occurrence})" if self.occurrence > 1 else ""
         return f"{self.file}, {self.function}: `{self.before}` -> `{self.after}`{again}"
 

@@ -4,6 +4,9 @@ Every mutant runs those tests of ``pytest tests theory`` that use these files, t
 Python, torch and the provers are imported once; a forked child per mutant imports the mutated file
 instead of the real one, so nothing is written and nothing needs to be put back. Survivors must be
 explained in survivors.json, by name.
+
+``--semantic`` makes the mistakes of meaning of semantic.toml instead, also in theory's own tools; each must be
+noticed by the test that stands with it.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ import resource
 import signal
 import sys
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -31,6 +36,8 @@ ROOT = Path(__file__).parents[1]
 FILES = ("inspo/objectives.py", "inspo/losses.py", "inspo/loss_options.py")
 REASONS = Path(__file__).with_name("survivors.json")
 REPORT = Path(__file__).with_name("MUTATION.md")
+SEMANTIC = Path(__file__).with_name("semantic.toml")
+SEMANTIC_HEADING = "## Mistakes of meaning\n"
 # One pytest run after the other. A file's own tests come first: most mutants end there within seconds.
 STAGES = (
     ("{own_tests}",),
@@ -90,6 +97,27 @@ def all_mutants() -> list[Mutant]:
     return [mutant for file in FILES for mutant in mutants(file, (ROOT / file).read_text(encoding="utf-8"))]
 
 
+def semantic_mutants() -> list[Mutant]:
+    """Those of semantic.toml.
+
+    Raises:
+        ValueError: a passage to be replaced that its file does not hold just once.
+    """
+    found = []
+    for number, entry in enumerate(tomllib.loads(SEMANTIC.read_text(encoding="utf-8"))["mutant"], 1):
+        text, before = (ROOT / entry["file"]).read_text(encoding="utf-8"), entry["before"]
+        if text.count(before) != 1:
+            raise ValueError(f"{entry['file']} holds {text.count(before)} times: {before!r}")
+        line, mutated = text[: text.index(before)].count("\n") + 1, text.replace(before, entry["after"])
+        found.append(
+            Mutant(
+                entry["file"], entry["mistake"], line, before, entry["after"], number, partial(str, mutated),
+                (entry["test"],),
+            )
+        )  # fmt: skip
+    return found
+
+
 def unchanged() -> Mutant:
     """No mistake at all: the tests must pass on it."""
     file = FILES[0]
@@ -107,18 +135,27 @@ def start(mutant: Mutant, stages: Sequence[Sequence[str]]) -> int:
         os.dup2(silent, 2)
         os.chdir(ROOT)
         sys.path.insert(0, str(ROOT))
-        sys.meta_path.insert(0, MutatedFinder(mutant))
+        finder = MutatedFinder(mutant)
+        sys.meta_path.insert(0, finder)
         forget_ours()
         import pytest
 
-        for stage in stages:
+        class Foremost:
+            """Puts the mutant before pytest's own finder, which rewrites the assertions of theory's modules."""
+
+            def pytest_sessionstart(self) -> None:
+                sys.meta_path.remove(finder)
+                sys.meta_path.insert(0, finder)
+
+        for stage in [mutant.tests] if mutant.tests else stages:
             own_tests = f"tests/inspo/test_{Path(mutant.file).name}"
             present = [
                 name
                 for name in (test.format(own_tests=own_tests) for test in stage)
                 if (ROOT / name.partition("::")[0]).exists()
             ]
-            if present and pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *present]) != 0:
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+            if present and pytest.main([*options, *present], plugins=[Foremost()]) != 0:
                 os._exit(1)
         os._exit(0)
     except BaseException:  # noqa: BLE001 - the mutant broke an import: that is a failure of its tests
@@ -195,10 +232,25 @@ def report(results: Sequence[Result], reasons: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def semantic_report(results: Sequence[Result]) -> str:
+    """The last section of theory/MUTATION.md."""
+    lines = [
+        SEMANTIC_HEADING,
+        f"Written by `python -m theory.mutation --semantic`: {len(results)} of `semantic.toml`.",
+    ]
+    lines += ["", "| file | mistake | test that must fail | fails |", "|---|---|---|---|"]
+    for result in results:
+        test = result.mutant.tests[0].rpartition("::")[2].removeprefix("test_evidence[").removesuffix("]")
+        noticed = "**no**" if result.status == "survived" else "yes"
+        lines.append(f"| `{result.mutant.file}` | {result.mutant.function} | {test} | {noticed} |")
+    return "\n".join(lines) + "\n"
+
+
 def parser() -> OneLineParser:
     """The command line."""
     result = OneLineParser(prog="python -m theory.mutation", description="Mutation testing.")
     result.add_argument("--count", type=int, help="only so many, drawn at random; theory/MUTATION.md stays as it is")
+    result.add_argument("--semantic", action="store_true", help="the mistakes of meaning of theory/semantic.toml")
     result.add_argument("--seed", type=int, default=0, help="of the draw")
     result.add_argument("--workers", type=int, default=2, help="processes at a time")
     result.add_argument("--list", action="store_true", help="list the mutants and stop")
@@ -207,9 +259,10 @@ def parser() -> OneLineParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if a survivor is unexplained or too few mutants were caught, 2 for wrong options."""
-    queue, command_line = all_mutants(), parser()
+    command_line = parser()
     try:
         options = command_line.parse_args(arguments)
+        queue = semantic_mutants() if options.semantic else all_mutants()
         if options.count is not None and not 1 <= options.count <= len(queue):
             command_line.error(f"--count {options.count} must be from 1 to {len(queue)}, the number of mutants")
         if options.workers < 1:
@@ -222,7 +275,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.count:
         queue = random.Random(options.seed).sample(queue, options.count)  # noqa: S311 - no secret is drawn
-    if not options.count and run([unchanged()])[0].status != "survived":
+    tests = dict.fromkeys(test for mutant in queue for test in mutant.tests)
+    sound = replace(unchanged(), tests=tuple(tests))
+    if (options.semantic or not options.count) and run([sound])[0].status != "survived":
         print("the tests fail without any mutant: fix them first", file=sys.stderr)
         return 2
     results = run(queue, options.workers)
@@ -230,7 +285,11 @@ def main(arguments: list[str] | None = None) -> int:
     survived = [result.mutant.name for result in results if result.status == "survived"]
     if not options.count:
         results.sort(key=lambda result: queue.index(result.mutant))
-        REPORT.write_text(report(results, reasons), encoding="utf-8")
+        operators, heading, meaning = REPORT.read_text(encoding="utf-8").partition("\n" + SEMANTIC_HEADING)
+        if options.semantic:
+            REPORT.write_text(f"{operators}\n{semantic_report(results)}", encoding="utf-8")
+        else:
+            REPORT.write_text(report(results, reasons) + heading + meaning, encoding="utf-8")
     unexplained = [name for name in survived if name not in reasons]
     print(f"{len(results)} mutants, {len(survived)} survived, {len(unexplained)} of them unexplained")
     print("".join(f"  unexplained: {name}\n" for name in unexplained), end="")

@@ -1,31 +1,60 @@
 """Proofs by z3: a theorem holds for all reals if its hypotheses and its denial cannot hold together.
 
 Every proof first asks whether the hypotheses alone can hold, since from impossible ones anything
-follows. Effort is bounded by z3's own count of steps, not by time, so that a busy machine proves as
-much as an idle one.
+follows; and from hypotheses that are too strong too much does, so they must allow the example that the
+caller gives: an uneven reference, a psi that is not affine. Effort is bounded by z3's own count of steps,
+not by time, so that a busy machine proves as much as an idle one.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
 import z3
 
+from theory import exact
+
 # About ten seconds on one core; every proof here needs less than a tenth of it.
 EFFORT = 40_000_000
 
 
-def prove(hypotheses: list[Any], conclusion: Any) -> None:
+def prove(hypotheses: list[Any], conclusion: Any, allowing: list[tuple[Any, Any]] | None = None) -> None:
     """Prove that the hypotheses imply the conclusion.
 
+    Args:
+        hypotheses: z3 conditions.
+        conclusion: a z3 condition.
+        allowing: unknowns, nested as :func:`reals` makes them, each with values that the hypotheses must allow, all
+            of them together; what is not given is free.
+
     Raises:
-        AssertionError: the hypotheses cannot hold together, the conclusion does not follow (with the
-            counterexample), or z3 gave up.
+        AssertionError: the hypotheses cannot hold together, or not with `allowing`; the conclusion does not follow
+            (with the counterexample); or z3 gave up.
     """
     assert solve(hypotheses) is not None, "vacuous: the hypotheses cannot hold together"
+    example = [equation for unknowns, values in allowing or [] for equation in _equations(unknowns, values)]
+    assert solve([*hypotheses, *example]) is not None, f"too strong: the hypotheses exclude {example}"
     counterexample = solve([*hypotheses, z3.Not(conclusion)])
     assert counterexample is None, f"does not follow: {counterexample}"
+
+
+def typical(k: int) -> tuple[exact.Matrix, exact.Row, exact.Matrix]:
+    """P, mu and psi(P) of up to four responses that no hypothesis about all of them may exclude.
+
+    P12, P13, P23 = 7/10, 3/5, 9/10, which is W with y1 and y2 exchanged: y1 is best against y2 and none against all.
+    P14, P24, P34 = 1/5, 1/2, 1. mu is proportional to 3, 2, 1, 4, and psi(q) = q^2.
+    """
+    P = tuple(row[:k] for row in exact.preferences("7/10 3/5 1/5 9/10 1/2 1")[:k])
+    weights = (3, 2, 1, 4)[:k]
+    return P, tuple(Fraction(w, sum(weights)) for w in weights), tuple(tuple(p * p for p in row) for row in P)
+
+
+def _equations(unknowns: Any, values: Any) -> list[Any]:
+    if not isinstance(unknowns, list):
+        return [unknowns == z3.Q(values.numerator, values.denominator)]
+    return [e for unknown, value in zip(unknowns, values, strict=True) for e in _equations(unknown, value)]
 
 
 def solve(conditions: list[Any]) -> z3.ModelRef | None:

@@ -10,7 +10,7 @@ may change with code elsewhere. Findings are kept in VERDICTS.md: they must not 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
@@ -43,18 +43,28 @@ def examples(quick: int) -> int:
     return max(3, quick * PROFILES[profile])
 
 
-def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], tries: int = 120) -> int:
+Regions = dict[str, Callable[..., bool]]
+"""By name, whether the drawn arguments, from the first on, lie in a region that a property must be tried in."""
+
+
+def for_all(
+    holds: Callable[..., None], *arguments: st.SearchStrategy[Any], tries: int = 120, covers: Regions | None = None
+) -> int:
     """Try `holds` on random arguments; a failure is shrunk to a readable counterexample.
 
     Args:
         holds: raises AssertionError where the property fails.
         arguments: one strategy for each of its arguments.
         tries: examples in the quick profile.
+        covers: regions that a tenth of the examples each must lie in; not asked at a glance.
 
     Returns:
         How many examples were tried.
+
+    Raises:
+        AssertionError: a counterexample, or a region that too few examples lay in.
     """
-    tried = 0
+    tried, inside = 0, dict.fromkeys(covers or {}, 0)
 
     # Always derandomized: a verdict must be the same tomorrow. Nothing is stored for the same reason.
     # Slow or filtered generation says something about a busy machine or our strategies, not the claim.
@@ -70,6 +80,8 @@ def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], trie
     def attempt(drawn: tuple[Any, ...]) -> None:
         nonlocal tried
         tried += 1
+        for region, contains in (covers or {}).items():
+            inside[region] += bool(contains(*drawn))
         try:
             holds(*drawn)
         except AssertionError as error:
@@ -77,7 +89,28 @@ def for_all(holds: Callable[..., None], *arguments: st.SearchStrategy[Any], trie
             raise
 
     attempt()
+    for region, count in inside.items():
+        assert count >= tried / 10 or _at_a_glance(), f"too few examples: {count} of {tried} have {region}"
     return tried
+
+
+def nearest(ratios: Iterable[Any], level: float) -> str:
+    """How near examples came to a bound, in words: a bound that none comes near could be far too large.
+
+    Args:
+        ratios: of each example's value to its bound.
+        level: what the largest must reach; not asked at a glance.
+
+    Raises:
+        AssertionError: none reaches it.
+    """
+    largest = float(max(ratios))
+    assert largest >= level or _at_a_glance(), f"no example comes near the bound: {largest:.0%} of it at most"
+    return f"{level:.0%} of it reached"
+
+
+def _at_a_glance() -> bool:
+    return PROFILES[os.environ.get("THEORY_PROFILE", "quick")] == 0
 
 
 def readable(drawn: Any) -> str:
@@ -174,31 +207,61 @@ LOG_ODDS = Scalarization("log_odds", "log_odds", strict=True)
 
 
 def _random_increasing() -> st.SearchStrategy[Scalarization]:
-    """a q^m - b (1 - q)^n + c, exact, strictly increasing on [0, 1] since a + b > 0."""
+    """a q^m - b (1 - q)^n + c, exact, strictly increasing on [0, 1] since a + b > 0, and not affine, as identity is."""
     numbers = st.tuples(*[st.integers(0, 5)] * 2, *[st.integers(1, 6)] * 2, st.integers(-3, 3))
 
     def build(drawn: tuple[int, int, int, int, int]) -> Scalarization:
         a, b, m, n, c = drawn
         return Scalarization(f"{a} q^{m} - {b} (1-q)^{n} + {c}", lambda q: a * q**m - b * (1 - q) ** n + c, strict=True)
 
-    return numbers.filter(lambda drawn: drawn[0] + drawn[1] > 0).map(build)
+    increasing = numbers.filter(lambda drawn: drawn[0] + drawn[1] > 0).map(build)
+    return increasing.filter(lambda drawn: not is_affine(drawn))
 
 
-def _step() -> st.SearchStrategy[Scalarization]:
+def steps() -> st.SearchStrategy[Scalarization]:
+    """One from some preference on, else zero: non-decreasing."""
+
     def build(at: Fraction) -> Scalarization:
         return Scalarization(f"1[q >= {at}]", np.frompyfunc(lambda q: Fraction(int(q >= at)), 1, 1), strict=False)
 
     return st.fractions(0, 1, max_denominator=20).map(build)
 
 
+def is_affine(scalarization: Scalarization) -> bool:
+    """Whether equal steps of the preference from 0 to 1 are equal steps of psi, so that it changes no optimum."""
+    if isinstance(scalarization.psi, str):
+        return scalarization.psi == "identity"
+    return len(set(np.diff(scalarization.psi(np.array([Fraction(n, 6) for n in range(7)]))))) == 1
+
+
 def scalarizations(*, strict: bool = False, log_odds: bool = False) -> st.SearchStrategy[Scalarization]:
-    """Identity and random increasing psi; log-odds if wanted; unless `strict`, steps and a constant."""
-    kinds = [st.just(IDENTITY), _random_increasing()]
+    """Identity and, more often, random increasing psi; log-odds if wanted; unless `strict`, steps and a constant."""
+    kinds = [st.just(IDENTITY), *(_random_increasing() for _ in range(3))]
     if log_odds:
         kinds.append(st.just(LOG_ODDS))
     if not strict:
-        kinds += [_step(), st.just(Scalarization("0", lambda q: Fraction(0) * q, strict=False))]
+        kinds += [steps(), st.just(Scalarization("0", lambda q: Fraction(0) * q, strict=False))]
     return st.one_of(kinds)
+
+
+def no_common_best_response(problem: Problem) -> bool:
+    """Whether no response is best against all that the reference gives."""
+    P, mu = problem
+    return not (P == P.max(axis=0))[:, mu > 0].all(axis=1).any()
+
+
+PROBLEMS: Regions = {
+    "three or more responses": lambda problem, *_: len(problem[1]) >= 3,
+    "no common best response": lambda problem, *_: no_common_best_response(problem),
+    "an uneven reference": lambda problem, *_: len(set(problem[1])) > 1,
+    "ties": lambda problem, *_: ((problem[0] == problem[0].max(axis=0)).sum(axis=0) > 1).any(),
+}
+"""For properties whose first argument is any problem."""
+
+SCALARIZATIONS: Regions = {
+    "a strict psi that is not affine": lambda _, psi, *__: psi.strict and callable(psi.psi) and not is_affine(psi)
+}
+"""For properties whose second argument is any scalarization."""
 
 
 @st.composite
@@ -206,8 +269,19 @@ def problems(
     draw: st.DrawFn, *, interior: bool = False, full_support: bool = False, min_k: int = 2, max_k: int = 5
 ) -> Problem:
     """(P, mu), exact, with `min_k` to `max_k` responses."""
-    k = draw(st.integers(min_k, max_k))
+    k = draw(st.sampled_from(range(min_k, max_k + 1)))
     return draw(preference_matrices(k, interior=interior)), draw(references(k, full_support=full_support))
+
+
+@st.composite
+def cycles(draw: st.DrawFn, *, interior: bool = False) -> Problem:
+    """Three to five responses in a cycle, an even reference: each beats the next half, or surely the next alone.
+
+    Here bounds are met that other problems stay far from. `interior` keeps every entry inside (0, 1).
+    """
+    k = draw(st.sampled_from((3, 4, 5)))
+    sure = [Fraction(int(j - i == 1)) if j - i in (1, k - 1) else exact.HALF for i, j in combinations(range(k), 2)]
+    return draw(_cyclic(k) if interior else st.just(_matrix(sure)) | _cyclic(k)), np.array(exact.uniform(k))
 
 
 @st.composite

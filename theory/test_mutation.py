@@ -2,13 +2,27 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from theory.mutants import mutants
-from theory.mutation import FILES, REASONS, REPORT, ROOT, Result, all_mutants, main, report, run, unchanged
+from theory.mutation import (
+    FILES,
+    REASONS,
+    REPORT,
+    ROOT,
+    Result,
+    all_mutants,
+    main,
+    report,
+    run,
+    semantic_mutants,
+    semantic_report,
+    unchanged,
+)
 
 SOURCE = '''
 def gap(A, mu, scale=0.5):
@@ -80,6 +94,33 @@ def test_a_run_tells_killed_from_survived():
     assert statuses == {"as it is": "survived", "policy * A": "killed"}
     assert "2 mutants, 1 caught (50.0%)" in text
     assert text.count("**unexplained**") == 1
+
+
+def test_mistakes_of_meaning_can_be_made_and_stand_in_the_report():
+    """Each passage occurs once in its file, which it leaves a program; of all the report says that a test fails."""
+    mistakes = semantic_mutants()
+    for mutant in mistakes:
+        ast.parse(mutant.source())
+        assert mutant.source() != (ROOT / mutant.file).read_text(encoding="utf-8")
+    text = semantic_report([Result(mutant, "killed", 1.0) for mutant in mistakes])
+    assert REPORT.read_text(encoding="utf-8").endswith(text), "run `python -m theory.mutation --semantic`"
+    assert {mutant.file for mutant in mistakes} >= {
+        *(f"inspo/{name}.py" for name in ("objectives", "preferences", "tabular", "conditioning")),
+        *(f"theory/{name}.py" for name in ("strategies", "solver", "flow")),
+    }
+    assert "| **no** |" in semantic_report([Result(mistakes[0], "survived", 1.0)])
+
+
+@pytest.mark.slow
+def test_some_mistakes_of_meaning_are_noticed(capfd):
+    """Others in each run of GitHub's CI."""
+    seed = os.environ.get("GITHUB_RUN_NUMBER", "0")
+    done = subprocess.run(  # noqa: S603  # a command of our own
+        [sys.executable, "-m", "theory.mutation", "--semantic", "--count", "3", "--seed", seed],
+        text=True, timeout=600, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "3 mutants, 0 survived" in capfd.readouterr().out
 
 
 def test_a_child_that_waits_for_ever_is_ended(monkeypatch):

@@ -153,7 +153,11 @@ def never_above_prompt_only() -> str:
         assert value(averaged, P, mu) <= scores(P, mu).max()
         assert (value(averaged, P, mu) == scores(P, mu).max()) == (not (averaged * ~restricted_optima(P, mu)).any())
 
-    return f"{strategies.for_all(bounded, drawn(), tries=200)} policies"
+    covers: strategies.Regions = {
+        "a policy that sees the comparator": lambda case: (case[2] != case[2][:, :1]).any(),
+        "no common best response": lambda case: strategies.no_common_best_response(case[:2]),
+    }
+    return f"{strategies.for_all(bounded, drawn(), tries=200, covers=covers)} policies"
 
 
 @CLAIM.check(Role.REFUTED, "search")

@@ -60,7 +60,8 @@ def two_responses_are_immune() -> str:
     A, increasing = solver.scalarized(P, strict=True)
     mu, distribution = solver.distribution(2, "mu")
     gain = mu[0] * (A[0][0] - A[1][0]) + mu[1] * (A[0][1] - A[1][1])
-    solver.prove([*valid, *increasing, *distribution, P[0][1] > P[1][0]], gain > 0)
+    example = list(zip((P, mu, A), solver.typical(2), strict=True))
+    solver.prove([*valid, *increasing, *distribution, P[0][1] > P[1][0]], gain > 0, example)
     return "proved for K = 2"
 
 

@@ -135,7 +135,8 @@ def strict_psi_keeps_the_optima() -> str:
             best_psi, best_p = (solver.largest([table[i][j] for i in range(k)]) for table in (A, P))
             loss = z3.Sum([policy[i] * (best_psi - A[i][j]) for i in range(k)])
             supported = z3.And([z3.Implies(policy[i] > 0, P[i][j] == best_p) for i in range(k)])
-            solver.prove([*valid, *increasing, *distribution], (loss == 0) == supported)
+            example = list(zip((P, policy, A), solver.typical(k), strict=True))
+            solver.prove([*valid, *increasing, *distribution], (loss == 0) == supported, example)
     return "proved for K = 2, 3, 4"
 
 
@@ -146,7 +147,10 @@ def weak_psi_keeps_optimality() -> str:
         P, valid = solver.preference_matrix(k)
         A, increasing = solver.scalarized(P, strict=False)
         best = z3.And([P[0][1] >= P[i][1] for i in range(k)])
-        solver.prove([*valid, *increasing, best], z3.And([A[0][1] >= A[i][1] for i in range(k)]))
+        typical, _, squares = solver.typical(k)
+        conclusion = z3.And([A[0][1] >= A[i][1] for i in range(k)])
+        for values in (squares, [[Fraction(int(p > exact.HALF)) for p in row] for row in typical]):
+            solver.prove([*valid, *increasing, best], conclusion, [(P, typical), (A, values)])
     return "proved for K = 2, 3, 4"
 
 
@@ -159,10 +163,9 @@ def same_best_responses() -> str:
         by_psi = np.asarray(A == A.max(axis=0), dtype=bool)
         assert (by_psi == best_responses(problem[0])).all()
 
-    tried = strategies.for_all(
-        same, strategies.problems(interior=True), strategies.scalarizations(strict=True, log_odds=True)
-    )
-    return f"{tried} problems and scalarizations"
+    drawn = strategies.problems(interior=True), strategies.scalarizations(strict=True, log_odds=True)
+    covers = strategies.PROBLEMS | strategies.SCALARIZATIONS
+    return f"{strategies.for_all(same, *drawn, covers=covers)} problems and scalarizations"
 
 
 @CLAIM.check(Role.REPAIRED, "property")
@@ -180,14 +183,21 @@ def optimal_if_and_only_if_supported() -> str:
             )
         return P, mu, policy, draw(strategies.scalarizations(strict=True))
 
+    def errs(P: Array, mu: Array, policy: Array) -> bool:
+        return bool(((policy > 0) & ~best_responses(P) & (mu > 0)).any())
+
     def equivalent(case: tuple[Array, Array, Array, Scalarization]) -> None:
         P, mu, policy, scalarization = case
         A = apply_psi(P, scalarization.psi)
         optimal = conditioned_value(policy, P, mu, scalarization.psi) == (mu * A.max(axis=0)).sum()
-        outside = (policy > 0) & ~best_responses(P) & (mu > 0)
-        assert optimal == (not outside.any())
+        assert optimal == (not errs(P, mu, policy))
 
-    return f"{strategies.for_all(equivalent, drawn())} policies"
+    covers: strategies.Regions = {
+        "an optimal policy": lambda case: not errs(*case[:3]),
+        "another policy, which sees the comparator": lambda case: errs(*case[:3]) and (case[2] != case[2][:, :1]).any(),
+        "no common best response": lambda case: strategies.no_common_best_response(case[:2]),
+    }
+    return f"{strategies.for_all(equivalent, drawn(), covers=covers)} policies"
 
 
 CLAIM.check(Role.REPAIRED, "proof")(proof_of("optimal_iff_best_responses"))

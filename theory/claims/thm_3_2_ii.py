@@ -88,7 +88,9 @@ def never_negative() -> str:
         elif common:
             assert gap == 0
 
-    return f"{strategies.for_all(holds, strategies.problems(), strategies.scalarizations(), tries=200)} problems"
+    drawn = strategies.problems(), strategies.scalarizations()
+    covers = strategies.PROBLEMS | strategies.SCALARIZATIONS
+    return f"{strategies.for_all(holds, *drawn, tries=200, covers=covers)} problems"
 
 
 @CLAIM.check(Role.STATED, "numeric")
@@ -110,8 +112,9 @@ def equality_is_a_common_best_response() -> str:
         best = [solver.largest([A[i][j] for i in range(k)]) for j in range(k)]
         regret = [z3.Sum([mu[j] * (best[j] - A[i][j]) for j in range(k)]) for i in range(k)]
         common = z3.Or([z3.And([A[i][j] == best[j] for j in range(k)]) for i in range(k)])
-        solver.prove(distribution, z3.Or([r == 0 for r in regret]) == common)
-        solver.prove(distribution, z3.And([r >= 0 for r in regret]))
+        _, uneven, table = solver.typical(k)
+        for conclusion in (z3.Or([r == 0 for r in regret]) == common, z3.And([r >= 0 for r in regret])):
+            solver.prove(distribution, conclusion, [(mu, uneven), (A, table)])
     return "proved for K = 2, 3"
 
 
@@ -159,14 +162,23 @@ def log_odds_are_unbounded() -> str:
 @CLAIM.check(Role.INSTEAD, "property")
 def bounds_hold() -> str:
     """gap <= 1/2 by identity and <= (1 - 1/K)(max - min) for any psi, over random problems."""
+    by_identity, by_any = [], []
 
     def bounded(problem: Problem, scalarization: Scalarization) -> None:
         P, mu = problem
-        assert optimality_gap(P, mu) <= Fraction(1, 2)
+        gap, half = optimality_gap(P, mu), Fraction(1, 2)
+        assert gap <= half
+        by_identity.append(gap / half)
         A = apply_psi(P, scalarization.psi)
-        assert optimality_gap(P, mu, scalarization.psi) <= (1 - Fraction(1, len(mu))) * (A.max() - A.min())
+        gap, bound = optimality_gap(P, mu, scalarization.psi), (1 - Fraction(1, len(mu))) * (A.max() - A.min())
+        assert gap <= bound
+        by_any.append(gap / bound if bound else Fraction(0))
 
-    return f"{strategies.for_all(bounded, strategies.problems(), strategies.scalarizations(), tries=200)} problems"
+    drawn = strategies.problems(), strategies.scalarizations()
+    tried = strategies.for_all(bounded, *drawn, tries=200, covers=strategies.PROBLEMS | strategies.SCALARIZATIONS)
+    tried += strategies.for_all(bounded, strategies.cycles(), strategies.steps(), tries=60)
+    near = f"1/2: {strategies.nearest(by_identity, 1)}; the other bound: {strategies.nearest(by_any, 1)}"
+    return f"{tried} problems; {near}"
 
 
 @CLAIM.check(Role.INSTEAD, "z3")
@@ -177,9 +189,11 @@ def bound_proved() -> str:
         mu, distribution = solver.distribution(k, "mu")
         best = z3.Sum([mu[j] * solver.largest([P[i][j] for i in range(k)]) for j in range(k)])
         scores = [z3.Sum([mu[j] * P[i][j] for j in range(k)]) for i in range(k)]
-        solver.prove([*valid, *distribution], z3.Or([best - score <= z3.Q(1, 2) for score in scores]))
+        typical, uneven, _ = solver.typical(k)
+        example = [(P, typical), (mu, uneven)]
+        solver.prove([*valid, *distribution], z3.Or([best - score <= z3.Q(1, 2) for score in scores]), example)
         if k == 2:
-            solver.prove([*valid, *distribution], z3.Or([best == score for score in scores]))
+            solver.prove([*valid, *distribution], z3.Or([best == score for score in scores]), example)
     return "proved for K = 2, 3"
 
 

@@ -160,7 +160,8 @@ def dimension_of_the_set() -> str:
         for i, j in pairs:
             less = dict(joint) | {(a, b): smaller * joint[a, b] for a, b in ((i, j), (j, i))}
             fits = z3.And([z3.Sum([less[a, b] for a in range(k) if a != b]) < mu[b] for b in range(k)])
-            solver.prove([*positive, *distribution, *room, smaller > 0, smaller < 1], fits)
+            hypotheses = [*positive, *distribution, *room, smaller > 0, smaller < 1]
+            solver.prove(hypotheses, fits, [(mu, solver.typical(k)[1])])
     return "proved: dimension 1 and 3"
 
 
