@@ -88,7 +88,7 @@ def both_on_the_witness() -> str:
 
 @CLAIM.check(Role.STATED, "property")
 def trained_margins_are_log_odds() -> str:
-    """Random problems and starts: BFGS on the library's symmetric and anchored losses ends with margins L, to 1e-6."""
+    """Random problems and starts: BFGS on the library's symmetric and anchored losses ends with margins L, to 1e-5."""
 
     def told(problem: Problem, beta: float, seed: int) -> None:
         P, mu = (np.asarray(table, dtype=float) for table in problem)
