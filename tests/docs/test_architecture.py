@@ -68,15 +68,15 @@ def test_where_is_names_what_exists():
                 assert name in names_in(file), f"{what}: {name} is not in {file}"
 
 
-def test_the_layers_are_those_of_the_contracts():
+@pytest.mark.parametrize(("drawn", "contract"), [(1, "within scaled: run"), (2, "within scaled.evaluation: ")])
+def test_the_layers_are_those_of_the_contracts(drawn, contract):
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (layers,) = (contract["layers"] for contract in contracts if contract["name"].startswith("within scaled: run"))
-    _, drawn = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    (layers,) = (each["layers"] for each in contracts if each["name"].startswith(contract))
+    lines = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)[drawn].splitlines()
+    lines = [*(line.split("  ")[0] for line in lines[:-1]), lines[-1].split("   ")[0]]
 
     def rooms(line: str) -> set[str]:
-        return set(re.findall(r"\w+", line.replace("scaled.", "")))
+        return set(re.findall(r"\w+", line.replace("scaled.", "").replace("evaluation.", "")))
 
-    lines = [line.split("  ")[0] for line in drawn.splitlines()]
-    lines = [*lines[:-1], drawn.splitlines()[-1]]
     assert [rooms(line) for line in lines[:-1]] == [rooms(layer) for layer in layers[: len(lines) - 1]]
     assert rooms(lines[-1]) == set().union(*map(rooms, layers[len(lines) - 1 :]))
