@@ -246,9 +246,9 @@ def _draw_valley(axis: Any, results: dict[str, Any]) -> None:
     axis.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow")
     axis.plot(results["flow_limit"][0], results["flow_limit"][1], "*", color=BLACK, ms=13, zorder=5)
     axis.annotate(
-        "on this line every loss\nis the same, and smallest",
+        "the loss is smallest\nall along this line",
         (0.45, 0.45 * slope),
-        xytext=(0.98, 0.02) if slope > 0.2 else (0.6, 0.26),
-        ha="right",
+        xytext=(0.98, 0.02) if slope > 0.2 else (0.03, 0.2),
+        ha="right" if slope > 0.2 else "left",
         arrowprops={"arrowstyle": "-", "color": "0.3"},
     )
