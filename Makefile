@@ -5,6 +5,7 @@
 #   make proofs  Coq checks the theorems of theory/proofs, after installing it where it can
 #   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
+#   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory: minutes
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 #   make train-smol   fetch SmolLM2-135M-Instruct, train it by INS-DPO, compare replies: minutes on two CPUs
 VENV ?= .venv
@@ -13,7 +14,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol check test lint bench theory proofs coq chromium thorough mutation clean
+.PHONY: toy quick figures train-tiny train-smol check test lint bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -82,6 +83,9 @@ thorough: $(VENV)/.dev-ready
 mutation: $(VENV)/.dev-ready
 	$(PY) -m theory.mutation
 	$(PY) -m theory.mutation --semantic
+
+soak: $(VENV)/.dev-ready
+	SOAK=10000 $(PY) -m pytest tests/scaled/evaluation/test_judging.py -k "exactly_once and 10000"
 
 # torch goes first and alone: what depends on it must find the pinned build, not choose its own.
 $(VENV)/.torch-ready: constraints.txt

@@ -42,11 +42,12 @@ class FakeJudge:
     Attributes:
         endpoint: once it serves.
         most: requests at once, so far.
+        answered: so far.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds, self.endpoint = seconds, ""
-        self.most = self._now = 0
+        self.most = self.answered = self._now = 0
 
     async def answer(self, request: dict[str, Any], headers: str) -> bytes:  # noqa: ARG002  # for those built on it
         """Bytes to send; fewer than they announce cut the connection."""
@@ -73,6 +74,7 @@ class FakeJudge:
                     data = await self.answer(request, headers)
                 finally:
                     self._now -= 1
+                self.answered += 1
                 writer.write(data)
                 await writer.drain()
                 head, _, body = data.partition(b"\r\n\r\n")

@@ -4,9 +4,11 @@ import asyncio
 import dataclasses
 import json
 import math
+import os
 import socket
 import time
 
+import psutil
 import pytest
 from fake_judge import FakeJudge, completion, reply, serving
 from faulty_judge import FAULTS, FaultyJudge, verdict
@@ -18,6 +20,8 @@ from scaled.evaluation.judging.client import ask
 from scaled.evaluation.judging.endpoint import Judge
 from scaled.evaluation.judging.store import Store, read
 
+SOAK = int(os.environ.get("SOAK", "0"))
+"""Requests of one more run, by `make soak`."""
 KEY = "sk-secret-0123456789"
 
 
@@ -73,10 +77,20 @@ def exactly_once(path, count, server):
         assert line["answer"]["text"] or server.attempts[content] >= 3
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, *(pytest.param(n, marks=pytest.mark.slow) for n in (500, SOAK) if n)])
 def test_every_question_is_judged_exactly_once_whatever_fails(path, count):
+    sizes = []
+
+    def date():
+        sizes.append(psutil.Process().memory_info().rss / 2**20)
+        return no_date()
+
     with serving(FaultyJudge(seed=count)) as server:
-        found = judged(path, requests(count), judge_at(server.endpoint, timeout=2, attempts=30))
+        with Store(path) as store:
+            judge = judge_at(server.endpoint, timeout=2, attempts=30)
+            found = ask(requests(count), store, judge, date=date)
+        if count >= 10_000:  # 64 in flight leave no more behind than an entry in the index for each answer
+            assert max(sizes) - sizes[count // 5] < 16, sizes[:: count // 10]
         assert set(server.faults) == {"", *FAULTS}
         assert (found.asked, found.stored, found.answered) == (count, 0, count)
         exactly_once(path, count, server)
