@@ -25,6 +25,7 @@ from transformers.utils.chat_template_utils import encode_marked_chat
 
 from inspo.pairs import PreferencePair
 from scaled.data.layouts import Record, UnusableRecordError
+from scaled.data.messages import Message
 from scaled.data.records import Problems
 from scaled.data.rendering import Rendered, render
 from scaled.data.templates import Template
@@ -98,6 +99,21 @@ def tokenize(
             logger.warning("%d %s", count, said)
     problems.report(events)
     return pairs
+
+
+def prompt_tokens(turns: Sequence[Message], tokenizer: PreTrainedTokenizerBase, template: Template) -> tuple[int, ...]:
+    """A conversation up to where the assistant writes, as the deployed policy is given it and as training has it.
+
+    Args:
+        turns: the last one is not the assistant's. What looks like a control token in them is read as plain text.
+        tokenizer: the policy's.
+        template: how conversations are written; it alone writes a beginning-of-text token.
+
+    Raises:
+        ValueError: turns that the template does not take.
+    """
+    marked, _ = template.marked(turns)
+    return tuple(_ids(tokenizer, template.render(tokenizer, marked), marked=marked != list(turns)))
 
 
 def _pairs(

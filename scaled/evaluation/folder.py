@@ -2,7 +2,9 @@
 
 results/eval/MODEL/RUN/
     answers/BENCHMARK.json[l]             in the benchmark's own format
-    answers/BENCHMARK.settings.json       model, protocol, seed: what the answers were made with
+    answers/BENCHMARK.settings.json       model, protocol, seed: what the answers were made with, and their counts
+    answers/BENCHMARK.details.jsonl       of each answer: tokens, what was cut off, drafts, candidates with scores
+    answers/BENCHMARK.progress.jsonl      completions so far, until the answers are written
     judgments/BENCHMARK--JUDGE.jsonl      every request with its answer, append-only
     scores/BENCHMARK--JUDGE.json          numbers with standard errors, and what they are of
     page.html

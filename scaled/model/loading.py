@@ -113,6 +113,21 @@ def load_weights(source: str | Path, options: PolicyOptions, commit: str | None 
             bnb_4bit_use_double_quant=True,
             llm_int8_skip_modules=["lm_head"],
         )
+    return load_in(dtype, source, commit, **quantized)
+
+
+def load_in(dtype: torch.dtype, source: str | Path, commit: str | None = None, **quantized: Any) -> PreTrainedModel:
+    """A model with weights of a dtype.
+
+    Args:
+        dtype: of the weights.
+        source: folder or hub name.
+        commit: of a hub's repository.
+        quantized: what transformers is told of quantization.
+
+    Raises:
+        UserError: weights that cannot be loaded, or that do not fit the folder's config.json.
+    """
     try:
         with quiet(transformers_logging, logging.ERROR):  # check_fit says what transformers' table of misfits would
             model, found = cast("Any", AutoModelForCausalLM.from_pretrained)(
