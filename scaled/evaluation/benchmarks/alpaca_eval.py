@@ -257,19 +257,21 @@ def rows_of_upstream(lines: Sequence[Mapping[str, Any]], place: str) -> list[Row
 
 
 def preferences(
-    rows: Sequence[Row], answers: Sequence[Answer], baseline: Sequence[Answer]
+    rows: Sequence[Row], answers: Sequence[Answer], baseline: Sequence[Answer], *, partial: bool = False
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """(questions,) preferences in the order of the questions; equal outputs are 1.5.
 
     Raises:
-        UserError: a question was not judged.
+        UserError: a question was not judged; where what is there is to be scored, it is NaN instead.
     """
     found = {row.question: row.preference for row in rows}
-    values = [
-        1.5 if answer.turns == base.turns else found.get(answer.question)
-        for answer, base in zip(answers, baseline, strict=True)
-    ]
-    lacking = [answer.question for answer, value in zip(answers, values, strict=True) if value is None]
-    if lacking:
+    values: list[float] = []
+    lacking = []
+    for answer, base in zip(answers, baseline, strict=True):
+        value = 1.5 if answer.turns == base.turns else found.get(answer.question)
+        if value is None:
+            lacking.append(answer.question)
+        values.append(nan if value is None else value)
+    if lacking and not partial:
         raise UserError(f"{len(lacking)} of {len(answers)} instructions are not judged, first {lacking[0]}; judge them")
     return np.array(values, dtype=np.float64)

@@ -1,0 +1,109 @@
+"""Score a model's judged answers: numbers with standard errors, a table, and the row that paper_figures reads."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from inspo.command_line import UserError
+from scaled.evaluation import results
+from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name
+from scaled.evaluation.measures import Setting, numbers
+from scaled.evaluation.sources import Source, of_file, of_folder
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    add = parser.add_argument
+    add("--benchmark", required=True, choices=BENCHMARKS)
+    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
+    add("--answers", type=Path, metavar="FOLDER", help="results/eval/MODEL/RUN, which judge wrote into")
+    add("--judge", metavar="NAME", help="whose judgments, where there are several judges'")
+    add("--mode", help="how the judge was asked, such as alpaca_eval's logprobs or text [its first]")
+    add(
+        "--together",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="other models: judgment files in the benchmark's own format, or folders as --answers; Arena-Hard's style"
+        " control fits all of them together",
+    )
+    add(
+        "--styles",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="answers of the models whose judgments are files",
+    )
+    add(
+        "--refit",
+        type=Path,
+        metavar="CSV",
+        help="other models' judgments, where AlpacaEval's copy has no df_gamed.csv",
+    )
+    add("--partial", action="store_true", help="score what is there where judgments are missing")
+    add("--row", metavar="MODEL/RUN", help="also write results/eval/MODEL/RUN.json, from which tables are filled")
+    add("--trained", type=Path, metavar="FOLDER", help="what the training run left, for --row: seed and configuration")
+    add("--seed", type=int, default=0, help="of intervals [0]")
+
+
+def run(options: argparse.Namespace) -> str:
+    """Score.
+
+    Returns:
+        What to show.
+
+    Raises:
+        UserError: an option, the user's files, or judgments that are missing or do not fit together.
+    """
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: must be at least 0")
+    benchmark = by_name(options.benchmark)
+    mode = options.mode or benchmark.MODES[0]
+    if mode not in benchmark.MODES:
+        raise UserError(f"--mode {mode}: {options.benchmark} has {', '.join(benchmark.MODES)}")
+    row = _row(options.row)
+    evaluation: Path | None = options.answers or row
+    if evaluation is None and not options.together:
+        raise UserError("nothing to score: name an evaluation's folder with --answers, or judgments with --together")
+    questions = benchmark.questions(options.copy)
+
+    def source(path: Path) -> Source:
+        if path.is_file():
+            if options.benchmark == "pairwise":
+                raise UserError(f"{path}: pairwise has no files of its own; name an evaluation's folder")
+            return of_file(benchmark, path)
+        return of_folder(
+            benchmark, options.copy, questions, path, judge=options.judge, mode=mode, partial=options.partial
+        )
+
+    own = [] if evaluation is None else [source(evaluation)]
+    sources = [*own, *(source(path) for path in options.together)]
+    setting = Setting(
+        options.copy, questions, mode, options.partial, tuple(options.styles), options.refit, options.seed
+    )
+    found = numbers(options.benchmark, sources, setting)
+    shown = [results.table(options.benchmark, found, sources[0])]
+    if evaluation is not None:
+        model = own[0].answers[0].model
+        path = results.scores_path(evaluation, options.benchmark, own[0].judge)
+        results.write(path, {"model": model} | results.record(options.benchmark, found, own[0], options.seed))
+        shown += [results.paper_row(evaluation), f"scores: {path}"]
+        if row is not None:
+            mine = [number for number in found if number.model == model]
+            shown.append(f"row: {results.write_row(row, mine, own[0].judge, options.trained)}")
+    elif row is not None:
+        raise UserError("--row needs --answers: only an evaluation of one's own has a row")
+    return "\n\n".join(part for part in shown if part)
+
+
+def _row(name: str | None) -> Path | None:
+    """The folder of a row."""
+    if name is None:
+        return None
+    parts = name.split("/")
+    if len(parts) != 2 or not all(part and part not in (".", "..") for part in parts):
+        raise UserError(f"--row {name}: must be MODEL/RUN, such as llama-3-8b/ins-dpo")
+    return Path("results/eval") / name

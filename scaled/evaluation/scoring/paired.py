@@ -1,0 +1,63 @@
+"""Two models on the same questions: wins, the difference with its standard error, and tests of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaled.evaluation.scoring.numbers import mean_and_error
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A first model against a second.
+
+    Attributes:
+        wins: questions on which the first is ahead.
+        losses: on which the second is.
+        ties: on which neither is.
+        difference: of the means, first less second.
+        se: its standard error, from the differences on single questions.
+        sign_p: of the exact sign test of wins against losses (McNemar's, where scores are right or wrong).
+        t_p: of the paired t-test.
+    """
+
+    wins: int
+    losses: int
+    ties: int
+    difference: float
+    se: float
+    sign_p: float
+    t_p: float
+
+    @property
+    def reach(self) -> float:
+        """Two standard errors: what a difference must pass to be more than chance, about."""
+        return 2 * self.se
+
+
+def compare(
+    first: NDArray[np.float64], second: NDArray[np.float64], contributions: NDArray[np.float64] | None = None
+) -> Comparison:
+    """Compare (questions,) scores of two models.
+
+    Args:
+        first: of the first model.
+        second: of the second, question by question.
+        contributions: (questions,) whose mean is the difference of both scores, where that is not the mean of
+            `first - second`: a weighted mean's.
+
+    Raises:
+        ValueError: not the same number of questions.
+    """
+    from scipy.stats import binomtest, t
+
+    if first.shape != second.shape:
+        raise ValueError(f"{len(first)} questions of one model, {len(second)} of the other")
+    difference, se = mean_and_error(first - second if contributions is None else contributions)
+    wins, losses = int((first > second).sum()), int((first < second).sum())
+    sign_p = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    t_p = float(2 * t.sf(abs(difference) / se, len(first) - 1)) if se > 0 else float(difference == 0)
+    return Comparison(wins, losses, len(first) - wins - losses, difference, se, sign_p, t_p)

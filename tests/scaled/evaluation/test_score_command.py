@@ -1,0 +1,256 @@
+"""`python -m scaled.evaluation score`, from judgments to files, tables and rows."""
+
+import json
+import re
+import shutil
+from math import log
+
+import pytest
+from copies import arena_hard as arena_copy
+from copies import mt_bench as mt_copy
+from copies import rows, write_lines
+from evaluations import copy_of, evaluate
+
+from paper_figures.measured import load
+from paper_figures.names import METRICS
+from scaled.evaluation import results
+from scaled.evaluation.__main__ import main
+from scaled.evaluation.benchmarks.base import Judgment
+
+
+def score(capsys, *arguments):
+    """What it prints; for a mistake, its one line."""
+    code = main(["score", *map(str, arguments)])
+    shown = capsys.readouterr()
+    if code:
+        assert code == 2
+        (line,) = shown.err.splitlines()
+        return line
+    return shown.out
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_folder(place, seed=3):
+    trained = place / "trained"
+    trained.mkdir(exist_ok=True)
+    (trained / "run.json").write_text(json.dumps({"seed": seed, "config_hash": "5f0c"}))
+    return trained
+
+
+def arena_says(request):
+    return {"1": "[[A>B]]", "2": "[[A=B]]", "3": "[[B>>A]]", "4": "no label"}[request.question]
+
+
+def evaluated(place, name, say, model="llama-3-8b", run="ins-dpo", **more):
+    copy = copy_of(name, place / "copy" / name)
+    return copy, evaluate(name, copy, place / "results" / "eval" / model / run, say, **more)
+
+
+def entries(path):
+    return {entry["metric"]: entry for entry in json.loads(path.read_text())["numbers"]}
+
+
+def test_arena_hard_from_store_to_row(place, capsys):
+    """Questions 1 and 3 say the same label in both orders, so each is won once and lost once; 2 is tied."""
+    copy, evaluation = evaluated(place, "arena_hard", arena_says)
+    options = ["--benchmark", "arena_hard", "--copy", copy, "--row", "llama-3-8b/ins-dpo"]
+    shown = score(capsys, *options, "--trained", run_folder(place))
+    found = entries(evaluation / "scores" / "arena_hard--judge.json")
+    plain, controlled = found["arena_hard_wr"], found["arena_hard_sc"]
+    assert plain["value"] == 50
+    assert plain["n"] == 4
+    assert plain["counts"]["games without a label"] == 2
+    assert (plain["judge"], plain["endpoint"], plain["dates"][0]) == (
+        "judge",
+        ["http://judge/v1"],
+        "2026-11-26T10:00:00Z",
+    )
+    assert len(plain["prompt_hash"]) == 64
+    assert controlled["fitted_together"] == ["ours"]
+    assert "not comparable" in controlled["note"]
+    assert "not comparable" in shown
+    assert "| llama-3-8b/ins-dpo |" in shown
+    measured = load(place / "results")["llama-3-8b", "ins-dpo", "arena_hard_wr"]
+    assert (measured.value, measured.se, measured.n, measured.judge) == (50, plain["se"], 4, "judge")
+    assert (measured.seed, measured.config_hash) == (3, "5f0c")
+
+
+def test_rows_of_several_benchmarks_join_in_one_file(place, capsys):
+    trained = run_folder(place)
+    for name, say, judge in [
+        ("arena_hard", arena_says, "judge"),
+        ("mt_bench", lambda _: "[[7]]", "gpt-4o-2024-05-13"),
+        ("mt_bench", lambda _: "[[6]]", "llama"),
+    ]:
+        copy, _ = evaluated(place, name, say, judge=judge)
+        options = ["--benchmark", name, "--copy", copy, "--row", "llama-3-8b/ins-dpo", "--judge", judge]
+        shown = score(capsys, *options, "--trained", trained)
+    found = {key[2]: number for key, number in load(place / "results").items()}
+    assert {name: number.value for name, number in found.items() if name != "arena_hard_sc"} == {
+        "arena_hard_wr": 50,
+        "mt_bench_gpt_4o": 7,
+        "mt_bench_gpt_4": 6,
+    }
+    assert found["mt_bench_gpt_4"].judge == "llama"
+    assert "MT-Bench, GPT-4o | MT-Bench, GPT-4 |" in shown
+    run_folder(place, seed=4)
+    assert "another training run" in score(capsys, *options, "--trained", trained)
+
+
+def test_columns_are_those_of_paper_figures():
+    assert set(results.COLUMNS) == {name for name, metric in METRICS.items() if metric.judge}
+    assert {name: METRICS[name].label for name in results.COLUMNS} == results.COLUMNS
+
+
+def test_the_row_of_a_run_needs_to_know_which_training_it_was(place, capsys):
+    copy, _ = evaluated(place, "mt_bench", lambda _: "[[7]]")
+    options = ["--benchmark", "mt_bench", "--copy", copy, "--row", "llama-3-8b/ins-dpo"]
+    assert "--trained" in score(capsys, *options)
+    assert "run.json: cannot be read" in score(capsys, *options, "--trained", place)
+    evaluated(place, "mt_bench", lambda _: "[[7]]", run="instruct")
+    score(capsys, *options[:-1], "llama-3-8b/instruct")
+    assert load(place / "results")["llama-3-8b", "instruct", "mt_bench_gpt_4"].value == 7
+    assert "must be MODEL/RUN" in score(capsys, *options[:-1], "ins-dpo")
+
+
+def alpaca_says(request):
+    """The model's output is better with probability 3/4 on every question."""
+    own = "M" if request.part == "baseline first" else "m"
+    other = "m" if own == "M" else "M"
+    return Judgment(own, {own: log(0.75), other: log(0.25)})
+
+
+@pytest.mark.slow
+def test_alpaca_eval_with_difficulty_refitted_or_none(place, capsys):
+    copy, evaluation = evaluated(place, "alpaca_eval", alpaca_says)
+    options = ["--benchmark", "alpaca_eval", "--copy", copy, "--answers", evaluation]
+    shown = score(capsys, *options)
+    path = evaluation / "scores" / "alpaca_eval--judge.json"
+    assert set(entries(path)) == {"alpaca_eval_wr"}
+    assert entries(path)["alpaca_eval_wr"]["value"] == pytest.approx(75)
+    assert "df_gamed.csv" in shown
+    others = [
+        f"{model},{index},{1 + ((index + k) % 3) / 2},{100 + 10 * index},{120 + 7 * k * index}"
+        for k, model in enumerate(("a", "b", "c"), start=1)
+        for index in range(6)
+    ]
+    csv = place / "others.csv"
+    csv.write_text("\n".join(["model,index,preference,chars_baseline,chars_model", *others]))
+    score(capsys, *options, "--refit", csv)
+    refitted = entries(path)["alpaca_eval_lc_refit"]
+    assert "refitted from others.csv, without gamed rows" in refitted["note"]
+    gamed = [f"g,{i},0.5,{0.1 * i},{0.2 * i},False" for i in range(6)]
+    (copy / "df_gamed.csv").write_text(
+        "\n".join(["model,index,preference,std_delta_len,instruction_difficulty,not_gamed_baseline", *gamed * 3])
+    )
+    score(capsys, *options)
+    assert entries(path)["alpaca_eval_lc"]["note"] == ""
+
+
+def test_alpaca_eval_by_text_is_named_so(place, capsys):
+    copy, evaluation = evaluated(place, "alpaca_eval", lambda _: "m", mode="text")
+    options = ["--benchmark", "alpaca_eval", "--copy", copy, "--answers", evaluation]
+    score(capsys, *options, "--mode", "text")
+    found = entries(evaluation / "scores" / "alpaca_eval--judge.json")
+    assert set(found) == {"alpaca_eval_wr_text"}
+    assert "6 of 6 requests have no answer" in score(capsys, *options)
+
+
+def test_a_judge_without_logprobs_is_one_line(place, capsys):
+    copy, evaluation = evaluated(place, "alpaca_eval", lambda _: "m")
+    line = score(capsys, "--benchmark", "alpaca_eval", "--copy", copy, "--answers", evaluation)
+    assert "gave no log-probs" in line
+
+
+def test_pairwise_in_both_modes(place, capsys):
+    copy, evaluation = evaluated(place, "pairwise", lambda _: "[[A]]")
+    options = ["--benchmark", "pairwise", "--copy", copy, "--answers", evaluation]
+    shown = score(capsys, *options)
+    found = entries(evaluation / "scores" / "pairwise--judge.json")
+    assert (found["pairwise_wr"]["value"], found["pairwise_first_wins"]["value"]) == (50, 100)
+    assert "0 of them with the same verdict" in shown
+    evaluated(place, "pairwise", lambda _: "[[9]]", mode="scores", run="rated")
+    score(capsys, *options[:-1], evaluation.parent / "rated", "--mode", "scores")
+    assert entries(evaluation.parent / "rated" / "scores" / "pairwise--judge.json")["pairwise_score"]["value"] == 9
+
+
+def test_judgments_of_answers_that_have_changed_are_not_scored(place, capsys):
+    copy, evaluation = evaluated(place, "mt_bench", lambda _: "[[7]]")
+    path = evaluation / "answers" / "mt_bench.jsonl"
+    path.write_text(path.read_text().replace("ours on 2", "another answer to 2"))
+    options = ["--benchmark", "mt_bench", "--copy", copy, "--answers", evaluation]
+    line = score(capsys, *options)
+    assert "2 of 8 requests have no answer by judge, first turn 1 of question 2" in line
+    score(capsys, *options, "--partial")
+    assert entries(evaluation / "scores" / "mt_bench--judge.json")["mt_bench"]["n"] == 3
+
+
+def test_two_judges_need_a_name(place, capsys):
+    copy, evaluation = evaluated(place, "mt_bench", lambda _: "[[7]]")
+    evaluated(place, "mt_bench", lambda _: "[[3]]", judge="other")
+    options = ["--benchmark", "mt_bench", "--copy", copy, "--answers", evaluation]
+    assert "judgments of 2 judges; name one with --judge" in score(capsys, *options)
+    assert "judge the answers by third" in score(capsys, *options, "--judge", "third")
+    score(capsys, *options, "--judge", "other")
+    assert entries(evaluation / "scores" / "mt_bench--other.json")["mt_bench"]["value"] == 3
+
+
+def test_style_control_with_other_models_says_which(place, capsys):
+    copy, evaluation = evaluated(place, "arena_hard", arena_says)
+    _, other = evaluated(place, "arena_hard", lambda _: "[[B>A]]", run="dpo", model="llama-3-8b")
+    path = other / "answers" / "arena_hard.jsonl"
+    shutil.rmtree(other)
+    evaluate("arena_hard", copy, other, lambda _: "[[B>A]]", model="theirs")
+    shown = score(capsys, "--benchmark", "arena_hard", "--copy", copy, "--answers", evaluation, "--together", other)
+    assert path.is_file()
+    assert "fitted together for style control: ours, theirs" in shown
+    assert "not comparable" not in shown
+    assert "game" not in shown.splitlines()[0]
+
+
+def test_upstreams_files_are_scored_as_they_are(shared_data, place, capsys):
+    source = shared_data / "benchmarks"
+    copy = arena_copy(place / "arena", source)
+    labels = source / "arena_hard" / "labels" / "gpt-4-0613.jsonl.gz"
+    answers = source / "arena_hard" / "answers" / "gpt-4-0613.jsonl.gz"
+    options = ["--benchmark", "arena_hard", "--copy", copy]
+    shown = score(capsys, *options, "--together", labels, "--styles", answers)
+    assert "arena_hard_wr  37.90" in shown
+    assert "arena_hard_sc  37.3" in shown
+    assert "judge: gpt-4-1106-preview" in shown
+    shorter = source / "arena_hard" / "labels" / "Llama-3-Base-8B-SFT-Ultrachat.jsonl.gz"
+    assert "was not judged on 5 of 500 questions" in score(capsys, *options, "--together", shorter)
+    assert "3.16" in score(capsys, *options, "--together", shorter, "--partial")
+    path = source / "mt_bench" / "judgments" / "mistral-orpo.jsonl.gz"
+    shown = score(capsys, "--benchmark", "mt_bench", "--copy", mt_copy(place / "mt", source), "--together", path)
+    assert re.search(r"mt_bench +5\.86", shown)
+    assert "160 ratings of a question and turn that has one already" in shown
+
+
+def test_wrong_files_are_one_line(shared_data, place, capsys):
+    source = shared_data / "benchmarks" / "arena_hard"
+    copy = copy_of("arena_hard", place / "copy")
+    options = ["--benchmark", "arena_hard", "--copy", copy]
+    judged = [{"question_id": n, "model": "m", "judge": "j", "games": [{"score": "A>B"}] * 2} for n in "1234"]
+    path = place / "m.jsonl"
+    for lines, message in [
+        (judged[:3], "not judged on 1 of 4 questions, first 4"),
+        ([*judged, judged[0]], "a judgment of m on question 1 is there twice"),
+        ([*judged, judged[0] | {"question_id": "9"}], "9, which is no question"),
+        ([judged[0], judged[1] | {"judge": "k"}], "judgments of j and of k"),
+        ([judged[0] | {"games": []}], "line 1: has not question_id, model and two games"),
+        ([], "has no judgments"),
+    ]:
+        write_lines(path, lines)
+        assert message in score(capsys, *options, "--together", path)
+    write_lines(path, judged)
+    label = source / "labels" / "gpt-4-0613.jsonl.gz"
+    assert "no question of" in score(capsys, *options, "--together", label)
+    assert "nothing to score" in score(capsys, *options)
+    assert "--mode both" in score(capsys, *options, "--mode", "both")
+    assert len(rows(label)) == 500
