@@ -20,7 +20,13 @@ import inspo
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "z3": "z3-solver", "PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "pydantic_core": "pydantic",
+    "z3": "z3-solver",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+}
 # Which pin the ones that they go with.
 DISTRIBUTIONS |= {"tokenizers": "transformers", "httpx2": "openai"}
 
