@@ -26,6 +26,7 @@ DISTRIBUTIONS = {
     "z3": "z3-solver",
     "PIL": "pillow",
     "sklearn": "scikit-learn",
+    "alpaca_eval": "alpaca-eval",
 }
 # Which pin the ones that they go with.
 DISTRIBUTIONS |= {"tokenizers": "transformers", "httpx2": "openai"}
