@@ -10,6 +10,7 @@ TINY_BASELINE = (
     "deepspeed scaled/train.py --config scaled/configs/tiny.yaml"
     " --set conditioning=none --set out=results/train-tiny-baseline"
 )
+EVALUATE = "python -m scaled.evaluation"
 TRAIN = "deepspeed scaled/train.py --config scaled/configs/{model}-ins-dpo.yaml"
 
 # What each method changes in its model's INS-DPO configuration; IPO, ORPO, RRHF and SLiC have no beta.
@@ -54,5 +55,6 @@ def how_to_fill(models: Iterable[str]) -> str:
     trained = " or ".join(f"`{TRAIN.format(model=model)}`" for model in models)
     return (
         f"Ours: not run here where the last column says so. A row is filled by {trained} with the settings in its last"
-        " column, then by an evaluation that writes `results/eval/MODEL/RUN.json`; the evaluation is not built yet."
+        f" column, then for each benchmark by `{EVALUATE} generate`, `{EVALUATE} judge` and `{EVALUATE} score --row"
+        " MODEL/RUN`, which writes `results/eval/MODEL/RUN.json` (docs/evaluation.md)."
     )

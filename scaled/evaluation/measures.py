@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -242,6 +243,52 @@ def _length_controlled(
         found = alpaca_scores.length_controlled(values, chars, names, path, metric=metric, regularized=regularized)
     rows = "with" if regularized else "without"
     return replace(found, note=f"difficulty refitted from {setting.refit.name}, {rows} gamed rows")
+
+
+def on_questions(benchmark: str, source: Source, setting: Setting) -> dict[str, list[tuple[float, float]]]:
+    """(value, weight) of every usable verdict on each question, of an evaluation of our own, one model's.
+
+    Values are percent, or points of 10 where answers are rated; their weighted mean is the model's score.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for question, value, weight in _VERDICTS[benchmark](source, setting):
+        if not isnan(value):
+            found.setdefault(question, []).append((value, weight))
+    return found
+
+
+_Verdicts = Iterator[tuple[str, float, float]]
+
+
+def _of_arena_hard(source: Source, _setting: Setting) -> _Verdicts:
+    for row in arena_hard.rows_of_store(source.lines):
+        yield from ((row.question, 100 * points, float(weight)) for points, weight in row.battles())
+
+
+def _of_mt_bench(source: Source, _setting: Setting) -> _Verdicts:
+    for row in mt_bench.rows_of_store(source.lines):
+        yield row.question, nan if row.score == -1 else row.score, 1.0
+
+
+def _of_pairwise(source: Source, _setting: Setting) -> _Verdicts:
+    for row in pairwise.rows_of_store(source.lines):
+        scale = 1.0 if row.part == pairwise.SCORE else 100.0
+        yield row.question, nan if row.value is None else scale * row.value, 1.0
+
+
+def _of_alpaca_eval(source: Source, setting: Setting) -> _Verdicts:
+    base = alpaca_eval.baseline_answers(setting.copy, setting.questions)
+    values = alpaca_eval.preferences(alpaca_eval.rows_of_store(source.lines), source.answers, base)
+    for answer, value in zip(source.answers, values.tolist(), strict=True):
+        yield answer.question, 100 * (value - 1), 1.0
+
+
+_VERDICTS: dict[str, Callable[[Source, Setting], _Verdicts]] = {
+    "alpaca_eval": _of_alpaca_eval,
+    "arena_hard": _of_arena_hard,
+    "mt_bench": _of_mt_bench,
+    "pairwise": _of_pairwise,
+}
 
 
 def answer_lengths(answers: Sequence[Answer]) -> list[int]:

@@ -535,7 +535,7 @@ def test_markdown_rows_have_equal_columns_and_say_what_is_not_run(name, made):
     assert ("not run here" in text) == (name != "table_1")
     if name in ("table_2", "table_3", "table_4"):
         assert "deepspeed scaled/train.py --config scaled/configs/llama-3-8b-ins-dpo.yaml" in text
-        assert "the evaluation is not built yet" in text
+        assert "`python -m scaled.evaluation score --row MODEL/RUN`" in text
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
