@@ -70,9 +70,17 @@ def numbers(benchmark: str, sources: Sequence[Source], setting: Setting) -> list
     judges = {source.judge for source in sources}
     if len(judges) > 1:
         raise UserError(f"judgments of {' and of '.join(sorted(judges))} are not scored together; name one judge's")
-    return {"alpaca_eval": _alpaca_eval, "arena_hard": _arena_hard, "mt_bench": _mt_bench, "pairwise": _pairwise}[
-        benchmark
-    ](sources, setting)
+    measure, whole = {
+        "alpaca_eval": (_alpaca_eval, alpaca_eval.QUESTIONS),
+        "arena_hard": (_arena_hard, arena_hard.QUESTIONS),
+        "mt_bench": (_mt_bench, mt_bench.QUESTIONS),
+        "pairwise": (_pairwise, len(setting.questions)),
+    }[benchmark]
+    found = measure(sources, setting)
+    if len(setting.questions) == whole:
+        return found
+    note = f"your copy has {len(setting.questions)} questions, the benchmark {whole}"
+    return [replace(number, note="; ".join(filter(None, [number.note, note]))) for number in found]
 
 
 def _checked(rows: Iterable[Row], place: str, setting: Setting) -> None:
@@ -133,10 +141,14 @@ def _styles(sources: Sequence[Source], setting: Setting) -> tuple[dict[str, Any]
     texts: dict[str, dict[str, str]] = {}
     for path, row in rows:
         model, question = (str(files.field(row, key, str, str(path))) for key in ("model_id", "question_id"))
-        if "conv_metadata" in row:
-            found.setdefault(model, {})[question] = row["conv_metadata"]
-        if "choices" in row:
-            texts.setdefault(model, {})[question] = row["choices"][0]["turns"][0]["content"]
+        try:
+            if "conv_metadata" in row:
+                markdown.style(row["conv_metadata"])
+                found.setdefault(model, {})[question] = row["conv_metadata"]
+            if "choices" in row:
+                texts.setdefault(model, {})[question] = str(row["choices"][0]["turns"][0]["content"])
+        except (LookupError, TypeError, ValueError):
+            raise UserError(f"{path}: question {question}: is no answer as upstream writes them") from None
     for answer in (answer for source in sources for answer in source.answers):
         texts.setdefault(answer.model, {})[answer.question] = answer.turns[0]
         counts = answer.extra.get("conv_metadata")
@@ -203,6 +215,7 @@ def _alpaca_eval_one(source: Source, setting: Setting) -> list[Number]:
         values = alpaca_eval.preferences(rows, source.answers, base, partial=setting.partial)
         texts = [(first.turns[0], second.turns[0]) for first, second in zip(base, source.answers, strict=True)]
         names = base[0].model, source.answers[0].model
+        _same_places(setting)
     else:
         rows = alpaca_eval.rows_of_upstream(source.lines, source.place)
         values = np.array([row.preference for row in rows])
@@ -226,11 +239,26 @@ def _pair(line: Mapping[str, Any], place: str) -> tuple[str, str]:
     return first, second
 
 
+def _same_places(setting: Setting) -> None:
+    """Refuse a copy that lacks instructions: difficulty goes by their places."""
+    gamed = files.optional(setting.copy, *_GAMED)
+    if gamed is not None:
+        places = alpaca_scores.read_gamed(gamed)["index"].nunique()
+        if places != len(setting.questions):
+            raise UserError(
+                f"{gamed}: has the difficulty of {places} instructions, and your copy has {len(setting.questions)};"
+                " take both files of the hub's tatsu-lab/alpaca_eval as they are"
+            )
+
+
+_GAMED = ("df_gamed.csv", "df_gamed_rebuilt.csv")
+
+
 def _length_controlled(
     values: Any, chars: tuple[Any, Any], names: tuple[str, str], setting: Setting, suffix: str
 ) -> Number | None:
     """By the copy's difficulty; refitted and named so where it has none; None where nothing is there to refit it."""
-    gamed = files.optional(setting.copy, "df_gamed.csv", "df_gamed_rebuilt.csv")
+    gamed = files.optional(setting.copy, *_GAMED)
     if gamed is not None:
         metric = alpaca_scores.LENGTH_CONTROLLED + suffix
         found = alpaca_scores.length_controlled(values, chars, names, gamed, metric=metric, regularized=True)

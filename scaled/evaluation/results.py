@@ -32,7 +32,17 @@ def record(benchmark: str, numbers: Sequence[Number], source: Source, seed: int)
         "dates": list(source.dates),
         "prompt_hash": source.prompt_hash,
     }
-    return {"benchmark": benchmark, "seed": seed, "numbers": [_number(number) | stamp for number in numbers]}
+    return {
+        "benchmark": benchmark,
+        "seed": seed,
+        "empty_answers": _empty(source),
+        "numbers": [_number(number) | stamp for number in numbers],
+    }
+
+
+def _empty(source: Source) -> int:
+    """Answers of which a turn is empty: kept, and judged like others."""
+    return sum(not all(answer.turns) for answer in source.answers)
 
 
 def _number(number: Number) -> dict[str, Any]:
@@ -129,12 +139,19 @@ def table(benchmark: str, numbers: Sequence[Number], source: Source) -> str:
     notes = [f"judge: {source.judge}" + (f" at {', '.join(source.endpoints)}" if source.endpoints else "")]
     if source.dates:
         notes.append(f"judged from {source.dates[0]} to {source.dates[1]}; prompts {source.prompt_hash[:12]}")
+    if _empty(source):
+        notes.append(f"{source.answers[0].model}: {_empty(source)} empty answers, scored as they were judged")
     for number in numbers:
         if number.counts:
             counts = ", ".join(f"{value} {name}" for name, value in number.counts.items())
             notes.append(f"{number.model}, {number.metric}: {counts}")
+    by_note: dict[str, list[str]] = {}
+    for number in numbers:
         if number.note:
-            notes.append(f"{number.model}, {number.metric}: {number.note}")
+            by_note.setdefault(number.note, []).append(f"{number.model} {number.metric}")
+    notes += [
+        f"{note} ({', '.join(names) if len(names) < 4 else f'{len(names)} numbers'})" for note, names in by_note.items()
+    ]
     together = {number.together for number in numbers if number.together}
     notes += [f"fitted together for style control: {', '.join(models)}" for models in sorted(together)]
     return "\n".join([benchmark, "", *lines, "", *notes])

@@ -45,13 +45,22 @@ Say = Callable[[JudgeRequest], str | Judgment]
 
 
 def evaluate(
-    name: str, copy: Path, evaluation: Path, say: Say, *, model: str = "ours", judge: str = "judge", mode: str = ""
+    name: str,
+    copy: Path,
+    evaluation: Path,
+    say: Say,
+    *,
+    model: str = "ours",
+    judge: str = "judge",
+    mode: str = "",
+    text: str | None = None,
 ) -> Path:
     """Write a model's answers and a judge's judgments of them into a folder."""
     benchmark = by_name(name)
     questions = benchmark.questions(copy)
     turns = len(questions[0].turns)
-    answers = [Answer(q.name, model, (f"{model} on {q.name} *" + "x" * int(q.name),) * turns) for q in questions]
+    said_of = {q.name: f"{model} on {q.name} *" + "x" * int(q.name) if text is None else text for q in questions}
+    answers = [Answer(name, model, (said,) * turns) for name, said in said_of.items()]
     path = folder.answers(evaluation, name, benchmark.ENDING)
     path.parent.mkdir(parents=True, exist_ok=True)
     benchmark.write_answers(path, answers, questions)

@@ -149,7 +149,9 @@ def test_alpaca_eval_with_difficulty_refitted_or_none(place, capsys):
         "\n".join(["model,index,preference,std_delta_len,instruction_difficulty,not_gamed_baseline", *gamed * 3])
     )
     score(capsys, *options)
-    assert entries(path)["alpaca_eval_lc"]["note"] == ""
+    assert entries(path)["alpaca_eval_lc"]["note"].startswith("your copy has 6 questions, the benchmark 805")
+    (copy / "df_gamed.csv").write_text("\n".join((copy / "df_gamed.csv").read_text().splitlines()[:4]))
+    assert "difficulty of 3 instructions, and your copy has 6" in score(capsys, *options)
 
 
 def test_alpaca_eval_by_text_is_named_so(place, capsys):
@@ -177,6 +179,23 @@ def test_pairwise_in_both_modes(place, capsys):
     evaluated(place, "pairwise", lambda _: "[[9]]", mode="scores", run="rated")
     score(capsys, *options[:-1], evaluation.parent / "rated", "--mode", "scores")
     assert entries(evaluation.parent / "rated" / "scores" / "pairwise--judge.json")["pairwise_score"]["value"] == 9
+
+
+def test_empty_answers_are_kept_and_counted(place, capsys):
+    copy = copy_of("mt_bench", place / "copy")
+    evaluation = evaluate("mt_bench", copy, place / "eval", lambda _: "[[1]]", text="")
+    options = ["--benchmark", "mt_bench", "--copy", copy, "--answers", evaluation]
+    assert "ours: 4 empty answers" in score(capsys, *options)
+    content = json.loads((evaluation / "scores" / "mt_bench--judge.json").read_text())
+    assert content["empty_answers"] == 4
+    assert entries(evaluation / "scores" / "mt_bench--judge.json")["mt_bench"]["n"] == 4
+
+
+def test_styles_that_are_no_answers_are_one_line(place, capsys):
+    copy, evaluation = evaluated(place, "arena_hard", arena_says)
+    path = write_lines(place / "styles.jsonl", [{"question_id": "1", "model_id": "m", "conv_metadata": {}}])
+    options = ["--benchmark", "arena_hard", "--copy", copy, "--answers", evaluation, "--styles", path]
+    assert "styles.jsonl: question 1: is no answer" in score(capsys, *options)
 
 
 def test_judgments_of_answers_that_have_changed_are_not_scored(place, capsys):
