@@ -7,6 +7,7 @@
 #   make figures  the paper's figures and tables, from what results/ holds
 #   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory: minutes
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
+#   make evaluate-tiny   its answers to a dozen shipped questions: generated, judged by a rule, scored, shown
 #   make train-smol   fetch SmolLM2-135M-Instruct, train it by INS-DPO, compare replies: minutes on two CPUs
 VENV ?= .venv
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol check test lint bench theory proofs coq chromium thorough mutation soak clean
+.PHONY: toy quick figures train-tiny train-smol evaluate-tiny check test lint bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -35,6 +36,11 @@ train-smol: $(VENV)/.smol-ready
 	$(PY) scaled/examples/fetch_smol.py $(SMOL)
 	$(PY) scaled/train.py --config scaled/configs/smol.yaml
 	$(PY) -m scaled.compare results/train-smol
+
+# Trains first, where train-tiny has not been made; a second time it only scores and shows again.
+evaluate-tiny: $(VENV)/.evaluate-ready
+	test -f results/train-tiny/run.json || $(MAKE) train-tiny
+	$(PY) scaled/examples/evaluate_tiny.py results/train-tiny
 
 check: lint
 	$(PY) -m pytest -n auto --dist loadscope -m "not slow"
@@ -106,9 +112,13 @@ $(VENV)/.smol-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group smol --editable .
 	touch $@ $(VENV)/.train-ready
 
+$(VENV)/.evaluate-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --group evaluate --editable .
+	touch $@ $(VENV)/.train-ready
+
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group dev --editable .
-	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready
+	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready $(VENV)/.evaluate-ready
 
 clean:
 	rm -rf $(VENV) results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
