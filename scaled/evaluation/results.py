@@ -23,6 +23,16 @@ COLUMNS = {
 }
 MT_BENCH = ("mt_bench_gpt_4o", "mt_bench_gpt_4")
 
+# Rows of the paper's tables; paper_figures takes no others.
+MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
+_METHODS = ("rrhf", "slic", "cpo", "kto", "ipo", "orpo", "r-dpo", "dpo", "simpo")
+_LENGTHS_AND_CAPS = [(length, cap) for length in (1024, 2048, 4096) for cap in ("30", "40", "50", "uncapped")]
+RUNS = (
+    *("instruct", "one-sided-dpo", "averaged-dpo", *_METHODS),
+    *(f"ins-{method}" for method in _METHODS),
+    *(f"ins-dpo-{length}-{cap}" for length, cap in _LENGTHS_AND_CAPS if (length, cap) != (4096, "40")),
+)
+
 
 def record(benchmark: str, numbers: Sequence[Number], source: Source, seed: int) -> dict[str, Any]:
     """What a file of scores holds; judge, endpoint, dates and prompts are on every number."""

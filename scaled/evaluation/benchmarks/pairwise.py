@@ -30,6 +30,8 @@ PROTOCOLS = {"official": Sampling(temperature=0.0, top_p=1.0, max_tokens=2048), 
 MODES = ("pairs", "scores")
 PARTS = ("baseline first", "model first")
 SCORE = "score"
+WORST, BEST = 1, 10
+"""Ratings outside of them are no verdict."""
 
 PAIRS_PROMPT = """\
 Two assistants answered the request below. Decide which answer serves the person who asked better: is it correct, \
@@ -220,5 +222,6 @@ def rows_of_store(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
     for line in lines:
         part, text = line["part"], line["answer"]["text"]
         value = points(part, text) if part != SCORE else rating(text)
-        found.append(Row(line["question"], line["model"], part, None if value == -1 else value))
+        outside = part == SCORE and value is not None and not BEST >= value >= WORST
+        found.append(Row(line["question"], line["model"], part, None if outside else value))
     return found

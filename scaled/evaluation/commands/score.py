@@ -103,7 +103,10 @@ def _row(name: str | None) -> Path | None:
     """The folder of a row."""
     if name is None:
         return None
-    parts = name.split("/")
-    if len(parts) != 2 or not all(part and part not in (".", "..") for part in parts):
-        raise UserError(f"--row {name}: must be MODEL/RUN, such as llama-3-8b/ins-dpo")
+    model, _, run = name.partition("/")
+    for part, known in ((model, results.MODELS), (run, results.RUNS)):
+        if part not in known:
+            raise UserError(
+                f"--row {name}: must be MODEL/RUN of the paper's tables; {part!r} is not in {', '.join(known)}"
+            )
     return Path("results/eval") / name

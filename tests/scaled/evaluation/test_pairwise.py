@@ -63,9 +63,9 @@ def test_points_are_the_models(part, text, points):
 def test_rows_of_a_store():
     lines = [
         {"question": "1", "model": "ours", "part": part, "answer": {"text": text}}
-        for part, text in (("model first", "[[A]]"), ("score", "[[4]]"), ("score", "none"))
+        for part, text in (("model first", "[[A]]"), ("score", "[[4]]"), ("score", "none"), ("score", "[[0]]"))
     ]
-    assert [row.value for row in pairwise.rows_of_store(lines)] == [1.0, 4.0, None]
+    assert [row.value for row in pairwise.rows_of_store(lines)] == [1.0, 4.0, None, None]
 
 
 def test_answers_come_back(folder):

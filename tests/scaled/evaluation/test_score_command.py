@@ -11,8 +11,9 @@ from copies import mt_bench as mt_copy
 from copies import rows, write_lines
 from evaluations import copy_of, evaluate
 
+from paper_figures.commands import SETTINGS
 from paper_figures.measured import load
-from paper_figures.names import METRICS
+from paper_figures.names import METRICS, MODELS
 from scaled.evaluation import results
 from scaled.evaluation.__main__ import main
 from scaled.evaluation.benchmarks.base import Judgment
@@ -105,6 +106,8 @@ def test_rows_of_several_benchmarks_join_in_one_file(place, capsys):
 def test_columns_are_those_of_paper_figures():
     assert set(results.COLUMNS) == {name for name, metric in METRICS.items() if metric.judge}
     assert {name: METRICS[name].label for name in results.COLUMNS} == results.COLUMNS
+    assert tuple(MODELS) == results.MODELS
+    assert set(results.RUNS) == {*SETTINGS, "instruct"}
 
 
 def test_the_row_of_a_run_needs_to_know_which_training_it_was(place, capsys):
@@ -115,7 +118,8 @@ def test_the_row_of_a_run_needs_to_know_which_training_it_was(place, capsys):
     evaluated(place, "mt_bench", lambda _: "[[7]]", run="instruct")
     score(capsys, *options[:-1], "llama-3-8b/instruct")
     assert load(place / "results")["llama-3-8b", "instruct", "mt_bench_gpt_4"].value == 7
-    assert "must be MODEL/RUN" in score(capsys, *options[:-1], "ins-dpo")
+    for wrong in ("ins-dpo", "llama-3-8b/../dpo", "llama-3-8b/"):
+        assert "is in none of the paper's tables" in score(capsys, *options[:-1], wrong)
 
 
 def alpaca_says(request):
