@@ -119,7 +119,7 @@ def test_the_row_of_a_run_needs_to_know_which_training_it_was(place, capsys):
     score(capsys, *options[:-1], "llama-3-8b/instruct")
     assert load(place / "results")["llama-3-8b", "instruct", "mt_bench_gpt_4"].value == 7
     for wrong in ("ins-dpo", "llama-3-8b/../dpo", "llama-3-8b/"):
-        assert "is in none of the paper's tables" in score(capsys, *options[:-1], wrong)
+        assert "must be MODEL/RUN of the paper's tables" in score(capsys, *options[:-1], wrong)
 
 
 def alpaca_says(request):
