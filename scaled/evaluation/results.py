@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from inspo.command_line import UserError
-from scaled.evaluation import folder
 from scaled.evaluation.scoring.numbers import Number
 from scaled.evaluation.sources import Source
 
@@ -190,8 +189,3 @@ def paper_row(evaluation: Path) -> str:
             f"| {title} | {' | '.join(cells[name] for name in COLUMNS if name in cells)} |",
         ]
     )
-
-
-def scores_path(evaluation: Path, benchmark: str, judge: str) -> Path:
-    """Where scores go."""
-    return folder.scores(evaluation, benchmark, judge)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from inspo.command_line import UserError
-from scaled.evaluation import results
+from scaled.evaluation import folder, results
 from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name
 from scaled.evaluation.measures import Setting, numbers
 from scaled.evaluation.sources import Source, of_file, of_folder
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> str:
     shown = [results.table(options.benchmark, found, sources[0])]
     if evaluation is not None:
         model = own[0].answers[0].model
-        path = results.scores_path(evaluation, options.benchmark, own[0].judge)
+        path = folder.scores(evaluation, options.benchmark, own[0].judge)
         results.write(path, {"model": model} | results.record(options.benchmark, found, own[0], options.seed))
         shown += [results.paper_row(evaluation), f"scores: {path}"]
         if row is not None:

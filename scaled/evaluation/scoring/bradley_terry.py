@@ -7,7 +7,6 @@ weighted share of points. It needs no solver, and a model that loses every game 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +46,6 @@ def win_rates(games: Games) -> NDArray[np.float64]:
     points = np.bincount(games.model, games.weight * games.points, len(games.models))
     rates: NDArray[np.float64] = np.divide(points, weights, out=np.full(len(games.models), np.nan), where=weights > 0)
     return rates
-
-
-def strength(rate: float) -> float:
-    """Bradley-Terry's coefficient less the baseline's: rate = 1 / (1 + 10^-d).
-
-    >>> strength(0.5)
-    0.0
-    """
-    return log10(rate / (1 - rate)) if 0 < rate < 1 else (inf if rate else -inf)
 
 
 def intervals(games: Games, *, rounds: int = ROUNDS, seed: int) -> NDArray[np.float64]:
