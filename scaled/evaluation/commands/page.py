@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from inspo.command_line import UserError
+from inspo.command_line import UserError, one_line
 from scaled.evaluation import folder
 from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Benchmark, Question, by_name
 from scaled.evaluation.judging import store
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> str:
         for path in _stores(place, options.benchmark, options.judge):
             found, note = _verdicts(path, benchmark, answers[0].model, name)
             verdicts += found
-            notes.append(note)
+            notes += [note, *_scores(place, options.benchmark, path, name)]
     try:
         baseline = _baseline(benchmark, options.copy, questions)
     except UserError as error:
@@ -92,6 +93,24 @@ def _verdicts(path: Path, benchmark: Benchmark, model: str, shown_as: str) -> tu
     who = "; ".join(f"{judge} at {endpoint}: {count} answers" for (judge, endpoint), count in judges.items())
     when = " to ".join(dict.fromkeys((min(days), max(days)))) if days else "never"
     return found, f"Judge of {shown_as}: {who or 'none'}, {when}"
+
+
+def _scores(place: Path, benchmark: str, store_path: Path, shown_as: str) -> list[str]:
+    """What ``score`` made of a judge's verdicts on a model, if it was run."""
+    path = place / "scores" / f"{store_path.stem}.json"
+    if not path.is_file():
+        return [f"Not scored by {benchmark}: run score"]
+    try:
+        scored = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            f"{number['metric']} of {shown_as}: {number['value']:.1f}"
+            + ("" if number["se"] is None else f" ± {number['se']:.1f}")
+            + (f" ({number['note']})" if number["note"] else "")
+            for number in scored["numbers"]
+            if number["model"] == scored["model"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is not as score writes it ({one_line(error)}); run score again") from None
 
 
 def _baseline(benchmark: Benchmark, copy: Path, questions: Sequence[Question]) -> list[Answer]:

@@ -59,8 +59,27 @@ def test_answers_verdicts_and_judges_are_on_it(results, capsys):
     ]
     assert data["notes"] == [
         "Judge of ours: judge/x at http://e: 2 answers, 2026-11-01",
+        "Not scored by pairwise: run score",
         f"Judge of {second}: judge/x at http://e: 2 answers, 2026-11-02",
+        "Not scored by pairwise: run score",
     ]
+
+
+def test_scores_are_on_it(results, capsys):
+    """One of two verdicts is read, and it is won: 100 percent of one question; no position bias can be said."""
+    copy, answers = str(results / "copy"), str(results / "one")
+    command = ["score", "--benchmark", "pairwise", "--copy", copy, "--answers", answers, "--judge", "judge/x"]
+    assert main(command) == 0
+    (path,) = (results / "one" / "scores").glob("*.json")
+    (rate,) = (n for n in json.loads(path.read_text())["numbers"] if n["metric"] == "pairwise_wr")
+    _, page = page_of(results)
+    data = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
+    (note,) = (note for note in data["notes"] if note.startswith("pairwise_wr of ours: "))
+    assert f"{rate['value']:.1f}" in note
+    path.write_text("[]")
+    capsys.readouterr()
+    assert page_of(results)[0] == 2
+    assert "is not as score writes it" in capsys.readouterr().err
 
 
 def test_a_missing_baseline_is_said_on_the_page(results):
