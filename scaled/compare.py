@@ -6,20 +6,26 @@ import argparse
 import gc
 import json
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from inspo.command_line import OneLineParser, UserError, first_mistake, one_line
 from scaled.config import RANDOM, TrainConfig
 from scaled.data import dataset
+from scaled.data.templates import Template
+from scaled.data.tokens import prompt_tokens
 from scaled.device import uses_gpu
+from scaled.generation.batching import TransformersBackend
+from scaled.generation.interface import Request, Settings
+from scaled.generation.policy import load_model, named_ends
 from scaled.model.loading import load_tokenizer
 from scaled.progress import progress
 
@@ -78,7 +84,6 @@ def prompts_of_file(path: Path, count: int) -> list[list[dict[str, Any]]]:
     return [[{"role": "user", "content": line}] for line in lines[:count]]
 
 
-@torch.no_grad()
 def replies(
     folder: str,
     tokenizer: PreTrainedTokenizerBase,
@@ -90,47 +95,37 @@ def replies(
     what: str,
     commit: str | None = None,
 ) -> list[Reply]:
-    """Generate as plain transformers does: the folder's own generation settings say what ends a reply.
+    """Generate; the folder's own generation settings say what ends a reply.
 
     Args:
         folder: of the model, or its name on the hub.
         tokenizer: with the chat template.
         prompts: messages.
         max_tokens: of a reply.
-        seed: to sample at temperature 1, each reply with a seed of its own; None for the likeliest tokens.
+        seed: to sample at temperature 1, with a prompt's number; None for the likeliest tokens.
         gpu: whether to generate on the GPU.
         what: the model, in a word.
         commit: of the model on the hub.
 
     Raises:
         UserError: a model that cannot be loaded.
+        ValueError: a prompt that the template does not take, or that is longer than the model's context.
     """
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, revision=commit or "main", dtype="auto")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be loaded ({one_line(error)})") from None
-    model.eval()
-    if gpu:
-        model.cuda()
-    ends = model.generation_config.eos_token_id
-    ends = set(ends if isinstance(ends, list) else [ends])
-    chosen: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    if seed is not None:
-        chosen = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}
-    made = []
+    model = load_model(folder, commit, gpu=gpu, dtype=torch.bfloat16 if gpu else torch.float32)
+    template = Template.of(tokenizer)
+    settings = Settings(0.0 if seed is None else 1.0, 1.0, max_tokens)
+    requests = [
+        Request(f"{seed}/{number}", prompt_tokens(cast("Any", prompt), tokenizer, template), settings)
+        for number, prompt in enumerate(prompts)
+    ]
+    backend = TransformersBackend(model, named_ends(folder, commit, tokenizer))
+    made = {}
     with progress(len(prompts), what, "reply") as bar:
-        for number, prompt in enumerate(prompts):
-            given: Any = tokenizer.apply_chat_template(
-                prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
-            if seed is not None:
-                torch.manual_seed(seed + number)
-            written = model.generate(**given.to(model.device), max_new_tokens=max_tokens, **chosen)
-            tokens = written[0, given["input_ids"].shape[1] :].tolist()
-            text = str(tokenizer.decode(tokens, skip_special_tokens=True)).strip()
-            made.append(Reply(text, len(tokens), tokens[-1] in ends))
+        for request, completion in backend.generate(deque(requests)):
+            text = str(tokenizer.decode(list(completion.text_tokens), skip_special_tokens=True)).strip()
+            made[request.key] = Reply(text, len(completion.tokens), completion.ended)
             bar.update()
-    return made
+    return [made[request.key] for request in requests]
 
 
 def summary(found: Sequence[Reply], max_tokens: int) -> str:

@@ -86,7 +86,7 @@ class Policy:
         if trained is not None:
             base = str(Path(source).parent / "base") if trained.model == RANDOM else trained.model
             initial = base, record.get("initial_weights_commit")
-        ends = frozenset({written.end_of_turn, *_ends(source, commit, tokenizer)})
+        ends = frozenset({written.end_of_turn, *named_ends(source, commit, tokenizer)})
         return cls(source, commit, architecture, tokenizer, written, ends, trained, initial)
 
     def model(self, *, gpu: bool, dtype: torch.dtype) -> PreTrainedModel:
@@ -162,8 +162,8 @@ def _run_of(folder: Path) -> tuple[TrainConfig | None, dict[str, Any]]:
         raise UserError(f"{folder.parent}: its config.json and run.json cannot be read ({one_line(error)})") from None
 
 
-def _ends(source: str, commit: str | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ends that the model's files name."""
+def named_ends(source: str, commit: str | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids of the tokens that end an answer, as the model's files name them."""
     try:
         named = GenerationConfig.from_pretrained(source, revision=commit or "main").eos_token_id
     except OSError:  # it has none
