@@ -67,7 +67,7 @@ def _draw(
     temperature, top_p = (column([getattr(r.settings, name) for r in requests]) for name in ("temperature", "top_p"))
     probabilities = torch.softmax(logits.double() / temperature, -1)
     cumulative = probabilities.cumsum(-1)
-    error = 2 * tolerance / temperature  # of a cumulative probability, and half of a probability's relative one
+    error = tolerance / (2 * temperature)  # of a cumulative probability: sum of p (d - mean d) for any |d| <= tolerance
     tokens = torch.empty(len(requests), dtype=torch.long, device=logits.device)
     uncertain = torch.zeros(len(requests), dtype=torch.bool, device=logits.device)
     left, draw = list(range(len(requests))), 0
@@ -82,7 +82,7 @@ def _draw(
         doubt = slack < error[rows]
         inside = torch.ones_like(doubt)
         if bool((limited := top_p[rows] < 1).any()):
-            spread = 2 * error[rows]
+            spread = 4 * error[rows]  # of the ratio of two probabilities
             likelier = torch.where(p > mine * (1 + spread), p, 0).sum(-1, keepdim=True)
             at_most = likelier
             if tolerance:
