@@ -104,10 +104,11 @@ def declared(*names: str) -> set[str]:
         ("toy", ("toy",)),
         ("theory", ("theory",)),
         ("paper_figures", ("toy",)),
+        ("experiments", ("train",)),
     ],
 )
 def test_what_is_imported_is_declared(folder, names):
-    own = {"inspo", "scaled", "toy", "theory", "paper_figures"}
+    own = {"inspo", "scaled", "toy", "theory", "paper_figures", "experiments"}
     helpers = {path.stem for path in (ROOT / "tests").glob("*.py")}
     known = declared(*names)
     checked = 0

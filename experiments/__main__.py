@@ -1,0 +1,127 @@
+"""``python -m experiments run | status | analyze``: what InSPO is good for, asked of worlds with a known judge."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments import report
+from experiments.hypotheses import HYPOTHESES, wanted
+from experiments.ledger import Ledger, Result, expected_seconds, within
+from inspo.command_line import OneLineParser, UserError
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "language"
+FIRST_GUESS = 90.0
+"""Seconds of a cell, where none has been run."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; a mistake of the user's is one line and exit code 2."""
+    try:
+        options = _parser().parse_args(arguments)
+        print(COMMANDS[options.command](options))  # noqa: T201  # a command line prints
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog="python -m experiments", description=__doc__, allow_abbrev=False)
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
+    run = choices.add_parser("run", help="run cells that have no result yet, for a while; start again to go on")
+    run.add_argument("--minutes", type=_positive, required=True, metavar="M", help="for so long, references included")
+    run.add_argument(
+        "--share", type=_share, default=(0, 1), metavar="I/N", help="every Nth cell alone, from the Ith on"
+    )
+    run.add_argument("--work", type=Path, default=Path("results/experiments"), metavar="FOLDER", help="[%(default)s]")
+    status = choices.add_parser("status", help="what has been run, and what is left")
+    analyze = choices.add_parser("analyze", help="what the results say, and write it beside them")
+    for each in (run, status, analyze):
+        each.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="[%(default)s]")
+    return parser
+
+
+def run(options: argparse.Namespace) -> str:
+    """Run cells."""
+    import time
+
+    started = time.monotonic()
+    import torch
+
+    from experiments.language import training
+    from scaled.workarounds import quiet_deprecations
+
+    quiet_deprecations()
+    torch.set_num_threads(1)  # of so small a model; run several shares side by side
+    book = Ledger(options.results)
+    kept, refused = book.all()
+    mine, of = options.share
+    left = book.missing(wanted())[mine::of]
+
+    def expected(cell: object) -> float:
+        return expected_seconds(cell, kept, FIRST_GUESS)  # type: ignore[arg-type]  # cells alone come here
+
+    done = 0
+    for cell in within(left, 60 * options.minutes, expected, lambda: time.monotonic() - started):
+        sys.stderr.write(f"{cell.key()} ({done + 1} of {len(left)}, about {expected(cell):.0f} s)\n")
+        points, seconds = training.run(cell, options.work)
+        result = Result(cell, points, seconds, training.about())
+        book.write(result)
+        kept.append(result)
+        done += 1
+    notes = [f"not counted: {line}" for line in refused]
+    return "\n".join(
+        [*notes, f"{done} cells in {(time.monotonic() - started) / 60:.1f} minutes; results in {book.folder}"]
+    )
+
+
+def status(options: argparse.Namespace) -> str:
+    """What has been run."""
+    book = Ledger(options.results)
+    kept, refused = book.all()
+    cells = wanted()
+    left = book.missing(cells)
+    hours = sum(expected_seconds(cell, kept, FIRST_GUESS) for cell in left) / 3600
+    lines = [f"{len(cells) - len(left)} of {len(cells)} cells; the rest takes about {hours:.1f} hours of one core"]
+    missing = {cell.key() for cell in left}
+    for hypothesis in HYPOTHESES.values():
+        sides = [hypothesis.cells(side) for side in (hypothesis.control, hypothesis.treatment)]
+        whole = sum(all(side[seed].key() not in missing for side in sides) for seed in hypothesis.seeds)
+        lines.append(f"  {hypothesis.name:24} {whole:2} of {len(hypothesis.seeds)} seeds")
+    return "\n".join([*lines, *(f"not counted: {line}" for line in refused)])
+
+
+def analyze(options: argparse.Namespace) -> str:
+    """What the results say."""
+    kept, refused = Ledger(options.results).all()
+    if not kept:
+        raise UserError(f"{options.results}: has no results; run python -m experiments run --minutes M")
+    text = report.markdown(report.answers(kept), kept, refused)
+    path = options.results.parent / f"{options.results.name.upper()}.md"
+    path.write_text(text)
+    return f"{text}\nwritten: {path}"
+
+
+COMMANDS = {"run": run, "status": status, "analyze": analyze}
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be greater than 0")
+    return value
+
+
+def _share(text: str) -> tuple[int, int]:
+    first, slash, count = text.partition("/")
+    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise argparse.ArgumentTypeError("must be I/N, such as 1/2 and 2/2 of two processes")
+    return int(first) - 1, int(count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

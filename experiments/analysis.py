@@ -1,0 +1,138 @@
+"""From results to answers: paired differences at equal KL, intervals over seeds, a correction for many questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Point = Mapping[str, float]
+
+
+def at_kl(points: Sequence[Point], kl: float, name: str, start: float) -> float | None:
+    """A number where a training's policy has a given KL from the reference.
+
+    Linear in the square root of KL between the points of a path, since near the reference what is gained grows with it.
+
+    Args:
+        points: along a training, in its order.
+        kl: nats a response.
+        name: of the number.
+        start: its value at the reference, KL 0.
+
+    Returns:
+        The number where the path first reaches that KL; None where it does not.
+
+    >>> at_kl([{"kl": 1.0, "value": 0.6}, {"kl": 4.0, "value": 0.8}], 2.25, "value", 0.5)
+    0.7
+    """
+    before = (0.0, start)
+    for point in points:
+        here = (math.sqrt(max(point["kl"], 0.0)), point[name])
+        if here[0] ** 2 >= kl:
+            share = (math.sqrt(kl) - before[0]) / (here[0] - before[0]) if here[0] > before[0] else 1.0
+            return before[1] + share * (here[1] - before[1])
+        before = here
+    return None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean difference over seeds.
+
+    Attributes:
+        mean: of the differences.
+        se: its standard error.
+        low: end of the 95 % interval, by Student's t.
+        high: its other end.
+        p: two-sided, of no difference.
+        seeds: how many differences.
+        groups: mean difference by pretraining seed.
+    """
+
+    mean: float
+    se: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    groups: Mapping[int, float]
+
+
+def effect(differences: Sequence[tuple[int, float]]) -> Effect:
+    """Of paired differences.
+
+    Args:
+        differences: of one seed each, with the pretraining seed that it belongs to.
+
+    Raises:
+        ValueError: fewer than two seeds, of which nothing can be said.
+    """
+    from scipy.stats import t
+
+    values = np.array([value for _, value in differences])
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} seed: no claim rests on fewer than two")
+    mean, se = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+    reach = float(t.ppf(0.975, len(values) - 1)) * se
+    p = float(2 * t.sf(abs(mean) / se, len(values) - 1)) if se > 0 else float(mean == 0)
+    by_group: dict[int, list[float]] = {}
+    for group, value in differences:
+        by_group.setdefault(group, []).append(value)
+    groups = {group: float(np.mean(found)) for group, found in sorted(by_group.items())}
+    return Effect(mean, se, mean - reach, mean + reach, p, len(values), groups)
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """p-values corrected for how many there are (Holm 1979).
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.5})
+    {'a': 0.03, 'b': 0.08, 'c': 0.5}
+    """
+    corrected, largest = {}, 0.0
+    for rank, (name, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, round((len(p) - rank) * value, 12)))
+        corrected[name] = largest
+    return corrected
+
+
+def paired(
+    treated: Mapping[tuple[int, int], Sequence[Point]],
+    control: Mapping[tuple[int, int], Sequence[Point]],
+    difference: Callable[[Sequence[Point], Sequence[Point]], float | None],
+) -> tuple[list[tuple[int, float]], list[tuple[int, int]]]:
+    """Differences of trainings that share reference and data.
+
+    Args:
+        treated: points by (pretraining seed, data seed).
+        control: the same of what it is compared with.
+        difference: of two paths; None where they cannot be compared.
+
+    Returns:
+        (pretraining seed, difference) of each seed that both have; and the seeds that could not be compared.
+    """
+    found, left_out = [], []
+    for seed in sorted(treated.keys() & control.keys()):
+        value = difference(treated[seed], control[seed])
+        if value is None:
+            left_out.append(seed)
+        else:
+            found.append((seed[0], value))
+    return found, left_out
+
+
+def equal_kl(name: str, kl: float, start: float) -> Callable[[Sequence[Point], Sequence[Point]], float | None]:
+    """The difference of a number where both policies have one KL from the reference."""
+
+    def difference(treated: Sequence[Point], control: Sequence[Point]) -> float | None:
+        one, other = at_kl(treated, kl, name, start), at_kl(control, kl, name, start)
+        return None if one is None or other is None else one - other
+
+    return difference
+
+
+def at_end(name: str) -> Callable[[Sequence[Point], Sequence[Point]], float | None]:
+    """The difference of a number at the end of both trainings."""
+    return lambda treated, control: treated[-1][name] - control[-1][name]

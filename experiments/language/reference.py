@@ -1,0 +1,160 @@
+"""References: small transformers that have learned to write as the world's writer does.
+
+Three kinds, by what a reference has seen after a response:
+
+    A   single responses only, so that a response behind another one is new to it
+    B   also two independent responses in a row
+    C   also two in a row, the second in the first one's style 85 times out of 100
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from experiments.language.world import Prompt, Writer, draw_prompt, read, vocabulary
+from scaled.progress import progress
+
+TEMPLATE = (
+    "{% for message in messages %}{{ '<' + message['role'] + '> ' + message['content'] + ' <end> ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}"
+)
+SPECIAL = ("<pad>", "<unknown>", "<end>", "<user>", "<assistant>")
+SAME_STYLE = 0.85
+FACTS = "reference.json"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What makes a reference.
+
+    Attributes:
+        kind: what it has seen after a response, see the module.
+        seed: of weights and text.
+        updates: of AdamW.
+        batch: conversations an update.
+        learning_rate: at its peak; it falls to zero as a cosine.
+        width: of the model.
+        layers: of the model.
+    """
+
+    kind: Literal["A", "B", "C"] = "B"
+    seed: int = 0
+    updates: int = 3000
+    batch: int = 64
+    learning_rate: float = 3e-3
+    width: int = 96
+    layers: int = 2
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word, and a chat template."""
+    words = [*SPECIAL, *vocabulary()]
+    inner = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=SPECIAL[1]))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    named = dict(zip(("pad_token", "unk_token", "eos_token"), SPECIAL, strict=False))
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        tokenizer_object=inner, additional_special_tokens=list(SPECIAL[3:]), **named
+    )
+    made.chat_template = TEMPLATE
+    return made
+
+
+def conversation(rng: np.random.Generator, writer: Writer, kind: str) -> tuple[Prompt, list[list[str]]]:
+    """A prompt and one response, or for kinds B and C as often two in a row."""
+    prompt = draw_prompt(rng)
+    replies = [writer.write(rng, prompt)]
+    if kind != "A" and rng.random() < 0.5:
+        style = read(prompt, replies[0]).style if kind == "C" and rng.random() < SAME_STYLE else None
+        replies.append(writer.write(rng, prompt, style))
+    return prompt, replies
+
+
+def encode(words: PreTrainedTokenizerBase, prompt: Prompt, replies: list[list[str]]) -> tuple[list[int], int]:
+    """Token ids as the template writes them, and how many of them are the prompt."""
+    ids: Any = words.convert_tokens_to_ids
+    head = [ids("<user>"), *ids(prompt.text().split()), ids("<end>")]
+    tail = [token for reply in replies for token in (ids("<assistant>"), *ids(reply), ids("<end>"))]
+    return head + tail, len(head)
+
+
+def batches(options: Pretraining, words: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(B, T) tokens, padded on the right, and labels with -100 at the prompt and the padding."""
+    rng, writer = np.random.default_rng([options.seed, ord(options.kind)]), Writer()
+    pad: Any = words.pad_token_id
+    while True:
+        made = [encode(words, *conversation(rng, writer, options.kind)) for _ in range(options.batch)]
+        width = max(len(tokens) for tokens, _ in made)
+        tokens = torch.full((options.batch, width), int(pad))
+        labels = torch.full((options.batch, width), -100)
+        for row, (ids, head) in enumerate(made):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+            labels[row, head : len(ids)] = torch.tensor(ids[head:])
+        yield tokens, labels
+
+
+def make_reference(options: Pretraining, folder: Path) -> Path:
+    """Train a reference and save it as a Hugging Face folder; one that is there already is left as it is.
+
+    Args:
+        options: what makes it.
+        folder: appears once it is complete.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: the folder holds another reference.
+    """
+    if (folder / FACTS).is_file():
+        found = json.loads((folder / FACTS).read_text())["pretraining"]
+        if found != asdict(options):
+            raise ValueError(f"{folder} holds another reference, {found}: remove it, or name another folder")
+        return folder
+    words = tokenizer()
+    torch.manual_seed(options.seed)
+    model: Any = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(words),
+            hidden_size=options.width,
+            intermediate_size=2 * options.width,
+            num_hidden_layers=options.layers,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=128,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            eos_token_id=words.eos_token_id,
+            pad_token_id=words.pad_token_id,
+        )
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.updates)
+    stream, losses = batches(options, words), []
+    with progress(options.updates, f"reference {options.kind}{options.seed}", "update") as bar:
+        for _ in range(options.updates):
+            tokens, labels = next(stream)
+            logits = model(input_ids=tokens).logits[:, :-1]
+            loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            bar.update()
+    model.eval()
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    facts = {"pretraining": asdict(options), "loss": float(np.mean(losses[-100:])), "unit": "nats a token"}
+    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    return folder

@@ -1,0 +1,154 @@
+"""One cell of the language world: pairs from the reference, the trainer of ``scaled/``, numbers along the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from experiments.cells import VERSION, Cell
+from experiments.language.measuring import Yardstick
+from experiments.language.pairs import draw_pairs, labels, write_records
+from experiments.language.reference import Pretraining, make_reference
+from experiments.language.samples import Words
+from experiments.language.world import Judge
+from inspo.hf.rows import enable_tree_rows
+from scaled.config import TrainConfig
+from scaled.run.prepare import prepare_run
+from scaled.run.run import assemble
+from scaled.training.callbacks import Kind
+from scaled.training.loop import train
+
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Of a training, at which its policy is measured."""
+
+PROMPTS = 1024
+"""On which policies are measured."""
+
+
+def reference_of(cell: Cell, work: Path) -> Path:
+    """The folder of a cell's reference, made where it is not there."""
+    options = Pretraining(cell.reference, cell.pretraining_seed)
+    return make_reference(options, work / "references" / f"{cell.reference}{cell.pretraining_seed}")
+
+
+@cache
+def load(folder: Path) -> tuple[nn.Module, Words]:
+    """A reference, for measuring and drawing."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    enable_tree_rows(model.eval())
+    return model, Words(AutoTokenizer.from_pretrained(folder))
+
+
+@lru_cache(maxsize=8)
+def yardstick(folder: Path, judge: Judge, seed: int) -> Yardstick:
+    """What policies from one reference are measured against; other prompts for each data seed."""
+    return Yardstick.of(*load(folder), judge, PROMPTS, seed)
+
+
+def records_of(cell: Cell, folder: Path, work: Path) -> Path:
+    """The file of a cell's pairs, made where it is not there; cells with the same data share it."""
+    data = "-".join(map(str, (f"v{VERSION}", *cell.data().values())))
+    path = work / "data" / f"{data}.jsonl"
+    if not path.is_file():
+        model, words = load(folder)
+        drawn = draw_pairs(model, words, Judge(cycle=cell.cycle), cell.pairs, cell.seed)
+        draft = path.with_suffix(".new")
+        left_out = write_records(draft, words, drawn, labels(drawn, cell.seed))
+        if left_out > cell.pairs / 20:
+            raise ValueError(f"{left_out} of {cell.pairs} pairs are no text: the reference does not write")
+        draft.replace(path)
+    return path
+
+
+def configuration(cell: Cell, folder: Path, records: Path, out: Path) -> TrainConfig:
+    """A cell as the trainer has it."""
+    return TrainConfig.model_validate(
+        {
+            "model": str(folder),
+            "data": str(records),
+            "out": str(out),
+            "validation_size": 0,
+            "method": cell.method,
+            "conditioning": cell.conditioning,
+            **cell.hyperparameters,
+            "separator": "none" if cell.conditioning == "none" else "turn",
+            "max_length": 96,
+            "draft_cap": None,
+            "batch_size": 64,
+            "row_tokens": 4096,
+            "epochs": cell.epochs,
+            "learning_rate": cell.learning_rate,
+            "seed": cell.seed,
+            "precision": "float32",
+            "gradient_checkpointing": False,
+            "zero_stage": 0,
+            "device": "cpu",
+            "measure_deployed": False,
+        }
+    )
+
+
+def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
+    """Train a cell and measure it at :data:`SHARES` of its updates.
+
+    Args:
+        cell: what is run.
+        work: folder for references, data and what is removed afterwards.
+
+    Returns:
+        A point for each share, its ``update`` among the numbers; and seconds, without what cells share.
+    """
+    folder = reference_of(cell, work)
+    records = records_of(cell, folder, work)
+    measure = yardstick(folder, Judge(cycle=cell.cycle), cell.seed)
+    started = time.monotonic()
+    out = work / "runs" / cell.key()
+    shutil.rmtree(out, ignore_errors=True)
+    config = configuration(cell, folder, records, out)
+    logging.getLogger("scaled").setLevel(logging.WARNING)
+    ready = prepare_run(config)
+    training = assemble(config, ready)
+    updates = len(training.plan.updates)
+    wanted = {max(1, round(share * updates)) for share in SHARES}
+    points: list[dict[str, float]] = []
+
+    def look(running: Any, kind: Kind, update: int, _numbers: Mapping[str, float | None]) -> None:
+        if kind == "update" and update in wanted:
+            policy = running.accelerator.unwrap_model(running.model)
+            policy.eval()
+            points.append({"update": update, **measure.measure(policy, running.loss)})
+            policy.train()
+
+    train(replace(training, callbacks=(look,)))
+    shutil.rmtree(out, ignore_errors=True)
+    return points, time.monotonic() - started
+
+
+def shown(points: list[dict[str, float]]) -> str:
+    """Points for reading in a terminal."""
+    return "\n".join(json.dumps({name: round(value, 4) for name, value in point.items()}) for point in points)
+
+
+def about() -> dict[str, Any]:
+    """What a result was made with."""
+    import datetime as dt
+    import platform
+    from importlib import metadata
+
+    return {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "command": "python -m experiments run",
+        "device": "one thread of a CPU",
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "accelerate", "numpy")},
+    }

@@ -1,0 +1,108 @@
+"""Paired differences at equal KL, by hand; and worlds in which the deployed policy gains, or does not."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from experiments import report
+from experiments.analysis import at_kl, effect, equal_kl, holm, paired
+from experiments.hypotheses import HYPOTHESES, KL, SEEDS, wanted
+from experiments.ledger import Result
+
+PATH = [{"kl": 0.25, "value": 0.55}, {"kl": 1.0, "value": 0.65}, {"kl": 4.0, "value": 0.6}]
+
+
+@pytest.mark.parametrize(
+    ("kl", "expected"),
+    [(0.25, 0.55), (0.0625, 0.525), (0.5625, 0.6), (2.25, 0.625), (4.0, 0.6), (4.1, None)],
+)
+def test_between_points_it_is_linear_in_the_root_of_kl(kl, expected):
+    """The roots .25, .75, 1.5 are half the way from 0 to .5, from .5 to 1, from 1 to 2."""
+    found = at_kl(PATH, kl, "value", 0.5)
+    assert found is None if expected is None else found == pytest.approx(expected)
+
+
+def test_a_path_that_comes_back_counts_where_it_first_has_that_kl():
+    assert at_kl([*PATH, {"kl": 1.0, "value": 0.0}], 1.0, "value", 0.5) == pytest.approx(0.65)
+
+
+def test_an_effect_by_hand():
+    """1, 2, 3, 6: mean 3, variance 14/3, so se sqrt(14/12); t(3) has .975 at 3.18245."""
+    found = effect([(0, 1.0), (0, 2.0), (1, 3.0), (1, 6.0)])
+    assert (found.mean, found.seeds, found.groups) == (3.0, 4, {0: 1.5, 1: 4.5})
+    assert found.se == pytest.approx(math.sqrt(14 / 12))
+    assert found.high == pytest.approx(3 + 3.1824463 * found.se, abs=1e-6)
+    assert found.p == pytest.approx(0.0690, abs=1e-3)
+    with pytest.raises(ValueError, match="1 seed: no claim rests on fewer than two"):
+        effect([(0, 1.0)])
+    assert effect([(0, 0.0), (1, 0.0)]).p == 1.0
+    assert effect([(0, 1.0), (1, 1.0)]).p == 0.0
+
+
+def test_corrected_p_values_never_fall():
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == {"b": 0.03, "c": 0.06, "a": 0.06}
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def test_seeds_that_cannot_be_compared_are_named():
+    treated = {(0, 0): PATH, (0, 1): PATH, (1, 0): PATH[:1]}
+    control = {(0, 0): [{"kl": 1.0, "value": 0.6}], (1, 0): PATH, (2, 0): PATH}
+    found, left_out = paired(treated, control, equal_kl("value", 1.0, 0.5))
+    assert found == [(0, pytest.approx(0.05))]
+    assert left_out == [(1, 0)]
+
+
+def planted(gain, seeds=SEEDS, noise=0.01):
+    """Results in which INS deploys a policy better by `gain` at equal KL, at a KL of its own."""
+    rng = np.random.default_rng(0)
+    found = []
+    for cell in wanted():
+        seed = (cell.pretraining_seed, cell.seed)
+        if seed not in seeds:
+            continue
+        # What reference and data bring, all cells of a seed share; only the noise of each is its own.
+        shared = 0.03 * np.random.default_rng([*seed]).normal()
+        better = gain if cell.conditioning == "symmetric" else 0.0
+        spent = 3.0 if cell.conditioning == "symmetric" else 4.5
+        points = []
+        for share in (0.25, 0.5, 1.0):
+            kl = spent * share**2
+            value = 0.5 + (0.12 + shared) * math.sqrt(kl) + better * math.sqrt(kl / KL) + noise * rng.normal()
+            numbers = dict.fromkeys(("value_even_length", "revised_other", "gained", "log_loss"), 0.5)
+            points.append(numbers | {"kl": kl, "value": value})
+        found.append(Result(cell, points, 60.0, {}))
+    return found
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.02, "yes"), (-0.02, "no: the other way round"), (0.0, "not decided")])
+def test_a_planted_gain_of_the_deployed_policy_is_found_and_none_is_invented(gain, verdict):
+    found = {answer.hypothesis.name: answer for answer in report.answers(planted(gain))}
+    answer = found["a-dpo"]
+    assert answer.verdict() == verdict
+    assert answer.effect.low < gain < answer.effect.high
+    assert answer.effect.seeds == len(SEEDS)
+    assert found["b-anchored"].verdict() == "not decided"
+
+
+def test_one_seed_is_no_claim_and_missing_kl_is_said():
+    one = report.answers(planted(0.05, seeds=SEEDS[:1]))
+    assert {answer.verdict() for answer in one} == {"too few seeds"}
+    short = [replace(r, points=[r.points[0]]) if r.cell.seed == 1 else r for r in planted(0.02)]
+    found = {answer.hypothesis.name: answer for answer in report.answers(short)}
+    assert list(found["a-dpo"].left_out) == [(0, 1), (1, 1), (2, 1)]
+    page = report.markdown(list(found.values()), short, ["x.json: holds no numbers"])
+    assert "- a-dpo: reference 0 data 1, reference 1 data 1, reference 2 data 1" in page
+    assert "- x.json: holds no numbers" in page
+
+
+def test_every_hypothesis_has_its_cells_once():
+    cells = wanted()
+    assert len({cell.key() for cell in cells}) == len(cells)
+    keys = {cell.key() for cell in cells}
+    for hypothesis in HYPOTHESES.values():
+        for side in (hypothesis.treatment, hypothesis.control):
+            assert {cell.key() for cell in hypothesis.cells(side).values()} <= keys
+        assert len(hypothesis.seeds) >= 2
+    assert {cell.seed for cell in cells[: len(cells) // 20]} == {0}, "one seed of all comes first"
