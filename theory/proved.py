@@ -9,8 +9,9 @@ from theory.proofs import check_file, missing, theorem
 
 
 @cache
-def _compile(file: str) -> None:
-    check_file(file)
+def _check(file: str) -> None:
+    if missing() is None:
+        check_file(file)
 
 
 def proof_of(name: str) -> Callable[[], str]:
@@ -25,8 +26,7 @@ def proof_of(name: str) -> Callable[[], str]:
     stated = theorem(name)
 
     def run() -> str:
-        if missing() is None:
-            _compile(stated.file)
+        _check(stated.file)
         return f"theorem `{name}` in theory/proofs/{stated.file}; `make proofs` checks it"
 
     run.__name__ = name

@@ -31,7 +31,7 @@ def table(judgments: list[Judgment]) -> str:
             _wrapped(f"FAILED: {o.evidence.name}: {o.failure}", indent) for o in judgment.outcomes if not o.passed
         ]
     seconds = sum(judgment.seconds for judgment in judgments)
-    return "\n".join([*lines, "", f"{summary(judgments)} ({seconds:.0f} s)"])
+    return "\n".join([*lines, "", f"{summary(judgments)} (checks of {seconds:.0f} s)"])
 
 
 def summary(judgments: list[Judgment]) -> str:

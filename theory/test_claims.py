@@ -15,7 +15,7 @@ import pytest
 from examples import missing as skip_or_fail
 
 from theory import claims, exact, front_page
-from theory.__main__ import VERDICTS, main
+from theory.__main__ import VERDICTS, findings, judge_all, main
 from theory.claims import eq_6
 from theory.evidence import UNCOUNTED, Claim, Judgment, Outcome, Role, Sentence, Verdict, judge, run, says, verdict
 from theory.proofs import missing, theorem
@@ -289,6 +289,31 @@ def test_a_failure_shows_in_every_report(capsys, monkeypatch):
     page = markdown([judge(claim) if claim is failing else Judgment(claim, []) for claim in CLAIMS.values()])
     assert "FAILED: AssertionError: no longer so" in page
     assert Judgment(failing, judge(failing).outcomes).verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.slow
+def test_two_processes_find_in_order_what_one_finds():
+    few = [CLAIMS[claim_id] for claim_id in ("table-5", "eq-16", "table-6", "table-5")]
+    judgments = list(judge_all(few))
+    assert [judgment.claim for judgment in judgments] == few
+    for judgment in judgments:
+        alone = judge(judgment.claim)
+        assert [(o.evidence, o.finding, o.failure) for o in judgment.outcomes] == [
+            (o.evidence, o.finding, o.failure) for o in alone.outcomes
+        ]
+        assert judgment.seconds > 0
+
+
+def test_what_processes_send_each_other_names_the_failure(monkeypatch):
+    failing = dataclasses.replace(CLAIMS["table-6"], evidence=[])
+
+    def broken():
+        raise AssertionError("no longer so")
+
+    failing.check(Role.REFUTED, "exact")(broken)
+    monkeypatch.setitem(CLAIMS, "table-6", failing)
+    ((finding,), (failure,), _) = findings("table-6")
+    assert (finding, failure) == ("", "AssertionError: no longer so")
 
 
 @cache

@@ -16,6 +16,7 @@ from theory.proofs import (
     hold_to_assumed,
     missing,
     read_theorems,
+    run_coq,
     theorem,
     theorems,
 )
@@ -91,6 +92,39 @@ LEMMA = (
 )
 
 
+@pytest.mark.usefixtures("coq")
+def test_a_text_is_compiled_once_and_a_changed_one_again(tmp_path, monkeypatch):
+    compiled = []
+
+    def counted(text, file, folder):
+        compiled.append(text)
+        return run_coq(text, file, folder)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("theory.proofs.HERE", tmp_path)
+    monkeypatch.setattr("theory.proofs.run_coq", counted)
+    monkeypatch.setitem(ASSUMED, "one.v", frozenset())
+    one = "(** [Nowhere] One is one. *)\nTheorem one : 1 = 1.\nProof. reflexivity. Qed.\n"
+
+    def compilations(text, **options):
+        (tmp_path / "one.v").write_text(text, encoding="utf-8")
+        before = len(compiled)
+        try:
+            check_file("one.v", **options)
+        except ProofError:
+            return len(compiled) - before, "refused"
+        return len(compiled) - before, "accepted"
+
+    assert compilations(one) == (1, "accepted")
+    assert compilations(one) == (0, "accepted")
+    assert compilations(one.replace("1 = 1", "2 = 2")) == (1, "accepted")
+    false, gap = one.replace("1 = 1", "1 = 2"), one.replace("reflexivity. Qed", "Admitted")
+    assert [compilations(false), compilations(false)] == [(1, "refused")] * 2
+    assert [compilations(gap), compilations(gap)] == [(1, "refused"), (0, "refused")], "what it rests on is kept"
+    assert compilations(one) == (0, "accepted")
+    assert compilations(one, anew=True) == (1, "accepted")
+
+
 @pytest.mark.parametrize("way", ["Proof. Admitted.", ""])
 @pytest.mark.usefixtures("coq")
 def test_a_theorem_that_rests_on_a_gap_is_refused(way, tmp_path):
@@ -153,8 +187,16 @@ def test_the_command_says_in_one_line_why_it_cannot_check(arguments, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("coq")
-def test_the_command_prints_what_is_proved(capsys):
+def test_the_command_compiles_anew_and_prints_what_is_proved(capsys, monkeypatch):
+    asked = []
+
+    def once(file, *, anew):
+        asked.append((file, anew))
+        check_file(file)
+
+    monkeypatch.setattr("theory.proofs.__main__.check_file", once)
     assert main([]) == 0
+    assert sorted(asked) == [(file, True) for file in sorted(ASSUMED)]
     printed = capsys.readouterr().out
     assert f"Coq has checked {len(theorems())} theorems" in printed
     for stated in theorems().values():

@@ -2,14 +2,16 @@
 
 The ``.v`` files beside this one hold them. Each theorem is written as ``(** [number in the paper] a sentence. *)`` and
 below it ``Theorem name hypotheses : statement.``, with nothing assumed elsewhere, so that the sentence and what is
-proved stand together. ``check_file`` compiles a file and holds each theorem to what it may rest on; ``python -m
-theory.proofs`` does so for all and prints them.
+proved stand together. ``check_file`` has Coq compile a file, once for its very text, and holds each theorem to what it
+may rest on; ``python -m theory.proofs`` compiles all of them anew and prints them.
 
 Only Python's standard library is needed here, so that proofs can be checked without the project's environment.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -109,13 +111,21 @@ def missing() -> str | None:
     advice = f"`make coq` installs it on Debian 12 (apt-get install {' '.join(PACKAGES)})"
     if shutil.which("coqc") is None:
         return f"coqc is not installed; {advice}"
-    version = subprocess.run(["coqc", "--print-version"], capture_output=True, text=True, check=True).stdout.split()[0]
+    version = _ask("--print-version").split()[0]
     if not version.startswith(f"{VERSION}."):
         return f"coqc is {version}, and the proofs are written for {VERSION}; {advice}"
-    library = subprocess.run(["coqc", "-where"], capture_output=True, text=True, check=True).stdout.strip()
-    if not (Path(library) / "user-contrib" / "mathcomp" / "algebra" / "ssrnum.vo").exists():
+    if not _mathcomp().exists():
         return f"Coq's mathcomp is not installed; {advice}"
     return None
+
+
+def _ask(option: str) -> str:
+    return subprocess.run(["coqc", option], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _mathcomp() -> Path:
+    """The compiled library that games.v builds on; it names its own by their checksums."""
+    return Path(_ask("-where")) / "user-contrib" / "mathcomp" / "algebra" / "ssrnum.vo"
 
 
 def compile_file(text: str, file: str, folder: Path) -> list[frozenset[str]]:
@@ -132,15 +142,28 @@ def compile_file(text: str, file: str, folder: Path) -> list[frozenset[str]]:
     Raises:
         ProofError: Coq refuses the file: names file, theorem, line and Coq's own message, in one line.
     """
+    return _rests_on(run_coq(text, file, folder), read_theorems(text, file))
+
+
+def run_coq(text: str, file: str, folder: Path) -> str:
+    """What Coq says of a file that it accepts: of each theorem, below its name, what it rests on."""
     stated = read_theorems(text, file)
-    marks = [f'Goal True. idtac "== {theorem.name}". Abort. Print Assumptions {theorem.name}.' for theorem in stated]
-    (folder / file).write_text("\n".join([text, *marks, ""]), encoding="utf-8")
+    (folder / file).write_text(_with_marks(text, stated), encoding="utf-8")
     result = subprocess.run(
         ["coqc", "-w", "-all", "-Q", ".", "Proofs", file], cwd=folder, capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
         raise ProofError(explain(result.stderr, stated, file))
-    answers = re.split(r"^== (\w+)\n", result.stdout, flags=re.MULTILINE)[1:]
+    return result.stdout
+
+
+def _with_marks(text: str, stated: list[Theorem]) -> str:
+    marks = [f'Goal True. idtac "== {theorem.name}". Abort. Print Assumptions {theorem.name}.' for theorem in stated]
+    return "\n".join([text, *marks, ""])
+
+
+def _rests_on(said: str, stated: list[Theorem]) -> list[frozenset[str]]:
+    answers = re.split(r"^== (\w+)\n", said, flags=re.MULTILINE)[1:]
     given = dict(zip(answers[::2], answers[1::2], strict=True))
     return [assumptions(given[theorem.name]) for theorem in stated]
 
@@ -163,16 +186,41 @@ def explain(output: str, stated: list[Theorem], file: str) -> str:
     return f"{file}, line {line}, {place}: {' '.join(match[2].split())}"
 
 
-def check_file(file: str) -> None:
-    """Compile one of the files in a folder of its own and hold its theorems to what it may assume.
+def check_file(file: str, *, anew: bool = False) -> None:
+    """Have Coq compile one of the files, in a folder of its own, and hold its theorems to what it may assume.
+
+    Args:
+        file: Its name, one of ``ASSUMED``.
+        anew: Compile it although this text is known to compile.
 
     Raises:
         ProofError: Coq refuses it, or a theorem rests on more than ``ASSUMED`` says.
     """
     text = (HERE / file).read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        rests_on = compile_file(text, file, Path(folder))
+    rests_on = _rests_on(run_coq_once(text, file, anew=anew), read_theorems(text, file))
     hold_to_assumed(text, file, rests_on, ASSUMED[file])
+
+
+def run_coq_once(text: str, file: str, *, anew: bool) -> str:
+    """What Coq says of a file, from ``~/.cache/inspo/proofs`` where this Coq and mathcomp have accepted its very bytes.
+
+    A process that asks while another compiles them waits for it. What is refused is not kept.
+    """
+    import fcntl  # Windows has none, and no Coq of Debian's either
+
+    bytes_of = _with_marks(text, read_theorems(text, file)).encode(), _ask("--print-version").encode()
+    key = hashlib.sha256(b"\0".join([*bytes_of, _mathcomp().read_bytes()])).hexdigest()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    kept = Path(home) / "inspo" / "proofs" / f"{key}.txt"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if anew or not kept.exists():
+            with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+                said = Path(folder) / "said"
+                said.write_text(run_coq(text, file, Path(folder)), encoding="utf-8")
+                said.replace(kept)
+        return kept.read_text(encoding="utf-8")
 
 
 def hold_to_assumed(text: str, file: str, rests_on: list[frozenset[str]], allowed: frozenset[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from theory.proofs import ASSUMED, ProofError, check_file, missing, theorems
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(check_file, ASSUMED))
+            list(pool.map(partial(check_file, anew=True), ASSUMED))
     except ProofError as error:
         print(f"theory.proofs: {error}", file=sys.stderr)
         return 1
