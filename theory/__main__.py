@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import torch
-
 from inspo.command_line import OneLineParser, UserError
-from theory.evidence import Claim, Judgment, Outcome, Role, judge
+from theory.evidence import Judgment, Role
+from theory.judging import judge_all
 from theory.registry import CLAIMS, find_claim
 from theory.report import as_dict, markdown, story, table
 from theory.strategies import examples
 
 VERDICTS = Path(__file__).with_name("VERDICTS.md")
-
-# Tables are so small that threads wait for each other: on two busy cores a loss took twenty times as long.
-torch.set_num_threads(1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,22 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     return present(judgments, options)
-
-
-def judge_all(claims: list[Claim]) -> Iterator[Judgment]:
-    """Judge claims, in their order: one here, several by two processes."""
-    if len(claims) == 1:
-        yield judge(claims[0])
-        return
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for claim, found in zip(claims, pool.map(findings, [claim.id for claim in claims]), strict=True):
-            yield Judgment(claim, [Outcome(*both) for both in zip(claim.evidence, *found, strict=True)])
-
-
-def findings(claim_id: str) -> tuple[list[str], list[str], list[float]]:
-    """Of each of a claim's checks what it found, why it failed, and its seconds: what processes can send each other."""
-    outcomes = judge(CLAIMS[claim_id]).outcomes
-    return [o.finding for o in outcomes], [o.failure for o in outcomes], [o.seconds for o in outcomes]
 
 
 def refuse_contradictions(options: argparse.Namespace) -> None:

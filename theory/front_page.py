@@ -22,8 +22,9 @@ PAGE: dict[str, tuple[Finding, ...]] = {
         ),
         (
             (
-                "The loss (9) has a valley. From copying the comparator, V = 1/2, to nearly the best answers all "
-                "policies in it have one loss; start, optimizer and step size choose among them."
+                "The loss (9) has a valley: policies from near-copies of the comparator, worth V = "
+                "1/2, up to, at small "
+                "beta, nearly the best all have its least loss. Start, optimizer and step size choose among them."
             ),
             {
                 "thm-4.1-eq-9": ("dimension_of_the_set", "valley_of_9", "range_of_the_value", "copying_is_the_edge"),
@@ -31,22 +32,25 @@ PAGE: dict[str, tuple[Finding, ...]] = {
             },
         ),
         (
-            "The choice model (6), asked of all pairs, allows coin flips alone: P = 1/2.",
+            "The choice model (6), asked of all pairs, allows P = 1/2 alone.",
             {"eq-6": ("certificate", "choice_model_of_all_pairs_forces_half")},
         ),
         (
-            "With one label a pair there is no minimum at all; gradient flow from the reference goes to good answers.",
+            (
+                "With one label a pair, as preference sets usually have, (9) has no minimum at all. "
+                "Gradient flow from the reference still went to best responses in the three cases tried."
+            ),
             {"eq-10": ("exists_exactly_with_both_labels", "gradient_flow_goes_to_best_responses")},
         ),
         (
-            "What is found depends on the reference and on beta.",
+            "What is found depends on the reference, which the abstract denies, and on beta.",
             {"eq-10": ("gradient_flow_moves_with_the_reference", "three_responses", "the_reference_overrules")},
         ),
         (
             (
-                "Of the variants INS-DPO and INS-IPO are worth more than the reference unless P = 1/2, INS-SimPO and "
-                "INS-R-DPO need not be, and INS-ORPO is pushed to never copying; one-sided training, with the "
-                "comparator in view, is good where the reference is even and beta small."
+                "At their minima INS-DPO and INS-IPO are worth more than the reference unless P = 1/2; INS-SimPO and "
+                "INS-R-DPO need not be; INS-ORPO is pushed to never copying, whoever is preferred. One-sided training, "
+                "with the comparator in view, is good where the reference is even and beta small."
             ),
             {
                 "variants": (
@@ -70,8 +74,8 @@ PAGE: dict[str, tuple[Finding, ...]] = {
         (
             (
                 "What was learned with the comparator in view need not carry over: averaged over comparators even pi* "
-                "can lose to the reference. What does is decided by what the two policies share; it can be worth less "
-                "or more than DPO's."
+                "can lose to the reference. What carries over is decided by what the policies with and without the "
+                "comparator share; the deployed one can be worth less or more than DPO's."
             ),
             {
                 "deployment": (
@@ -83,11 +87,14 @@ PAGE: dict[str, tuple[Finding, ...]] = {
             },
         ),
         (
-            "At its minimum the averaged loss deploys DPO's policy.",
+            "At its minimum the averaged loss of Section 5.3 deploys exactly DPO's policy.",
             {"sec-5.3": ("the_halves_share_nothing", "shared_scores_end_at_dpo")},
         ),
         (
-            "That people's preferences leave anything to gain is not established by the tables at hand.",
+            (
+                "In none of four published tables of people's comparisons is it established that there "
+                "is anything to gain."
+            ),
             {
                 "humans": (
                     "nothing_to_gain_explains_the_celebrities_gap",

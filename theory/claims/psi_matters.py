@@ -51,7 +51,7 @@ CLAIM = Claim(
             "how_often_in_draws",
         ),
         says(
-            "Comparing identity with log-odds misses most of it: where psi matters to .37, .66, .83, .97 of uniform "
+            "Comparing identity with log-odds misses most of it: where psi matters to .38, .66, .83, .97 of uniform "
             "draws at K = 3, 4, 5, 8, these two differ in .06, .11, .15, .21.",
             "how_often_in_draws",
         ),

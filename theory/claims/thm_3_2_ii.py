@@ -199,7 +199,7 @@ def bound_proved() -> str:
 
 @CLAIM.check(Role.INSTEAD, "numeric")
 def by_chance() -> str:
-    """Independent uniform preferences, uniform reference: mean gap .062, .155, .230 at K = 3, 5, 8."""
+    """Independent uniform preferences, uniform reference: mean gap about .062, .155, .230 at K = 3, 5, 8."""
     rng, means = np.random.default_rng(0), []
     for k, expected in ((3, 0.062), (5, 0.155), (8, 0.230)):
         above = np.triu(rng.uniform(size=(4000, k, k)), 1)

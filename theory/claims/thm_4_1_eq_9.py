@@ -57,7 +57,7 @@ CLAIM = Claim(
             "indifference_and_certainty_are_exceptions",
         ),
         says(
-            "Where P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, of any r, pi_r is one of them.",
+            "Where P(w > l) = sigma(h(w, l) - h(l, w)), h = r - beta log Z, for some r, its pi_r is a minimizer.",
             "any_reward_gives_the_formula",
         ),
         says(

@@ -15,8 +15,8 @@ CLAIM = Claim(
     ),
     truth=(
         says(
-            "Gradient flow arrived at one minimizer of (9) in every problem tried here, which depends on beta, and is "
-            "not the best; that it always arrives is not proved for K >= 3.",
+            "Gradient flow ended in a minimizer of (9) in every problem tried here; which one "
+            "depends on beta, and it is not the best. That it always ends in one is not proved for K >= 3.",
             "below_dpo_with_two_responses",
             "three_responses",
             "below_dpo_by_the_closed_form",
@@ -46,9 +46,8 @@ CLAIM = Claim(
         ),
         says("Real optimizers end elsewhere at equal loss.", "the_optimizer_chooses"),
         says(
-            "At equal beta V can be below DPO's, the more so as INS-DPO then stays nearer to the reference; at equal "
-            "KL it is below the best prompt-only policy by .0013 under Bradley-Terry, where nothing is to gain, and "
-            "above it by .029 on W.",
+            "At equal beta V can be below DPO's. At equal KL it is below the best prompt-only policy by .0013 under "
+            "Bradley-Terry, where nothing is to gain, and above it by .029 on W.",
             "below_dpo_with_two_responses",
             "three_responses",
             "at_equal_divergence",
