@@ -24,6 +24,13 @@ class OneLineParser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
+def count(text: str) -> int:
+    """An option's whole number of at least 1, as argparse's `type`."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
+    return int(text)
+
+
 _KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text", "tuple": "a list"}
 _LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
 

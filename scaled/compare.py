@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import sys
@@ -17,7 +16,7 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from inspo.command_line import OneLineParser, UserError, first_mistake, one_line
+from inspo.command_line import OneLineParser, UserError, count, first_mistake, one_line
 from scaled.config import RANDOM, TrainConfig
 from scaled.data import dataset
 from scaled.data.templates import Template
@@ -225,8 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "run", type=Path, metavar="RUN", help="folder of a finished run, such as results/train-smol"
         )
         parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts, one in a line [validation prompts]")
-        parser.add_argument("--limit", type=_count, default=12, metavar="N", help="the first N prompts [12]")
-        parser.add_argument("--max-tokens", type=_count, default=64, metavar="N", help="of a reply [64]")
+        parser.add_argument("--limit", type=count, default=12, metavar="N", help="the first N prompts [12]")
+        parser.add_argument("--max-tokens", type=count, default=64, metavar="N", help="of a reply [64]")
         parser.add_argument("--seed", type=int, help="sample at temperature 1 [the likeliest tokens]")
         given = parser.parse_args(arguments)
         print(  # noqa: T201  # a command line prints
@@ -236,12 +235,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from inspo.command_line import UserError
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -46,3 +48,23 @@ def answers(folder: Path, benchmark: str, ending: str) -> Path:
 def settings(folder: Path, benchmark: str) -> Path:
     """What the answers were made with."""
     return folder / "answers" / f"{benchmark}.settings.json"
+
+
+def details(folder: Path, benchmark: str) -> Path:
+    """What the answers came from."""
+    return folder / "answers" / f"{benchmark}.details.jsonl"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole, or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8", errors="replace")
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name a folder that can") from None

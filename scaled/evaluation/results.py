@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inspo.command_line import UserError
+from scaled.evaluation import folder
 from scaled.evaluation.scoring.numbers import Number
 from scaled.evaluation.sources import Source
 
@@ -69,18 +70,12 @@ def _number(number: Number) -> dict[str, Any]:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole, or not at all.
+    """Write a JSON file.
 
     Raises:
         UserError: it cannot be written.
     """
-    draft = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); name a folder that can") from None
+    folder.write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def column(number: Number, judge: str) -> str:
@@ -143,8 +138,8 @@ def table(benchmark: str, numbers: Sequence[Number], source: Source) -> str:
         interval = "" if number.interval is None else "{:.1f} to {:.1f}".format(*number.interval)
         se = "" if number.se is None else f"{number.se:.2f}"
         rows.append((number.model, number.metric, f"{number.value:.2f}", se, interval, str(number.n)))
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    lines = ["  ".join(row) for row in zip(*map(_aligned, columns), strict=True)]
     notes = [f"judge: {source.judge}" + (f" at {', '.join(source.endpoints)}" if source.endpoints else "")]
     if source.dates:
         notes.append(f"judged from {source.dates[0]} to {source.dates[1]}; prompts {source.prompt_hash[:12]}")
@@ -164,6 +159,12 @@ def table(benchmark: str, numbers: Sequence[Number], source: Source) -> str:
     together = {number.together for number in numbers if number.together}
     notes += [f"fitted together for style control: {', '.join(models)}" for models in sorted(together)]
     return "\n".join([benchmark, "", *lines, "", *notes])
+
+
+def _aligned(cells: Sequence[str]) -> list[str]:
+    """A column as wide as its widest cell, names to the left and figures to the right."""
+    width = max(map(len, cells))
+    return [cell.ljust(width) if cells[0] in ("model", "number") else cell.rjust(width) for cell in cells]
 
 
 def paper_row(evaluation: Path) -> str:

@@ -64,7 +64,7 @@ def of_folder(
         raise UserError(f"{path}: has no judgments; judge the answers")
     name = str(next(iter(lines.values()))["judge"])
     asked = benchmark.requests(copy, questions, answers, mode)
-    found, lacking = _answered(benchmark, asked, lines, name)
+    found, lacking = answered(benchmark, asked, lines, name)
     if lacking and not (partial and found):
         raise UserError(
             f"{path}: {len(lacking)} of {len(asked)} requests have no answer by {name}, first {lacking[0].part} of"
@@ -96,7 +96,7 @@ def _store(benchmark: str, evaluation: Path, judge: str | None) -> Path:
     return paths[0]
 
 
-def _answered(
+def answered(
     benchmark: Benchmark, asked: Sequence[JudgeRequest], lines: Mapping[str, Mapping[str, Any]], judge: str
 ) -> tuple[list[Mapping[str, Any]], list[JudgeRequest]]:
     """Lines that answer the requests, second attempts behind first ones, and requests without one."""

@@ -74,7 +74,12 @@ def _digest(texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
 
 
-def _outputs(path: Path, questions: Sequence[Question]) -> list[Answer]:
+def read_answers(path: Path, questions: Sequence[Question]) -> list[Answer]:
+    """A model's outputs, in the order of the instructions, which they are matched by.
+
+    Raises:
+        UserError: the file is not in the package's format, or its outputs are not one an instruction.
+    """
     names = {question.turns[0]: question.name for question in questions}
     found = []
     for index, row in enumerate(files.json_list(path)):
@@ -86,15 +91,6 @@ def _outputs(path: Path, questions: Sequence[Question]) -> list[Answer]:
             raise UserError(f"{place}: its instruction is not in your copy of the benchmark: {instruction[:60]!r}")
         found.append(Answer(names[instruction], generator, (output,)))
     return files.in_order(found, questions, str(path))
-
-
-def read_answers(path: Path, questions: Sequence[Question]) -> list[Answer]:
-    """A model's outputs, in the order of the instructions, which they are matched by.
-
-    Raises:
-        UserError: the file is not in the package's format, or its outputs are not one an instruction.
-    """
-    return _outputs(path, questions)
 
 
 def write_answers(path: Path, answers: Sequence[Answer], questions: Sequence[Question]) -> None:
@@ -113,7 +109,7 @@ def baseline_answers(copy: Path, questions: Sequence[Question]) -> list[Answer]:
         UserError: they are AlpacaEval 1's, or not in that format.
     """
     path = files.find(copy, *_FILES)
-    found = _outputs(path, questions)
+    found = read_answers(path, questions)
     if found[0].model == "text_davinci_003":
         raise UserError(
             f"{path}: holds outputs of text_davinci_003, the baseline of AlpacaEval 1; take the hub's {_FILES[0]}"

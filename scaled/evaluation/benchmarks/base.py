@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from inspo.command_line import UserError
+
 
 @dataclass(frozen=True)
 class Question:
@@ -155,6 +157,17 @@ class Benchmark(Protocol):
 
     def outcome(self, part: str, text: str, logprobs: Mapping[str, float] | None, /) -> tuple[str, float | None]:
         """One verdict as a reader sees it, empty where there is none, and the model's points where it was compared."""
+
+
+def mode_of(benchmark: Benchmark, mode: str | None) -> str:
+    """A benchmark's mode by its name, its first where none is named.
+
+    Raises:
+        UserError: it has no such mode.
+    """
+    if mode is not None and mode not in benchmark.MODES:
+        raise UserError(f"--mode {mode}: {benchmark.NAME} has {', '.join(benchmark.MODES)}")
+    return mode or benchmark.MODES[0]
 
 
 BENCHMARKS = ("alpaca_eval", "arena_hard", "mt_bench", "pairwise")

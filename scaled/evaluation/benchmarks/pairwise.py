@@ -193,15 +193,21 @@ def points(part: str, text: str) -> float | None:
     return second if part == PARTS[0] else 1 - second
 
 
+def _rating(text: str) -> float | None:
+    """Of an answer alone; None for none, or one outside of WORST to BEST."""
+    found = rating(text)
+    return found if WORST <= found <= BEST else None
+
+
 def outcome(part: str, text: str, _logprobs: Mapping[str, float] | None = None) -> tuple[str, float | None]:
     """What a verdict says, empty where there is none, and the model's points where it was compared.
 
-    >>> outcome("model first", "[[A]]"), outcome("score", "[[7]]")
-    (('won', 1.0), ('7', None))
+    >>> outcome("model first", "[[A]]"), outcome("score", "[[7]]"), outcome("score", "[[11]]")
+    (('won', 1.0), ('7', None), ('', None))
     """
     if part == SCORE:
-        found = rating(text)
-        return ("" if found == -1 else f"{found:g}"), None
+        rated = _rating(text)
+        return ("" if rated is None else f"{rated:g}"), None
     won = points(part, text)
     return ("" if won is None else {1.0: "won", 0.5: "tied", 0.0: "lost"}[won]), won
 
@@ -221,7 +227,6 @@ def rows_of_store(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
     found = []
     for line in lines:
         part, text = line["part"], line["answer"]["text"]
-        value = points(part, text) if part != SCORE else rating(text)
-        outside = part == SCORE and value is not None and not BEST >= value >= WORST
-        found.append(Row(line["question"], line["model"], part, None if outside else value))
+        value = _rating(text) if part == SCORE else points(part, text)
+        found.append(Row(line["question"], line["model"], part, value))
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspo.command_line import UserError
-from scaled.evaluation.benchmarks.base import BENCHMARKS, Question, by_name
+from scaled.evaluation.benchmarks.base import BENCHMARKS, Question, by_name, mode_of
 from scaled.evaluation.measures import Setting, answer_lengths, on_questions
 from scaled.evaluation.scoring.numbers import influences
 from scaled.evaluation.scoring.paired import Comparison, compare
@@ -47,9 +47,7 @@ def run(options: argparse.Namespace) -> str:
         UserError: an option, the user's files, or judgments that are missing or of two judges.
     """
     benchmark = by_name(options.benchmark)
-    mode = options.mode or benchmark.MODES[0]
-    if mode not in benchmark.MODES:
-        raise UserError(f"--mode {mode}: {options.benchmark} has {', '.join(benchmark.MODES)}")
+    mode = mode_of(benchmark, options.mode)
     questions = benchmark.questions(options.copy)
     sources = [
         of_folder(benchmark, options.copy, questions, path, judge=options.judge, mode=mode, partial=False)

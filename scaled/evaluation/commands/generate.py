@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspo.command_line import UserError, one_line
+from inspo.command_line import UserError, count, one_line
 from scaled.evaluation import folder
 from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Sampling, by_name
 
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add("--protocol", choices=("paper", "official"), default="paper", help="temperature, top-p and length [paper]")
     add("--way", choices=WAYS, default="plain", help="pi(.|x); a draft and its revision; the best of n [plain]")
-    add("--candidates", type=_count, default=8, metavar="N", help="of best-of-n [8]")
+    add("--candidates", type=count, default=8, metavar="N", help="of best-of-n [8]")
     add("--choose", choices=("margin", "reward"), default="margin", help="what best-of-n goes by [margin]")
     add("--reward-model", metavar="FOLDER", help="a sequence classifier, for --choose reward")
     add("--method", help="whose margin: a loss of the trainer [the run's, else simpo]")
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="with question and step, of every random number [0]")
     add("--name", help="what the answers call the model [its folder's or hub name]")
     add("--out", type=Path, metavar="FOLDER", help="[results/eval/NAME/WAY-PROTOCOL-SEED]")
-    add("--batch", type=_count, metavar="N", help="answers written at once [8; on a GPU 48]")
+    add("--batch", type=count, metavar="N", help="answers written at once [8; on a GPU 48]")
     add("--dtype", choices=("auto", "float32", "bf16"), default="auto", help="[float32; on a GPU bf16]")
     add("--device", choices=("auto", "cpu"), default="auto", help="a GPU where there is one [auto]")
     add("--backend", choices=("transformers", "vllm"), default="transformers", help="[transformers]")
@@ -115,9 +115,12 @@ class _Paths:
 
     @classmethod
     def of(cls, out: Path, benchmark: str, ending: str) -> _Paths:
-        names = (ending, ".details.jsonl")
-        answers, details = (folder.answers(out, benchmark, name) for name in names)
-        return cls(answers, details, folder.settings(out, benchmark), folder.answers(out, benchmark, ".progress.jsonl"))
+        return cls(
+            folder.answers(out, benchmark, ending),
+            folder.details(out, benchmark),
+            folder.settings(out, benchmark),
+            folder.answers(out, benchmark, ".progress.jsonl"),
+        )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -161,11 +164,6 @@ def _run_name(options: argparse.Namespace) -> str:
     return f"{options.way}-{options.protocol}-{options.seed}"
 
 
-def _day(earlier: Mapping[str, Any] | None, _options: argparse.Namespace) -> dt.date | None:
-    told = (earlier or {}).get("template_date")
-    return dt.date.fromisoformat(told) if told else None
-
-
 def _settings_of(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
@@ -205,9 +203,3 @@ def _counts(answers: Sequence[Answer]) -> dict[str, int]:
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1) + "\n"
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)

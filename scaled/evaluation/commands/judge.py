@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from inspo.command_line import UserError
+from inspo.command_line import UserError, count
 from scaled.evaluation import folder
-from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name
+from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name, mode_of
 from scaled.evaluation.judging.budget import Budget, Tokens
 from scaled.evaluation.judging.client import ask
 from scaled.evaluation.judging.endpoint import Judge
@@ -35,12 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--key-variable", default=KEY, metavar="NAME", help="environment variable with the endpoint's key [%(default)s]"
     )
-    add("--in-flight", type=_count, default=64, metavar="N", help="requests at once [64]")
+    add("--in-flight", type=count, default=64, metavar="N", help="requests at once [64]")
     add("--timeout", type=_positive, default=180.0, metavar="SECONDS", help="of one attempt [180]")
-    add("--attempts", type=_count, default=10, metavar="N", help="at one request before judging ends [10]")
+    add("--attempts", type=count, default=10, metavar="N", help="at one request before judging ends [10]")
     add("--requests-per-minute", type=_positive, metavar="N", help="at most [no limit]")
     add("--tokens-per-minute", type=_positive, metavar="N", help="at most, prompts and answers together [no limit]")
-    add("--max-tokens", type=_count, metavar="N", help="of this judge here in all, earlier runs included [no limit]")
+    add("--max-tokens", type=count, metavar="N", help="of this judge here in all, earlier runs included [no limit]")
     add("--max-dollars", type=_positive, metavar="N", help="the same in dollars; needs --prices [no limit]")
     add(
         "--prices",
@@ -66,9 +66,7 @@ def run(options: argparse.Namespace) -> str:
         )
     judge = _judge(options)
     benchmark = by_name(options.benchmark)
-    mode = options.mode or benchmark.MODES[0]
-    if mode not in benchmark.MODES:
-        raise UserError(f"--mode {mode}: {options.benchmark} has {', '.join(benchmark.MODES)}")
+    mode = mode_of(benchmark, options.mode)
     questions = benchmark.questions(options.copy)
     answers = benchmark.read_answers(folder.answers(options.answers, options.benchmark, benchmark.ENDING), questions)
     requests = benchmark.requests(options.copy, questions, answers, mode)
@@ -133,12 +131,6 @@ def _endpoint(url: str) -> str:
     if parts.path.rstrip("/").endswith("/chat/completions"):
         raise UserError(f"--endpoint {url}: leave /chat/completions out, {example}")
     return url.rstrip("/")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
 
 
 def _price(text: str) -> float:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from inspo.command_line import UserError, one_line
 from scaled.evaluation import folder
+from scaled.evaluation.benchmarks import files
 from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Benchmark, Question, by_name
 from scaled.evaluation.judging import store
 from scaled.evaluation.page import Entry, Verdict, render
+from scaled.evaluation.sources import answered
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +53,11 @@ def run(options: argparse.Namespace) -> str:
     for place in options.answers:
         answers = benchmark.read_answers(folder.answers(place, options.benchmark, benchmark.ENDING), questions)
         name = answers[0].model if answers[0].model not in shown else f"{answers[0].model} ({place})"
-        shown[name] = answers
+        shown[name] = _with_details(place, options.benchmark, answers)
         for path in _stores(place, options.benchmark, options.judge):
-            found, note = _verdicts(path, benchmark, answers[0].model, name)
+            found, said = _verdicts(path, benchmark, options.copy, questions, answers, name)
             verdicts += found
-            notes += [note, *_scores(place, options.benchmark, path, name)]
+            notes += [*said, *_scores(place, path, name)]
     try:
         baseline = _baseline(benchmark, options.copy, questions)
     except UserError as error:
@@ -61,7 +65,7 @@ def run(options: argparse.Namespace) -> str:
     else:
         shown |= {answer.model: baseline for answer in baseline[:1] if answer.model not in shown}
     page = options.page or options.answers[0] / f"{options.benchmark}.html"
-    _write(
+    folder.write(
         page,
         render(f"{options.benchmark}: {', '.join(shown)}", list(shown), _entries(questions, shown, verdicts), notes),
     )
@@ -79,27 +83,70 @@ def _stores(place: Path, benchmark: str, judge: str | None) -> list[Path]:
     return sorted((place / "judgments").glob(f"{benchmark}--*.jsonl"))
 
 
-def _verdicts(path: Path, benchmark: Benchmark, model: str, shown_as: str) -> tuple[list[tuple[str, Verdict]], str]:
-    """All that a judge said of a model, by question; and in a sentence who it was, and when."""
+def _with_details(place: Path, benchmark: str, answers: Sequence[Answer]) -> list[Answer]:
+    """The answers with their tokens and drafts, where generate left them and the answers are still those."""
+    path = folder.details(place, benchmark)
+    if not path.is_file():
+        return list(answers)
+    try:
+        known = {
+            (line["question"], *line["turns"]): (
+                tuple(line["tokens"]),
+                [part["draft"] for part in line["parts"] if "draft" in part],
+            )
+            for line in files.json_lines(path)
+        }
+    except (LookupError, TypeError):
+        raise UserError(f"{path}: is not as generate writes it; remove it to do without drafts") from None
+    found = []
+    for answer in answers:
+        tokens, drafts = known.get((answer.question, *answer.turns), (answer.tokens, []))
+        found.append(replace(answer, tokens=tokens, extra={**answer.extra, "drafts": drafts}))
+    return found
+
+
+def _verdicts(
+    path: Path, benchmark: Benchmark, copy: Path, questions: Sequence[Question], answers: Sequence[Answer], name: str
+) -> tuple[list[tuple[str, Verdict]], list[str]]:
+    """What a judge said of these answers, by question; and in sentences who it was, and when."""
+    lines, notes = _current(path, benchmark, copy, questions, answers)
     found, days, judges = [], set(), Counter[tuple[str, str]]()
-    for line in store.read(path):
-        if line["model"] != model:
-            continue
+    for line in lines:
         text, points = benchmark.outcome(line["part"], line["answer"]["text"], line["answer"]["logprobs"])
-        said = Verdict(shown_as, line["judge"], line["part"], text, points, line["answer"]["text"])
-        found.append((line["question"], said))
+        found.append(
+            (line["question"], Verdict(name, line["judge"], line["part"], text, points, line["answer"]["text"]))
+        )
         days.add(line["date"][:10])
         judges[line["judge"], line["endpoint"]] += 1
     who = "; ".join(f"{judge} at {endpoint}: {count} answers" for (judge, endpoint), count in judges.items())
     when = " to ".join(dict.fromkeys((min(days), max(days)))) if days else "never"
-    return found, f"Judge of {shown_as}: {who or 'none'}, {when}"
+    return found, [f"Judge of {name}: {who or 'none'}, {when}", *notes]
 
 
-def _scores(place: Path, benchmark: str, store_path: Path, shown_as: str) -> list[str]:
+def _current(
+    path: Path, benchmark: Benchmark, copy: Path, questions: Sequence[Question], answers: Sequence[Answer]
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The lines of a store that are about these answers, in any mode, and what of it a reader must know."""
+    lines: list[Mapping[str, Any]] = [line for line in store.read(path) if line["model"] == answers[0].model]
+    try:
+        asked = [each for mode in benchmark.MODES for each in benchmark.requests(copy, questions, answers, mode)]
+    except UserError as error:
+        return lines, [f"Whether verdicts are about these answers or earlier ones is not known: {error}"]
+    by_key = {line["key"]: line for line in lines}
+    found = [
+        line
+        for judge in dict.fromkeys(line["judge"] for line in lines)
+        for line in answered(benchmark, asked, by_key, judge)[0]
+    ]
+    earlier = len(lines) - len(found)
+    return found, [f"{earlier} verdicts about earlier answers or prompts are left out"] if earlier else []
+
+
+def _scores(place: Path, store_path: Path, shown_as: str) -> list[str]:
     """What ``score`` made of a judge's verdicts on a model, if it was run."""
     path = place / "scores" / f"{store_path.stem}.json"
     if not path.is_file():
-        return [f"Not scored by {benchmark}: run score"]
+        return [f"{shown_as} is not scored by this judge yet: run score"]
     try:
         scored = json.loads(path.read_text(encoding="utf-8"))
         return [
@@ -135,14 +182,3 @@ def _entries(
         )
         for question in questions
     ]
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the file whole."""
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None

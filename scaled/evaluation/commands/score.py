@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inspo.command_line import UserError
 from scaled.evaluation import folder, results
-from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name
+from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name, mode_of
 from scaled.evaluation.measures import Setting, numbers
 from scaled.evaluation.sources import Source, of_file, of_folder
 
@@ -58,16 +58,11 @@ def run(options: argparse.Namespace) -> str:
     Raises:
         UserError: an option, the user's files, or judgments that are missing or do not fit together.
     """
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed}: must be at least 0")
+    _check(options)
     benchmark = by_name(options.benchmark)
-    mode = options.mode or benchmark.MODES[0]
-    if mode not in benchmark.MODES:
-        raise UserError(f"--mode {mode}: {options.benchmark} has {', '.join(benchmark.MODES)}")
+    mode = mode_of(benchmark, options.mode)
     row = _row(options.row)
     evaluation: Path | None = options.answers or row
-    if evaluation is None and not options.together:
-        raise UserError("nothing to score: name an evaluation's folder with --answers, or judgments with --together")
     questions = benchmark.questions(options.copy)
 
     def source(path: Path) -> Source:
@@ -81,6 +76,8 @@ def run(options: argparse.Namespace) -> str:
 
     own = [] if evaluation is None else [source(evaluation)]
     sources = [*own, *(source(path) for path in options.together)]
+    if options.judge not in (None, sources[0].judge):
+        raise UserError(f"--judge {options.judge}: {sources[0].place} is by {sources[0].judge}")
     setting = Setting(
         options.copy, questions, mode, options.partial, tuple(options.styles), options.refit, options.seed
     )
@@ -94,9 +91,20 @@ def run(options: argparse.Namespace) -> str:
         if row is not None:
             mine = [number for number in found if number.model == model]
             shown.append(f"row: {results.write_row(row, mine, own[0].judge, options.trained)}")
-    elif row is not None:
-        raise UserError("--row needs --answers: only an evaluation of one's own has a row")
     return "\n\n".join(part for part in shown if part)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Options that are out of range, or that nothing would be done with."""
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: must be at least 0")
+    if not (options.answers or options.row or options.together):
+        raise UserError("nothing to score: name an evaluation's folder with --answers, or judgments with --together")
+    for name, benchmark in (("styles", "arena_hard"), ("refit", "alpaca_eval")):
+        if getattr(options, name) and options.benchmark != benchmark:
+            raise UserError(f"--{name}: {benchmark} alone takes it; leave it out")
+    if options.trained is not None and options.row is None:
+        raise UserError("--trained: goes with --row MODEL/RUN; name the row, or leave it out")
 
 
 def _row(name: str | None) -> Path | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType, TracebackType
 from typing import Any, Self
@@ -184,35 +184,6 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 def judgment(line: Mapping[str, Any]) -> Judgment:
     """What a line says that a judge said."""
     return Judgment(**line["answer"], date=line["date"], endpoint=line["endpoint"])
-
-
-def answers_to(
-    path: Path, requests: Sequence[JudgeRequest], judge: str, follow_up: FollowUp | None = None
-) -> list[dict[str, Any]]:
-    """The lines that answer these requests and what followed them, in their order.
-
-    A store may hold more: answers about an earlier text of the same model, or asked for in another mode.
-
-    Raises:
-        UserError: the file cannot be read, or does not answer all.
-    """
-    lines = {line["key"]: line for line in read(path)}
-    found, lacking = [], []
-    for first in requests:
-        request: JudgeRequest | None = first
-        while request is not None:
-            line = lines.get(request.key(judge))
-            if line is None:
-                lacking.append(request)
-                break
-            found.append(line)
-            request = follow_up(request, judgment(line)) if follow_up else None
-    if lacking:
-        raise UserError(
-            f"{path}: {judge} has not judged {len(lacking)} of {len(requests)} requests about these answers, first "
-            f"question {lacking[0].question}, {lacking[0].part}; run judge with the same answers and mode"
-        )
-    return found
 
 
 _TEXTS = ("key", "question", "model", "part", "judge", "endpoint", "date", "prompt_hash")

@@ -99,7 +99,7 @@ def _answer(answer: Answer | None) -> dict[str, Any] | None:
     return {
         "turns": list(answer.turns),
         "tokens": sum(answer.tokens) if answer.tokens else None,
-        "draft": answer.extra.get("draft"),
+        "drafts": list(answer.extra.get("drafts", ())),
     }
 
 

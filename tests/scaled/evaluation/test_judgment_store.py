@@ -10,7 +10,7 @@ import pytest
 
 from inspo.command_line import UserError
 from scaled.evaluation.benchmarks.base import JudgeRequest, Judgment
-from scaled.evaluation.judging.store import Store, answers_to, judgment, read
+from scaled.evaluation.judging.store import Store, judgment, read
 
 JUDGE = "a judge"
 
@@ -171,23 +171,3 @@ def test_models_stay_together(path):
             store.add(each, JUDGE, answer(1))
         store.settle()
     assert [(line["model"], line["question"]) for line in read(path)] == [("a", "1"), ("a", "2"), ("b", "1")]
-
-
-def test_answers_to_todays_requests_alone(path):
-    """An earlier text's answer is passed over, a second attempt comes behind its first."""
-
-    def follow_up(request, found):
-        again = request.part == "game 1" and found.text == "verdict 2"
-        return dataclasses.replace(request, part="game 1, again") if again else None
-
-    earlier = dataclasses.replace(request(1), messages=({"role": "user", "content": "an earlier answer"},))
-    with Store(path) as store:
-        for each, number in [(earlier, 7), (request(2, "game 1, again"), 3), (request(2), 2), (request(1), 1)]:
-            store.add(each, JUDGE, answer(number))
-    found = answers_to(path, [request(1), request(2)], JUDGE, follow_up)
-    assert [line["answer"]["text"] for line in found] == ["verdict 1", "verdict 2", "verdict 3"]
-    assert len(answers_to(path, [request(1), request(2)], JUDGE)) == 2
-    with pytest.raises(UserError, match="has not judged 2 of 3 requests about these answers, first question 4, game 1"):
-        answers_to(path, [request(1), request(4), request(5)], JUDGE)
-    with pytest.raises(UserError, match="another has not judged 1 of 1"):
-        answers_to(path, [request(1)], "another")

@@ -59,9 +59,9 @@ def test_answers_verdicts_and_judges_are_on_it(results, capsys):
     ]
     assert data["notes"] == [
         "Judge of ours: judge/x at http://e: 2 answers, 2026-11-01",
-        "Not scored by pairwise: run score",
+        "ours is not scored by this judge yet: run score",
         f"Judge of {second}: judge/x at http://e: 2 answers, 2026-11-02",
-        "Not scored by pairwise: run score",
+        f"{second} is not scored by this judge yet: run score",
     ]
 
 
@@ -80,6 +80,31 @@ def test_scores_are_on_it(results, capsys):
     capsys.readouterr()
     assert page_of(results)[0] == 2
     assert "is not as score writes it" in capsys.readouterr().err
+
+
+def test_verdicts_about_an_earlier_answer_are_left_out(results):
+    path = folder.answers(results / "one", "pairwise", pairwise.ENDING)
+    path.write_text(path.read_text().replace("The Nile", "The Amazon"))
+    _, page = page_of(results)
+    data = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
+    (entry,) = data["entries"]
+    assert {verdict["model"] for verdict in entry["verdicts"]} == {f"ours ({results / 'two'})"}
+    assert "2 verdicts about earlier answers or prompts are left out" in data["notes"]
+
+
+def test_drafts_and_tokens_are_on_it_while_the_answer_is_the_one_they_led_to(results, capsys):
+    path = folder.details(results / "one", "pairwise")
+    parts = [{"ended": True, "draft": "The Po, I think."}]
+    line = {"question": "1", "turns": ["The Nile, says one."], "tokens": [6], "parts": parts}
+    for turns, shown in ((["The Nile, says one."], (6, ["The Po, I think."])), (["Another."], (None, []))):
+        path.write_text(json.dumps(line | {"turns": turns}) + "\n")
+        _, page = page_of(results)
+        data = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
+        answer = data["entries"][0]["answers"][0]
+        assert (answer["tokens"], answer["drafts"]) == shown
+    path.write_text('{"question": "1"}\n')
+    assert page_of(results)[0] == 2
+    assert "pairwise.details.jsonl: is not as generate writes it" in capsys.readouterr().err
 
 
 def test_a_missing_baseline_is_said_on_the_page(results):

@@ -275,5 +275,8 @@ def test_wrong_files_are_one_line(shared_data, place, capsys):
     label = source / "labels" / "gpt-4-0613.jsonl.gz"
     assert "no question of" in score(capsys, *options, "--together", label)
     assert "nothing to score" in score(capsys, *options)
-    assert "--mode both" in score(capsys, *options, "--mode", "both")
+    assert "--mode both" in score(capsys, *options, "--together", path, "--mode", "both")
+    assert "--judge k: " in score(capsys, *options, "--together", path, "--judge", "k")
+    assert "--refit: alpaca_eval alone" in score(capsys, *options, "--together", path, "--refit", path)
+    assert "--trained: goes with --row" in score(capsys, *options, "--together", path, "--trained", place)
     assert len(rows(label)) == 500
