@@ -215,19 +215,23 @@ def _alpaca_eval_one(source: Source, setting: Setting) -> list[Number]:
         values = alpaca_eval.preferences(rows, source.answers, base, partial=setting.partial)
         texts = [(first.turns[0], second.turns[0]) for first, second in zip(base, source.answers, strict=True)]
         names = base[0].model, source.answers[0].model
-        _same_places(setting)
+        places = list(range(len(values)))
     else:
-        rows = alpaca_eval.rows_of_upstream(source.lines, source.place)
+        rows = alpaca_eval.rows_of_upstream(source.lines, source.place, setting.questions)
+        _checked(rows, source.place, setting)
+        files.distinct((f"the verdict on instruction {row.question}" for row in rows), source.place)
         values = np.array([row.preference for row in rows])
-        texts = [_pair(line, f"{source.place}: item {place}") for place, line in enumerate(source.lines)]
+        texts = [_pair(line, f"{source.place}: item {item}") for item, line in enumerate(source.lines)]
+        places = [int(row.question) for row in rows]
         models = {(str(line.get("generator_1", "")), row.model) for line, row in zip(source.lines, rows, strict=True)}
         if len(models) > 1:
             raise UserError(f"{source.place}: has several models or baselines; give one file for each model")
         names = models.pop()
+    _same_places(setting)
     chars = tuple(np.array([len(pair[side]) for pair in texts], dtype=np.float64) for side in (0, 1))
     suffix = "_text" if setting.mode == "text" else ""
     raw = alpaca_scores.win_rate(values, names[1], alpaca_scores.WIN_RATE + suffix)
-    at_equal_length = _length_controlled(values, (chars[0], chars[1]), names, setting, suffix)
+    at_equal_length = _length_controlled(values, (chars[0], chars[1]), names, places, setting, suffix)
     if at_equal_length is not None:
         return [raw, at_equal_length]
     lacking = f"no win rate at equal length: {setting.copy} has no df_gamed.csv (of the hub's tatsu-lab/alpaca_eval)"
@@ -255,20 +259,26 @@ _GAMED = ("df_gamed.csv", "df_gamed_rebuilt.csv")
 
 
 def _length_controlled(
-    values: Any, chars: tuple[Any, Any], names: tuple[str, str], setting: Setting, suffix: str
+    values: Any, chars: tuple[Any, Any], names: tuple[str, str], places: Sequence[int], setting: Setting, suffix: str
 ) -> Number | None:
     """By the copy's difficulty; refitted and named so where it has none; None where nothing is there to refit it."""
     gamed = files.optional(setting.copy, *_GAMED)
+    if gamed is not None and setting.refit is not None:
+        raise UserError(f"--refit: {gamed} has the difficulty already; leave the option out")
     if gamed is not None:
         metric = alpaca_scores.LENGTH_CONTROLLED + suffix
-        found = alpaca_scores.length_controlled(values, chars, names, gamed, metric=metric, regularized=True)
+        found = alpaca_scores.length_controlled(
+            values, chars, names, gamed, places=places, metric=metric, regularized=True
+        )
         real = gamed.name.startswith("df_gamed.csv")
         return found if real else replace(found, note=f"difficulty and gamed rows of {gamed.name}, not the hub's file")
     if setting.refit is None:
         return None
     with alpaca_scores.refitted(setting.refit, names[1]) as (path, regularized):
         metric = alpaca_scores.REFIT + suffix
-        found = alpaca_scores.length_controlled(values, chars, names, path, metric=metric, regularized=regularized)
+        found = alpaca_scores.length_controlled(
+            values, chars, names, path, places=places, metric=metric, regularized=regularized
+        )
     rows = "with" if regularized else "without"
     return replace(found, note=f"difficulty refitted from {setting.refit.name}, {rows} gamed rows")
 

@@ -232,23 +232,26 @@ def rows_of_store(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
     return found
 
 
-def rows_of_upstream(lines: Sequence[Mapping[str, Any]], place: str) -> list[Row]:
-    """Preferences from the package's annotations.json; a missing one is NaN, and 0 a tie as in the package.
+def rows_of_upstream(lines: Sequence[Mapping[str, Any]], place: str, questions: Sequence[Question]) -> list[Row]:
+    """Preferences from the package's annotations.json, whatever order it has; a missing one is NaN, and 0 a tie.
 
     Raises:
-        UserError: an item is not in that format.
+        UserError: an item is not in that format, or of an instruction that is not in the copy.
     """
+    names = {question.turns[0]: question.name for question in questions}
     found = []
     for index, line in enumerate(lines):
         try:
             value = line["preference"]
             number = nan if value is None else float(value)
-            model = str(line["generator_2"])
+            model, instruction = str(line["generator_2"]), str(line["instruction"])
         except (LookupError, TypeError, ValueError):
             raise UserError(
-                f"{place}: item {index}: has not preference and generator_2, as the package's have"
+                f"{place}: item {index}: has not instruction, generator_2 and preference, as the package's have"
             ) from None
-        found.append(Row(str(index), model, 1.5 if number == 0 else number))
+        if instruction not in names:
+            raise UserError(f"{place}: item {index}: its instruction is not in your copy: {instruction[:60]!r}")
+        found.append(Row(names[instruction], model, 1.5 if number == 0 else number))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def length_controlled(
     names: tuple[str, str],
     gamed: Path,
     *,
+    places: Sequence[int],
     metric: str,
     regularized: bool,
 ) -> Number:
@@ -62,6 +63,7 @@ def length_controlled(
         chars: lengths of the baseline's and of the model's outputs, in characters.
         names: of the baseline and of the model.
         gamed: a file like the hub's df_gamed.csv: difficulty by the instruction's place, and the gamed models' rows.
+        places: (instructions,) of each among the benchmark's, from 0.
         metric: what the number is called.
         regularized: with the gamed models' rows, as published numbers are.
 
@@ -78,12 +80,13 @@ def length_controlled(
             "output_2": texts[1],
             "generator_1": names[0],
             "generator_2": names[1],
-        }
+        },
+        index=places,
     )
     difficulty = read_gamed(gamed).drop_duplicates("index")
-    if len(preferences) > len(difficulty):
+    if max(places) >= len(difficulty):
         raise UserError(
-            f"{gamed}: has the difficulty of {len(difficulty)} instructions, and {len(preferences)} were judged;"
+            f"{gamed}: has the difficulty of {len(difficulty)} instructions, and instruction {max(places)} was judged;"
             " it belongs to other questions"
         )
     usable = int((~np.isnan(preferences)).sum())

@@ -41,7 +41,7 @@ def _with_categories(name: str, scale: float, rows: Sequence[Row], categories: M
             questions, values = zip(*usable, strict=True)
             parts = influences([scale * value for value in values], questions)
             value, se = mean_and_error(parts)
-            counts = _counts(group, name == WIN_RATE)
+            counts = _counts(group, name == WIN_RATE) if label == name else {}
             found.append(Number(label, rows[0].model, value, known(se), len(parts), counts=counts))
     return found
 

@@ -158,6 +158,57 @@ def test_alpaca_eval_with_difficulty_refitted_or_none(place, capsys):
     assert "difficulty of 3 instructions, and your copy has 6" in score(capsys, *options)
 
 
+def annotations(place, order=range(6), **changes):
+    """The package's annotations.json about the copy's six instructions."""
+    path = place / "annotations.json"
+    lines = [
+        {
+            "instruction": f"do {n + 1}",
+            "output_1": f"base {n + 1}",
+            "output_2": "x" * (5 + n * n),
+            "generator_1": "gpt4_1106_preview",
+            "generator_2": "theirs",
+            "annotator": "judge",
+            "preference": 1 + (n % 3) / 2,
+        }
+        | changes
+        for n in order
+    ]
+    path.write_text(json.dumps(lines))
+    return path
+
+
+def test_the_packages_annotations_must_be_of_the_copys_instructions(place, capsys):
+    copy = copy_of("alpaca_eval", place / "copy")
+    options = ["--benchmark", "alpaca_eval", "--copy", copy, "--together"]
+    assert re.search(r"alpaca_eval_wr +50.00", score(capsys, *options, annotations(place)))
+    for order, message in [
+        ([0, 1, 2, 3, 4], "theirs was not judged on 1 of 6 questions, first 5"),
+        ([0, 1, 2, 3, 4, 5, 0], "the verdict on instruction 0 is there twice"),
+        ([*range(7)], "item 6: its instruction is not in your copy: 'do 7'"),
+    ]:
+        assert message in score(capsys, *options, annotations(place, order))
+    shown = score(capsys, *options, annotations(place, [5, 1, 2, 0, 4]), "--partial")
+    assert re.search(r"alpaca_eval_wr +60.00 +18.71 +5", shown)  # of 1, 1/2, 1, 0, 1/2
+    assert "item 0: has not instruction" in score(capsys, *options, annotations(place, preference="?"))
+
+
+@pytest.mark.slow
+def test_the_order_of_annotations_changes_no_win_rate_at_equal_length(place, capsys):
+    copy = copy_of("alpaca_eval", place / "copy")
+    gamed = [f"g,{i},0.5,{0.1 * i},{0.2 * i},False" for i in range(6)]
+    header = "model,index,preference,std_delta_len,instruction_difficulty,not_gamed_baseline"
+    (copy / "df_gamed.csv").write_text("\n".join([header, *gamed * 3]))
+    options = ["--benchmark", "alpaca_eval", "--copy", copy, "--together"]
+    shown = [
+        re.search(r"alpaca_eval_lc +(\S+)", score(capsys, *options, annotations(place, order)))[1]
+        for order in (range(6), [5, 0, 3, 1, 4, 2])
+    ]
+    assert float(shown[0]) == pytest.approx(float(shown[1]), abs=0.02)
+    line = score(capsys, *options, annotations(place), "--refit", place / "others.csv")
+    assert "df_gamed.csv has the difficulty already" in line
+
+
 def test_alpaca_eval_by_text_is_named_so(place, capsys):
     copy, evaluation = evaluated(place, "alpaca_eval", lambda _: "m", mode="text")
     options = ["--benchmark", "alpaca_eval", "--copy", copy, "--answers", evaluation]

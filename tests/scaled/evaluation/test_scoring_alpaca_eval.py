@@ -36,7 +36,9 @@ def controlled(rows, model, gamed, *, regularized=True):
     chars = tuple(rows[name].to_numpy(dtype=float) for name in ("chars_baseline", "chars_model"))
     preferences = rows["preference"].to_numpy(dtype=float)
     names = "gpt4_1106_preview", model
-    return scores.length_controlled(preferences, chars, names, gamed, metric="lc", regularized=regularized)
+    return scores.length_controlled(
+        preferences, chars, names, gamed, places=range(len(rows)), metric="lc", regularized=regularized
+    )
 
 
 def test_raw_win_rates_and_errors_are_the_leaderboards(annotations, leaderboard):
@@ -117,7 +119,7 @@ def test_other_files_of_difficulty_are_refused(tmp_path):
         ("a,b\n1,2\n", "no column 'model'"),
         (
             "model,index,preference,std_delta_len,instruction_difficulty\nx,0,0.5,0,0\n",
-            "difficulty of 1 instructions, and 2 were judged",
+            "difficulty of 1 instructions, and instruction 1 was judged",
         ),
     ]:
         path.write_text(content)
