@@ -33,7 +33,7 @@ from toy.policies import PARAMETRIZATIONS, Parametrization, Policy
 
 Optimizer = Literal["adam", "sgd", "momentum"]
 OPTIMIZERS: dict[Optimizer, Callable[..., torch.optim.Optimizer]] = {
-    "adam": partial(torch.optim.Adam, eps=1e-12),
+    "adam": partial(torch.optim.Adam, eps=1e-12, fused=True),
     "sgd": torch.optim.SGD,
     "momentum": partial(torch.optim.SGD, momentum=0.9),
 }

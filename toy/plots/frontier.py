@@ -50,7 +50,6 @@ BOTH = (Conditioning.SYMMETRIC, Conditioning.ANCHORED)
 # Label -> parametrization, conditionings, whether by gradient descent instead of the configured optimizer.
 MODELS: dict[str, tuple[Parametrization, tuple[Conditioning, ...], bool]] = {
     "additive, GD": ("additive", BOTH, True),
-    "additive": ("additive", BOTH, False),
     "low-rank": ("low-rank", BOTH, False),
     "attention": ("attention", (*BOTH, Conditioning.AVERAGED), False),
 }

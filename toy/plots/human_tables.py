@@ -20,7 +20,7 @@ from toy.estimates import Floats
 from toy.problems import FULL_NAMES, is_interior, reference
 from toy.style import BLACK, BROWN, DPO, GREEN, INS, Page, drawable, line, patch, sheet
 from toy.training import pair_distribution, train
-from toy.words import BUILT_IN, PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, codes, key, spaced
+from toy.words import BUILT_IN, PI_BAR, PI_REF, PI_STAR, Y_, Caption, V, codes, key, spaced, wrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -221,7 +221,7 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
     image: Any = None
     for i, (table, (top, bottom)) in enumerate(zip(shown, pairs, strict=True)):
         image = _draw_matrix(top, table, size=_letters(len(table["labels"]), page, panels.columns))
-        panels.title(top, spaced(table["name"]))
+        top.set_title(wrap(spaced(table["name"]), page.characters(0.55 * page.width / panels.columns)), loc="left")
         _draw_values(bottom, table, with_labels=i == 0 or not across)
     bar: Any = panels.figure.colorbar(
         image, ax=pairs[-1][0] if single else panels.axes[: panels.columns], shrink=0.8, pad=0.02
@@ -294,4 +294,4 @@ def _draw_values(axis: Any, table: dict[str, Any], *, with_labels: bool) -> None
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.margins(x=0.1)
     error = f" $\\pm$ {table['gap_se']:.3f}" if table["gap_se"] is not None else ""
-    axis.set_xlabel(rf"{V}; $V(\pi^*)-V(\bar\pi)$ = {table['gap']:.3f}{error}")
+    axis.set_xlabel(f"{V}\n$V(\\pi^*)-V(\\bar\\pi)$ = {table['gap']:.3f}{error}")

@@ -117,10 +117,9 @@ def describe(results: dict[str, Any]) -> Caption:
         for problem in results["problems"]
         if problem["curves"]["anchored"]["value"][at] > problem["curves"]["supremum"]["value"][at] + TIE
     ]
-    more = f", on {' and '.join(above)} preferences above the band" if above else ""
+    more = f" (on {' and '.join(above)} preferences it lies above the band)" if above else ""
     return Caption(
-        f"Minimizing Eq. (9) does not say what {V} will be: every policy in the band does. The anchored loss has one "
-        "minimizer"
+        f"Minimizing Eq. (9) does not say what {V} will be: its minimizers fill the band. The anchored loss has one"
         if high > 0.5 + TIE
         else f"On {spaced(first['problem'])} no response is preferred to another, so every policy is worth 1/2",
         f"Band: {V} over all minimizers of InSPO's population loss, the upper edge by linear program, the lower "

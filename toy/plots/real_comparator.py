@@ -197,7 +197,5 @@ def _draw_noise(axis: Any, levels: list[dict[str, Any]]) -> None:
             label=label,
         )
     axis.axhline(0, color=BLACK, lw=1)
-    axis.set(
-        xlabel="noise on the log-odds, standard deviations", ylabel=f"{V} minus the best prompt-only {V}, equal KL"
-    )
+    axis.set(xlabel="noise on the log-odds, standard deviations", ylabel=f"{V} minus the best prompt-only {V}")
     axis.margins(y=0.2)

@@ -32,7 +32,7 @@ OPTIMIZERS = {
     "SGD, lr 0.25": (Schedule(1000, 0.25, "sgd"), "o"),
     "SGD, lr 1.25": (Schedule(400, 1.25, "sgd"), "s"),
     "SGD, lr 0.05, momentum 0.9": (Schedule(800, 0.05, "momentum"), "^"),
-    "Adam, lr 0.001": (Schedule(3000, 0.001, "adam"), "v"),
+    "Adam, lr 0.002": (Schedule(1500, 0.002, "adam"), "v"),
     "Adam, lr 0.1": (Schedule(400, 0.1, "adam"), "D"),
 }
 # So that the steps of --quick, too, are enough.
@@ -118,7 +118,7 @@ def _path(label: str, p: float, mu: Floats, minimum: float, conditioning: Condit
     schedule = replace(schedule, steps=min(int(share * schedule.steps), PER_STEP * steps))
     P = np.array([[[0.5, p], [1 - p, 0.5]]])
     loss = PreferenceLoss("dpo", conditioning, {"beta": BETA})
-    every = max(1, schedule.steps // 200)
+    every = max(1, schedule.steps // 100)
     trained = train(loss, "free", pair_distribution(P, mu), P, mu[None], schedule, record_every=every)
     excess = float(trained.history["training_loss"][-1, 0] - minimum)
     return {
@@ -153,12 +153,12 @@ def describe(results: dict[str, Any]) -> Caption:
     return Caption(
         f"One loss, a whole valley of policies: {finding}. The anchored loss has one policy",
         rf"Two responses, $P$({a} $\succ$ {b}) = {results['p']:.3g}, $\beta={results['beta']:.3g}$, uniform reference. "
-        f"Shade: population loss above its minimum. First: Eq. (9)'s, which the whole dashed line attains; paths start "
-        f"at {PI_REF} and end at the markers.{unfinished} Black: gradient flow, on the curve that keeps "
+        f"Shade: population loss above its minimum, nats. First: Eq. (9)'s, which the whole dashed line attains; paths "
+        f"start at {PI_REF} and end at the markers.{unfinished} Black: gradient flow, on the curve that keeps "
         rf"$t_1+e^{{t_1}}+t_2+e^{{t_2}}$, the $t$ being the logits of not copying. Second: the anchored loss, least at "
         f"the cross alone, to which flow lines (gray) lead from everywhere. Third: {V} in view of {Y_} along the "
-        f"dashed line. Neither loss trains the policy that is deployed, which sees no {Y_}: where nothing is shared "
-        f"it stays {PI_REF}, worth 1/2.",
+        f"dashed line, near those ends. Neither loss trains the policy that is deployed, which sees no {Y_}: where "
+        f"nothing is shared it stays {PI_REF}, worth 1/2.",
         f"at Eq. (9)'s smallest loss {V} may be anything from {low:.3g} to {high:.3f}, at the anchored loss's it is "
         f"{anchored['value']:.4g}; {PI_BAR}, which sees no comparator, has {results['value_pi_bar']:.3f}.",
         key("V", "pi_bar", "mu", "beta", "y'", "anchored", "population", items=items),
@@ -188,13 +188,14 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
     bar: Any = panels.figure.colorbar(
         shades, ax=point, shrink=0.9, pad=0.02, format=lambda level, _: f"{level:.3g}" if level > LEVELS[0] else "0"
     )
-    bar.set_label("loss above its minimum, nats")
+    bar.ax.set_title("nats", loc="left", weight="normal")
     low, high = results["value_range"]
     line_.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
-    line_.plot(results["flow_limit"][0], results["flow_value"], "*", color=BLACK, ms=13, zorder=5)
+    line_.plot(results["flow_limit"][0], results["flow_value"], "*", color=BLACK, ms=13, zorder=2)
     line_.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
-    line_.text(0.01, results["value_pi_bar"], f"{PI_BAR}: best without {Y_}", va="bottom")
-    line_.set(xlabel=_pi(a, b), ylabel=f"{V}, in view of {Y_}", xlim=(0, 1))
+    at_left = {"transform": line_.get_yaxis_transform(), "va": "bottom"}
+    line_.text(0.02, results["value_pi_bar"], f"{PI_BAR}: best without {Y_}", **at_left)
+    line_.set(xlabel=_pi(a, b), ylabel=f"{V}, in view of {Y_}")
     panels.title(line_, "what the policies are worth")
     for i, (path, color, (_, marker)) in enumerate(
         zip(results["paths"], OPTIMIZER_COLORS, OPTIMIZERS.values(), strict=True)
@@ -204,7 +205,7 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
         square.plot(path["b1"], path["b2"], color=color, lw=1.8)
         square.plot(path["b1"][-1], path["b2"][-1], **end, label=path["optimizer"])
         if path["arrived"]:  # off the valley V is not what the line says of that place
-            line_.plot(path["b1"][-1], path["value"], **end)
+            line_.plot(path["b1"][-1], path["value"], **end | {"ms": 7})
         other = anchored["paths"][i]
         point.plot(other["b1"], other["b2"], color=color, lw=1.8)
         if not other["arrived"]:
@@ -212,9 +213,20 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
     cross: dict[str, Any] = {"ls": "none", "marker": "X", "color": ANCHORED, "mec": BLACK, "ms": 9, "zorder": 6}
     for axis in (square, point):
         axis.plot(*anchored["minimizer"], **cross, label="the anchored minimizer")
-    line_.plot(anchored["minimizer"][0], anchored["value"], **cross)
+    line_.plot(anchored["minimizer"][0], anchored["value"], **cross | {"zorder": 2.5, "ms": 11})
+    _show_ends(line_, results)
     panels.legend(handles_of([square]))
     return panels.figure
+
+
+def _show_ends(axis: Any, results: dict[str, Any]) -> None:
+    """Show of the line the part where policies end, which lie close together, and the bound above it."""
+    low, high = results["value_range"]
+    ends = [path["b1"][-1] for path in results["paths"] if path["arrived"]]
+    ends += [results["flow_limit"][0], results["anchored"]["minimizer"][0]]
+    left, right = max(0.0, min(ends) - 0.05), min(1.0, max(ends) + 0.05)
+    bottom, top = low + left * (high - low), results["value_pi_bar"]
+    axis.set(xlim=(left, right), ylim=(bottom - 0.03 * (top - bottom), top + 0.12 * (top - bottom)))
 
 
 def _end(path: dict[str, Any], color: str, marker: str) -> dict[str, Any]:
@@ -244,7 +256,7 @@ def _draw_valley(axis: Any, results: dict[str, Any]) -> None:
     axis.plot(valley, valley * slope, color="0.3", lw=0.8, ls="--")
     curve = results["flow_curve"]
     axis.plot(curve["b1"], curve["b2"], color=BLACK, lw=2.5, label="gradient flow")
-    axis.plot(results["flow_limit"][0], results["flow_limit"][1], "*", color=BLACK, ms=13, zorder=5)
+    axis.plot(results["flow_limit"][0], results["flow_limit"][1], "*", color=BLACK, mec="white", ms=11, zorder=5)
     axis.annotate(
         "the loss is smallest\nall along this line",
         (0.45, 0.45 * slope),
