@@ -1,6 +1,6 @@
 # Each target sets up all it needs on a fresh machine and is quick when repeated.
 #   make toy    draw the intuition plots        make check  lint, types, contracts, fast tests: under a minute
-#   make quick  the same within a minute        make test   everything CI checks
+#   make quick  the same in about a minute       make test   everything CI checks
 #   make theory every claim's verdict           make bench  speed, measured side by side
 #   make proofs  Coq checks the theorems of theory/proofs, after installing it where it can
 #   make mutation  do tests notice small mistakes?

@@ -62,7 +62,7 @@ class ToyConfig(BaseModel):
         description="wins added to both sides of every pair of your counts; 0.5 makes the log-odds of 40 : 0 finite",
     )
     out: Path = Field(default=Path("results/toy"), description="folder for plots and results.json")
-    quick: bool = Field(default=False, description="fewer datasets and problems: a look within a minute")
+    quick: bool = Field(default=False, description="fewer datasets and problems: a look in about a minute")
     redraw: bool = Field(
         default=False, description="draw the plots again from the results.json in --out, without training"
     )
