@@ -193,7 +193,7 @@ def draw(results: dict[str, Any], page: Page) -> Figure:
     line_.plot([0, 1], [low, high], color="0.3", lw=1.2, ls="--", zorder=1)
     line_.plot(results["flow_limit"][0], results["flow_value"], "*", color=BLACK, ms=13, zorder=2)
     line_.axhline(results["value_pi_bar"], color=BLACK, lw=1, ls=":")
-    at_left = {"transform": line_.get_yaxis_transform(), "va": "bottom"}
+    at_left: dict[str, Any] = {"transform": line_.get_yaxis_transform(), "va": "bottom"}
     line_.text(0.02, results["value_pi_bar"], f"{PI_BAR}: best without {Y_}", **at_left)
     line_.set(xlabel=_pi(a, b), ylabel=f"{V}, in view of {Y_}")
     panels.title(line_, "what the policies are worth")
