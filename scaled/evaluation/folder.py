@@ -35,6 +35,11 @@ def judgments(folder: Path, benchmark: str, judge: str) -> Path:
     return folder / "judgments" / f"{benchmark}--{file_name(judge)}.jsonl"
 
 
+def stores(folder: Path, benchmark: str) -> list[Path]:
+    """All judges' answers about a benchmark, without files that are still empty."""
+    return sorted(path for path in (folder / "judgments").glob(f"{benchmark}--*.jsonl") if path.stat().st_size)
+
+
 def scores(folder: Path, benchmark: str, judge: str) -> Path:
     """The scores by a judge on a benchmark."""
     return folder / "scores" / f"{benchmark}--{file_name(judge)}.json"

@@ -79,7 +79,12 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def column(number: Number, judge: str) -> str:
-    """The paper's column of a number: MT-Bench's average has one for GPT-4o and one for every other judge."""
+    """The paper's column of a number: MT-Bench's average has one for GPT-4o and one for every other judge.
+
+    A model that was fitted alone has none: its number is not comparable with published ones.
+    """
+    if len(number.together) == 1:
+        return f"{number.metric}, alone"
     if number.metric != "mt_bench":
         return number.metric
     return MT_BENCH[0] if "gpt-4o" in judge.lower() else MT_BENCH[1]
@@ -173,7 +178,8 @@ def paper_row(evaluation: Path) -> str:
     for path in sorted((evaluation / "scores").glob("*.json")):
         content = _read(path)
         for entry in content["numbers"]:
-            number = Number(entry["metric"], entry["model"], entry["value"], entry["se"], entry["n"])
+            together = tuple(entry["fitted_together"])
+            number = Number(entry["metric"], entry["model"], entry["value"], entry["se"], entry["n"], together=together)
             name = column(number, entry["judge"])
             if name in COLUMNS and number.model == content["model"]:
                 se = "" if number.se is None else f" ±{number.se:.1f}"

@@ -40,6 +40,18 @@ class Source:
     answers: tuple[Answer, ...] = ()
 
 
+def answers_in(evaluation: Path, benchmark: Benchmark, questions: Sequence[Question]) -> list[Answer]:
+    """The answers of an evaluation's folder, in the order of the questions.
+
+    Raises:
+        UserError: they are not there, or not one a question.
+    """
+    path = folder.answers(evaluation, benchmark.NAME, benchmark.ENDING)
+    if not path.is_file():
+        raise UserError(f"{path}: is not there; generate the answers, or name the folder that holds answers/")
+    return benchmark.read_answers(path, questions)
+
+
 def of_folder(
     benchmark: Benchmark,
     copy: Path,
@@ -57,7 +69,7 @@ def of_folder(
     Raises:
         UserError: answers or judgments are missing, unless `partial`, or there are several judges and none is named.
     """
-    answers = benchmark.read_answers(folder.answers(evaluation, benchmark.NAME, benchmark.ENDING), questions)
+    answers = answers_in(evaluation, benchmark, questions)
     path = _store(benchmark.NAME, evaluation, judge)
     lines = {line["key"]: line for line in store.read(path)}
     if not lines:
@@ -88,7 +100,7 @@ def _store(benchmark: str, evaluation: Path, judge: str | None) -> Path:
         if not path.is_file():
             raise UserError(f"{path}: is not there; judge the answers by {judge}")
         return path
-    paths = sorted(evaluation.glob(f"judgments/{benchmark}--*.jsonl"))
+    paths = folder.stores(evaluation, benchmark)
     if not paths:
         raise UserError(f"{evaluation}: has no judgments of {benchmark}; judge the answers")
     if len(paths) > 1:

@@ -27,6 +27,8 @@ from scaled.progress import progress
 
 SLOTS = {"cpu": 8, "cuda": 48}
 """Answers that are written at once."""
+CANDIDATES = 8
+"""Of best-of-n."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class How:
     protocol: str
     sampling: Sampling
     way: str = "plain"
-    candidates: int = 8
+    candidates: int = CANDIDATES
     choose: str = "margin"
     reward_model: str | None = None
     method: str | None = None
@@ -102,6 +104,8 @@ class Answering:
         """
         policy, how = self.policy, self.how
         loss = self._loss() if how.by_margin else None
+        if loss is not None and how.reference and not loss.reads.needs_reference:
+            raise UserError(f"--reference: the margin of {loss.method} reads none; leave it out")
         drafts = how.way == "revise" or how.by_margin
         return {
             "benchmark": self.benchmark,

@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add("--protocol", choices=("paper", "official"), default="paper", help="temperature, top-p and length [paper]")
     add("--way", choices=WAYS, default="plain", help="pi(.|x); a draft and its revision; the best of n [plain]")
-    add("--candidates", type=count, default=8, metavar="N", help="of best-of-n [8]")
+    add("--candidates", type=count, metavar="N", help="of best-of-n [8]")
     add("--choose", choices=("margin", "reward"), default="margin", help="what best-of-n goes by [margin]")
     add("--reward-model", metavar="FOLDER", help="a sequence classifier, for --choose reward")
     add("--method", help="whose margin: a loss of the trainer [the run's, else simpo]")
@@ -124,7 +124,18 @@ class _Paths:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Options that do not go together."""
+    """Options that do not go together, or that nothing would be done with."""
+    best = options.way == "best-of-n"
+    margin = best and options.choose == "margin"
+    for name, used, ways in (
+        ("candidates", best, "--way best-of-n"),
+        ("method", margin, "--way best-of-n and its margin"),
+        ("reference", margin, "--way best-of-n and its margin"),
+        ("separator", margin or options.way == "revise", "--way revise and the margin of --way best-of-n"),
+        ("batch", options.backend == "transformers", "--backend transformers"),
+    ):
+        if getattr(options, name) is not None and not used:
+            raise UserError(f"--{name} is for {ways}: leave it out")
     if (options.choose == "reward") != (options.reward_model is not None):
         raise UserError("--choose reward and --reward-model FOLDER go together")
     if options.choose == "reward" and options.way != "best-of-n":
@@ -137,12 +148,13 @@ def _how(options: argparse.Namespace, protocols: Mapping[str, Sampling]) -> How:
     """The options as the rooms below have them."""
     import torch
 
-    from scaled.evaluation.answering.answers import How
+    from scaled.evaluation.answering.answers import CANDIDATES, How
 
     gpu = options.device != "cpu" and torch.cuda.is_available()
-    names = ("protocol", "way", "candidates", "choose", "reward_model", "method", "reference", "separator", "seed")
+    names = ("protocol", "way", "choose", "reward_model", "method", "reference", "separator", "seed")
     return How(
         **{name: getattr(options, name) for name in names},
+        candidates=options.candidates or CANDIDATES,
         sampling=protocols[options.protocol],
         slots=options.batch,
         half=options.dtype == "bf16" or (options.dtype == "auto" and gpu),

@@ -18,6 +18,7 @@ from scaled.evaluation.judging.budget import Budget, Tokens
 from scaled.evaluation.judging.client import ask
 from scaled.evaluation.judging.endpoint import Judge
 from scaled.evaluation.judging.store import Store
+from scaled.evaluation.sources import answers_in
 
 KEY = "OPENAI_API_KEY"
 ON_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> str:
     benchmark = by_name(options.benchmark)
     mode = mode_of(benchmark, options.mode)
     questions = benchmark.questions(options.copy)
-    answers = benchmark.read_answers(folder.answers(options.answers, options.benchmark, benchmark.ENDING), questions)
+    answers = answers_in(options.answers, benchmark, questions)
     requests = benchmark.requests(options.copy, questions, answers, mode)
     path = folder.judgments(options.answers, options.benchmark, options.judge)
     with Store(path) as store:

@@ -16,7 +16,7 @@ from scaled.evaluation.benchmarks import files
 from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Benchmark, Question, by_name
 from scaled.evaluation.judging import store
 from scaled.evaluation.page import Entry, Verdict, render
-from scaled.evaluation.sources import answered
+from scaled.evaluation.sources import answered, answers_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> str:
     verdicts: list[tuple[str, Verdict]] = []  # question and what was said of it
     notes: list[str] = []
     for place in options.answers:
-        answers = benchmark.read_answers(folder.answers(place, options.benchmark, benchmark.ENDING), questions)
+        answers = answers_in(place, benchmark, questions)
         name = answers[0].model if answers[0].model not in shown else f"{answers[0].model} ({place})"
         shown[name] = _with_details(place, options.benchmark, answers)
         for path in _stores(place, options.benchmark, options.judge):
@@ -80,7 +80,7 @@ def _stores(place: Path, benchmark: str, judge: str | None) -> list[Path]:
         if not path.is_file():
             raise UserError(f"--judge {judge}: {path} is not there; judge first, or leave the option out")
         return [path]
-    return sorted((place / "judgments").glob(f"{benchmark}--*.jsonl"))
+    return folder.stores(place, benchmark)
 
 
 def _with_details(place: Path, benchmark: str, answers: Sequence[Answer]) -> list[Answer]:

@@ -104,9 +104,8 @@ def controlled(
     differences = style.differences(own, theirs)
     fit = style.fit(played, differences, elements)
     low, high = 100 * style.intervals(played, differences, elements, seed=seed)
-    note = "; ".join(
-        [*([ALONE] if len(played.models) == 1 else []), *(f"{e} do not vary and are left out" for e in fit.left_out)]
-    )
+    constant = [f"the same everywhere and left out: {', '.join(fit.left_out)}"] if fit.left_out else []
+    note = "; ".join([*([ALONE] if len(played.models) == 1 else []), *constant])
     return [
         Number(
             metric,

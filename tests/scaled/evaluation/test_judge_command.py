@@ -145,7 +145,7 @@ def test_no_answers(judge, run_folder):
     shutil.rmtree(run_folder / "answers")
     status, shown = judge()
     assert status == 2
-    assert "pairwise.jsonl: cannot be read" in shown
+    assert "pairwise.jsonl: is not there; generate the answers" in shown
 
 
 def test_the_shipped_judge_judges_nothing_else(judge, tmp_path):

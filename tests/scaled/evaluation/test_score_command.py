@@ -76,7 +76,9 @@ def test_arena_hard_from_store_to_row(place, capsys):
     assert "not comparable" in controlled["note"]
     assert "not comparable" in shown
     assert "| llama-3-8b/ins-dpo |" in shown
-    measured = load(place / "results")["llama-3-8b", "ins-dpo", "arena_hard_wr"]
+    filled = load(place / "results")
+    assert [key[2] for key in filled] == ["arena_hard_wr"]  # no cell for a model that was fitted alone
+    measured = filled["llama-3-8b", "ins-dpo", "arena_hard_wr"]
     assert (measured.value, measured.se, measured.n, measured.judge) == (50, plain["se"], 4, "judge")
     assert (measured.seed, measured.config_hash) == (3, "5f0c")
 
@@ -92,7 +94,7 @@ def test_rows_of_several_benchmarks_join_in_one_file(place, capsys):
         options = ["--benchmark", name, "--copy", copy, "--row", "llama-3-8b/ins-dpo", "--judge", judge]
         shown = score(capsys, *options, "--trained", trained)
     found = {key[2]: number for key, number in load(place / "results").items()}
-    assert {name: number.value for name, number in found.items() if name != "arena_hard_sc"} == {
+    assert {name: number.value for name, number in found.items()} == {
         "arena_hard_wr": 50,
         "mt_bench_gpt_4o": 7,
         "mt_bench_gpt_4": 6,
@@ -271,6 +273,8 @@ def test_two_judges_need_a_name(place, capsys):
     assert "judgments of 2 judges; name one with --judge" in score(capsys, *options)
     assert "judge the answers by third" in score(capsys, *options, "--judge", "third")
     score(capsys, *options, "--judge", "other")
+    (evaluation / "judgments" / "mt_bench--other.jsonl").write_text("")  # as a judge that never answered leaves it
+    score(capsys, *options)
     assert entries(evaluation / "scores" / "mt_bench--other.json")["mt_bench"]["value"] == 3
 
 
@@ -284,6 +288,7 @@ def test_style_control_with_other_models_says_which(place, capsys):
     assert path.is_file()
     assert "fitted together for style control: ours, theirs" in shown
     assert "not comparable" not in shown
+    assert "| Arena-Hard SC | Arena-Hard WR |" in shown
     assert "game" not in shown.splitlines()[0]
 
 

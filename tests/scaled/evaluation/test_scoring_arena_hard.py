@@ -152,7 +152,7 @@ def test_a_model_that_loses_every_game_has_a_number():
     counts = {f"q{place}": (10.0 + place, 0.0, 1.0 * place, 0.0) for place in range(2)}
     (at_equal_style,) = scores.controlled(lost, {"m": counts}, dict.fromkeys(counts, (5.0, 0.0, 0.0, 0.0)), seed=0)
     assert 0 < at_equal_style.value < 50
-    assert "headers do not vary" in at_equal_style.note
+    assert "the same everywhere and left out: headers, bold" in at_equal_style.note
 
 
 def test_no_usable_label_is_no_number():
