@@ -73,6 +73,7 @@ def test_killed_again_and_again(tmp_path, endpoint):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_interrupted_it_is_one_line(tmp_path, endpoint):
     """Ctrl-C, as a shell sends it, while a judge thinks for a long time about all but its first answers."""
     copy = ROOT / "scaled" / "examples" / "evaluation"
