@@ -1,76 +1,54 @@
 """Judging that is killed and run again ends with the bytes of a run that was never stopped."""
 
-import multiprocessing
+import json
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from killed_judging import REQUESTS, judge
 from tiny_base import ROOT
 
-from scaled.evaluation.benchmarks.base import JudgeRequest
-from scaled.evaluation.judging.client import ask
-from scaled.evaluation.judging.endpoint import Judge
-from scaled.evaluation.judging.store import Store, read
-
-REQUESTS = [
-    JudgeRequest(str(number), "ours", part, ({"role": "user", "content": f"question {number} " + "x" * number},))
-    for number in range(40)
-    for part in ("game 1", "game 2")
-]
+from scaled.evaluation.judging.store import read
 
 
 @pytest.fixture(scope="module")
 def endpoint():
-    """Of a judge in a process of its own, since this one is forked."""
+    """Of a judge in a process of its own."""
     command = [sys.executable, ROOT / "benchmarks" / "fake_judge.py", "0.01"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         yield server.stdout.readline().strip()
         server.stdin.close()
 
 
-def judge(path, endpoint):
-    with Store(path) as store:
-        ask(REQUESTS, store, Judge("j", endpoint, "none", in_flight=8), date=lambda: "2026-11-26T12:00:00+00:00")
+@pytest.fixture(scope="module")
+def whole(endpoint, tmp_path_factory):
+    """The bytes of a run that was never stopped."""
+    judge(unbroken := tmp_path_factory.mktemp("unbroken") / "unbroken.jsonl", endpoint)
+    assert len(unbroken.read_bytes().splitlines()) == len(REQUESTS)
+    return unbroken.read_bytes()
 
 
-def killed_at(path, endpoint, size):
-    """Judge in a process that is killed once the file has this size."""
-    process = multiprocessing.get_context("fork").Process(target=judge, args=(path, endpoint))
-    process.start()
-    while process.is_alive() and not (path.exists() and path.stat().st_size >= size):
-        time.sleep(0.001)
-    process.kill()
-    process.join()
-    return process.exitcode
-
-
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_at_seeded_moments_it_ends_with_the_same_bytes(tmp_path, endpoint, kills):
-    judge(unbroken := tmp_path / "unbroken.jsonl", endpoint)
-    whole = unbroken.read_bytes()
-    assert len(whole.splitlines()) == len(REQUESTS)
-    chance = random.Random(kills)  # noqa: S311
-    ends = []
-    for number in range(kills):
-        path = tmp_path / f"{number}.jsonl"
-        ends.append(killed_at(path, endpoint, chance.randrange(len(whole) * 9 // 10)))
-        before = [line["key"] for line in read(path)]
-        judge(path, endpoint)
-        assert path.read_bytes() == whole
-        assert set(before) <= {line["key"] for line in read(path)}
-    assert ends.count(-signal.SIGKILL) >= kills - 1  # one may have been done before
-
-
-def test_killed_again_and_again(tmp_path, endpoint):
-    judge(unbroken := tmp_path / "unbroken.jsonl", endpoint)
-    whole, path = unbroken.read_bytes(), tmp_path / "again.jsonl"
-    for share in range(1, 10):
-        killed_at(path, endpoint, len(whole) * share // 10)
-    judge(path, endpoint)
-    assert path.read_bytes() == whole
+@pytest.mark.slow
+def test_killed_at_thirty_seeded_moments_it_ends_with_the_same_bytes(tmp_path, endpoint, whole):
+    """Three in a row, each further on than the one before; a run may be done before its moment comes."""
+    chance = random.Random(0)  # noqa: S311
+    plan = {
+        str(tmp_path / f"{number}.jsonl"): sorted(chance.randrange(len(whole) * 9 // 10) for _ in range(3))
+        for number in range(10)
+    }
+    script = Path(__file__).with_name("killed_judging.py")
+    command = [sys.executable, str(script), endpoint, json.dumps(plan)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=300)
+    ends = json.loads(done.stdout)
+    assert len(ends) == 40
+    assert ends.count(-signal.SIGKILL) >= 29
+    assert set(ends[3::4]) == {0}
+    for path in plan:
+        assert Path(path).read_bytes() == whole
 
 
 @pytest.mark.slow
