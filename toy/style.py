@@ -180,7 +180,8 @@ def save(figure: Figure, words: Caption, folder: Path, name: str, page: Page = P
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     # Laid out once, for all formats, at the PNG's resolution: mathtext is kept as it was read, for one resolution each.
-    figure.set_dpi(300 if page.bare else 160)
+    resolution = 300 if page.bare else 160
+    figure.set_dpi(resolution)
     # A caption then makes the page larger, whose corner is not the legend's.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -192,7 +193,7 @@ def save(figure: Figure, words: Caption, folder: Path, name: str, page: Page = P
     # Measured once: a format that looks for the corners itself draws everything twice.
     corners = None if page.bare else cast("Any", figure).get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
     pixels = BytesIO()
-    figure.savefig(pixels, format="png", bbox_inches=corners)
+    figure.savefig(pixels, format="png", dpi=resolution, bbox_inches=corners)  # by default the figure's first one
     # A plot has few colors: a palette makes the file a third as large, without visible loss.
     palette = Image.open(pixels).convert("RGB").quantize(192, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(unfinished / f"{name}.png", optimize=True)

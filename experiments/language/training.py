@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -115,7 +114,6 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     out = work / "runs" / cell.key()
     shutil.rmtree(out, ignore_errors=True)
     config = configuration(cell, folder, records, out)
-    logging.getLogger("scaled").setLevel(logging.WARNING)
     ready = prepare_run(config)
     training = assemble(config, ready)
     updates = len(training.plan.updates)

@@ -58,9 +58,21 @@ def test_interrupted_it_is_one_line(tmp_path, endpoint):
     answers = tmp_path / "answers" / "pairwise.jsonl"
     answers.parent.mkdir()
     answers.write_text((copy / "baseline.jsonl").read_text().replace("by-hand", "ours"))
-    command = [sys.executable, "-m", "scaled.evaluation", "judge", "--benchmark", "pairwise", "--copy", str(copy)]
+    # What started the tests may ignore the signal, as a shell does for what it starts in the background.
+    command = [
+        "env",
+        "--default-signal=INT",
+        sys.executable,
+        "-m",
+        "scaled.evaluation",
+        "judge",
+        "--benchmark",
+        "pairwise",
+        "--copy",
+        str(copy),
+    ]
     command += ["--answers", str(tmp_path), "--judge", "j", "--endpoint", endpoint, "--in-flight", "1"]
-    command += ["--requests-per-minute", "6"]  # which lets the first six go at once
+    command += ["--requests-per-minute", "120"]
     store = tmp_path / "judgments" / "pairwise--j.jsonl"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         while not (store.exists() and store.stat().st_size):
