@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import report
+from experiments.cells import Cell
 from experiments.hypotheses import HYPOTHESES, wanted
 from experiments.ledger import Ledger, Result, expected_seconds, within
 from inspo.command_line import OneLineParser, UserError
@@ -62,8 +63,8 @@ def run(options: argparse.Namespace) -> str:
     mine, of = options.share
     left = book.missing(wanted())[mine::of]
 
-    def expected(cell: object) -> float:
-        return expected_seconds(cell, kept, FIRST_GUESS)  # type: ignore[arg-type]  # cells alone come here
+    def expected(cell: Cell) -> float:
+        return expected_seconds(cell, kept, FIRST_GUESS)
 
     done = 0
     for cell in within(left, 60 * options.minutes, expected, lambda: time.monotonic() - started):

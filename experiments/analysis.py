@@ -131,8 +131,3 @@ def equal_kl(name: str, kl: float, start: float) -> Callable[[Sequence[Point], S
         return None if one is None or other is None else one - other
 
     return difference
-
-
-def at_end(name: str) -> Callable[[Sequence[Point], Sequence[Point]], float | None]:
-    """The difference of a number at the end of both trainings."""
-    return lambda treated, control: treated[-1][name] - control[-1][name]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from inspo.conditioning import Conditioning
@@ -78,16 +78,3 @@ class Cell:
             odd = sorted(set(facts) ^ set(known))
             raise ValueError(f"a cell has {', '.join(known)}; missing or unknown: {', '.join(odd)}")
         return cls(**facts)
-
-
-def over(cell: Cell, **values: Iterable[Any]) -> list[Cell]:
-    """A cell with every combination of values, the first name varying slowest.
-
-    >>> [c.key()[:-9] for c in over(Cell("dpo", "none"), cycle=[0.0, 2.0], seed=[0, 1])][1:3]
-    ['dpo-none-B0-cycle0-seed1', 'dpo-none-B0-cycle2-seed0']
-    """
-    cells = [cell]
-    for name, wanted in values.items():
-        listed = list(wanted)
-        cells = [replace(each, **{name: value}) for each in cells for value in listed]
-    return cells

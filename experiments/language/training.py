@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -130,11 +129,6 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     train(replace(training, callbacks=(look,)))
     shutil.rmtree(out, ignore_errors=True)
     return points, time.monotonic() - started
-
-
-def shown(points: list[dict[str, float]]) -> str:
-    """Points for reading in a terminal."""
-    return "\n".join(json.dumps({name: round(value, 4) for name, value in point.items()}) for point in points)
 
 
 def about() -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from experiments import ledger
-from experiments.cells import Cell, over
+from experiments.cells import Cell
 from experiments.ledger import Ledger, Result, expected_seconds, within
 
 CELL = Cell("dpo", "symmetric", {"beta": 0.1}, cycle=3.0, seed=1)
@@ -47,7 +48,10 @@ def test_what_does_not_count_is_named(tmp_path, damage, says):
 
 
 def test_a_key_tells_cells_apart_and_is_the_same_tomorrow():
-    cells = over(CELL, method=["dpo", "ipo"], cycle=[0.0, 3.0], reference=["A", "B"], epochs=[1.0, 2.0], seed=range(3))
+    cells = [
+        replace(CELL, method=method, cycle=cycle, reference=kind, epochs=epochs, seed=seed)
+        for method, cycle, kind, epochs, seed in product(("dpo", "ipo"), (0.0, 3.0), "AB", (1.0, 2.0), range(3))
+    ]
     assert len({cell.key() for cell in cells}) == len(cells) == 48
     assert CELL.key() == "dpo-symmetric-B0-cycle3-seed1-fcfb1ce6"
     assert Cell.of(json.loads(json.dumps(CELL.__dict__))) == CELL
@@ -69,6 +73,6 @@ def test_time_is_kept_by_what_cells_took():
     assert expected_seconds(replace(CELL, method="ipo"), [RESULT], 99) == pytest.approx(12)
     assert expected_seconds(CELL, [], 99) == 99
     seconds = iter([0, 0, 50, 95])
-    cells = over(CELL, seed=range(5))
+    cells = [replace(CELL, seed=seed) for seed in range(5)]
     assert list(within(cells, 100, lambda _: 10, lambda: next(seconds))) == cells[:2]
     assert ledger.VERSION == 1
