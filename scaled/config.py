@@ -102,6 +102,9 @@ class ModelOptions(_Options):
         description="shipped architecture (scaled/configs/architectures) for model: random, and for --dry-run without "
         "the hub",
     )
+    reference_model: Text | None = Field(
+        None, description="folder or hub name of the reference, with the same tokens; null for the initial weights"
+    )
 
 
 class AdapterOptions(_Options):
@@ -573,6 +576,10 @@ def _check_effect(config: TrainConfig) -> None:
         raise UserError(f"kl_group is kto's, and {config.method} estimates no KL: set kl_group=null")
     if config.reference is ReferenceContext.CONDITIONED and not method.needs_reference:
         raise UserError(f"{config.method} has no reference to condition: set reference=plain")
+    if config.reference_model is not None and not (
+        method.needs_reference or config.measure_deployed or config.sample_kl is not None
+    ):
+        raise UserError(f"{config.method} has no reference, and none is measured against: set reference_model=null")
     if config.conditioning is Conditioning.NONE and config.reference is ReferenceContext.CONDITIONED:
         raise UserError("conditioning = none gives the reference no context either: set reference=plain")
     if config.conditioning is Conditioning.NONE and config.separator != "none":

@@ -38,7 +38,7 @@ class Policy:
         template: how conversations are written.
         ends: ids of the tokens that end an answer: the generation configuration's, the tokenizer's and the template's.
         trained: the configuration of the run that made the folder, where a run of ours did.
-        initial: folder or hub name, and commit, of the model that the run started from.
+        reference: folder or hub name, and commit, of that run's reference: what it started from, or another model.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Policy:
     template: Template
     ends: frozenset[int]
     trained: TrainConfig | None = None
-    initial: tuple[str, str | None] | None = None
+    reference: tuple[str, str | None] | None = None
 
     @classmethod
     def of(
@@ -82,12 +82,14 @@ class Policy:
         except ValueError as error:
             message = str(error).replace("--set template=NAME", "--template NAME")
             raise UserError(f"{source}: {message}") from None
-        initial = None
-        if trained is not None:
+        reference = None
+        if trained is not None and trained.reference_model is not None:
+            reference = trained.reference_model, None
+        elif trained is not None:
             base = str(Path(source).parent / "base") if trained.model == RANDOM else trained.model
-            initial = base, record.get("initial_weights_commit")
+            reference = base, record.get("initial_weights_commit")
         ends = frozenset({written.end_of_turn, *named_ends(source, commit, tokenizer)})
-        return cls(source, commit, architecture, tokenizer, written, ends, trained, initial)
+        return cls(source, commit, architecture, tokenizer, written, ends, trained, reference)
 
     def model(self, *, gpu: bool, dtype: torch.dtype) -> PreTrainedModel:
         """Its weights, in evaluation mode; scoring tree rows where the architecture can.

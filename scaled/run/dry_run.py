@@ -126,7 +126,7 @@ def _memory(config: TrainConfig, architecture: PreTrainedConfig, weights: Weight
     lines = [f"memory per {device}, estimated ({parts}):"]
     for count in RANKS:
         state = state_bytes(weights, count, config)
-        if config.sample_kl is not None and config.lora_rank is None:
+        if config.sample_kl is not None and (config.lora_rank is None or config.reference_model is not None):
             state += weights.total * weights_dtype(config).itemsize  # the reference, beside the policy
         counts = [*([] if gpu else [libraries]), state, *([] if activations is None else [activations])]
         sizes = " + ".join(map(_size, counts))

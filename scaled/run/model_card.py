@@ -24,10 +24,10 @@ _SCORES: dict[Callable[..., Any], str] = {
 }
 
 _EXPLAINED = (
-    "A log-ratio is a response's log-prob minus the one by the initial weights. The margin is the chosen response's "
-    "minus the rejected one's, the accuracy is the share of pairs with a positive margin. Before training the deployed "
-    "policy's margin is 0 and its accuracy 0.5."
+    "A log-ratio is a response's log-prob minus the one by the {reference}. The margin is the chosen response's "
+    "minus the rejected one's, the accuracy is the share of pairs with a positive margin."
 )
+_AT_THE_START = " Before training the deployed policy's margin is 0 and its accuracy 0.5."
 
 
 def model_card(config: TrainConfig, record: Mapping[str, Any]) -> str:
@@ -105,7 +105,10 @@ def _measured(config: TrainConfig, record: Mapping[str, Any]) -> str:
         sees = "" if config.conditioning.value == "none" else ", which sees a response too"
         table.append(f"| what the loss compares{sees}: {_SCORES[score]} | {numbers} |")
     about = f"{record['validation_pairs']} validation pairs, ± one standard error over pairs."
-    return "\n".join([about, "", *table, "", _EXPLAINED, "", f"Validation loss: {with_error(found, 'loss')}."])
+    explained = _EXPLAINED.format(reference="initial weights") + _AT_THE_START
+    if config.reference_model is not None:
+        explained = _EXPLAINED.format(reference=f"reference, `{config.reference_model}`")
+    return "\n".join([about, "", *table, "", explained, "", f"Validation loss: {with_error(found, 'loss')}."])
 
 
 def with_error(numbers: Mapping[str, float], name: str) -> str:

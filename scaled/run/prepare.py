@@ -34,7 +34,7 @@ from scaled.data.templates import NAMED, Template
 from scaled.data.tokens import tokenize
 from scaled.distributed import world_size
 from scaled.model.adapters import check_targets
-from scaled.model.loading import commit_of, load_architecture, load_tokenizer
+from scaled.model.loading import commit_of, load_architecture, load_tokenizer, weights_fingerprint
 from scaled.model.random_weights import fitting_architecture, train_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Prepared:
         left_out: by key, records that were left out and why: as :func:`scaled.data.records.load_records` counts
             them, and the steps of :func:`scaled.data.filters.filter_records`.
         plan: every update.
+        reference: where the reference's weights are, and of which architecture: the initial ones, or another model's.
     """
 
     source: str
@@ -66,11 +67,17 @@ class Prepared:
     validation: Examples
     left_out: dataset.LeftOut
     plan: Plan
+    reference: tuple[str, PreTrainedConfig]
 
     @property
     def commit(self) -> str | None:
         """Of a model on the hub: weights, configuration and tokenizer are all read at it."""
         return commit_of(self.source, self.architecture)
+
+    @property
+    def reference_fingerprints(self) -> dict[str, str]:
+        """Of the reference's weights, where they are not the initial ones."""
+        return {} if self.reference[0] == self.source else {"reference": weights_fingerprint(*self.reference)}
 
 
 def prepare_run(
@@ -101,6 +108,7 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
     source, tokenizer, architecture = _model(config, list(chain.from_iterable(sources)), architecture)
     check_supported(architecture)
     check_targets(architecture, config)
+    reference = _reference(config, source, tokenizer, architecture)
     records = dataset.filtered(config, "data", sources, tokenizer, left_out, config.seed)
     if others is None:
         records, validation = dataset.split(records, config.validation_size, config.seed)
@@ -144,7 +152,7 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
         max_updates=config.max_updates,
     )
     _say_intervals(config, len(plan.updates))
-    return Prepared(source, architecture, tokenizer, template, loss, train, validated, left_out, plan)
+    return Prepared(source, architecture, tokenizer, template, loss, train, validated, left_out, plan, reference)
 
 
 def _say_intervals(config: TrainConfig, updates: int) -> None:
@@ -174,6 +182,23 @@ def _model(
     else:
         tokenizer = load_tokenizer(config.tokenizer, config.tokenizer_revision)
     return str(Path(config.out) / "base"), tokenizer, fitting_architecture(str(config.architecture), tokenizer)
+
+
+def _reference(
+    config: TrainConfig, source: str, tokenizer: PreTrainedTokenizerBase, architecture: PreTrainedConfig
+) -> tuple[str, PreTrainedConfig]:
+    """Where the reference's weights are, and of which architecture."""
+    if config.reference_model is None:
+        return source, architecture
+    try:
+        found = load_architecture(config.reference_model)
+    except UserError as error:
+        raise UserError(f"reference_{error}") from None
+    check_supported(found)
+    vocabulary = load_tokenizer(config.reference_model, commit_of(config.reference_model, found)).get_vocab()
+    if vocabulary != tokenizer.get_vocab():
+        raise UserError(f"reference_model = {config.reference_model}: has other tokens than the policy; name another")
+    return config.reference_model, found
 
 
 def _layout(

@@ -110,12 +110,14 @@ def check_finished(config: TrainConfig, ready: Prepared) -> None:
     try:
         record = json.loads((out / "run.json").read_text())
         made = {name: str(record[f"{of}_fingerprint"]) for name, of in _FINGERPRINTS.items()}
+        made["reference"] = str(record.get("reference_weights_fingerprint"))
         files = {str(name): (int(size), int(crc)) for name, (size, crc) in record["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{out / 'run.json'} is not as it was written: {again}") from None
     now = {"data": ready.train.fingerprint, "validation": ready.validation.fingerprint}
     if config.model != RANDOM:
         now["weights"] = weights_fingerprint(ready.source, ready.architecture)
+    now |= ready.reference_fingerprints
     if what := _other(made, now):
         raise UserError(f"{out} holds a run on other {what}: set another out to train on these")
     if not files:
@@ -129,7 +131,12 @@ def check_finished(config: TrainConfig, ready: Prepared) -> None:
 _FINGERPRINTS = {"data": "data", "validation": "validation", "weights": "initial_weights"}
 """What a run is made from -> what run.json calls its fingerprint."""
 
-_WORDS = {"data": "data", "validation": "validation data", "weights": "initial weights"}
+_WORDS = {
+    "data": "data",
+    "validation": "validation data",
+    "weights": "initial weights",
+    "reference": "weights of the reference",
+}
 
 
 def _other(made: Mapping[str, Any], now: Mapping[str, str]) -> str | None:
@@ -183,7 +190,8 @@ def settle_fingerprints(config: TrainConfig, ready: Prepared, resume: Path | Non
     of an attempt that was given up are never trained.
 
     Returns:
-        ``data`` and ``validation``, hashes of the tokens; ``weights``, of the initial weights.
+        ``data`` and ``validation``, hashes of the tokens; ``weights``, of the initial weights; ``reference``, of the
+        reference's, where it is another model.
 
     Raises:
         UserError: the checkpoint was made from others, or ranks differ.
@@ -195,6 +203,7 @@ def settle_fingerprints(config: TrainConfig, ready: Prepared, resume: Path | Non
         "data": ready.train.fingerprint,
         "validation": ready.validation.fingerprint,
         "weights": from_first(weights),
+        **ready.reference_fingerprints,
     }
     if any(other != found for other in gathered(found)):
         raise UserError(f"ranks read other records from {config.named('data')}: give all machines the same files")

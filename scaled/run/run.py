@@ -32,7 +32,7 @@ from scaled.data.plan import validation_slots
 from scaled.device import uses_gpu
 from scaled.distributed import barrier, from_first, join, rank, world_size
 from scaled.generation.sampled_kl import SampledKl
-from scaled.model.loading import as_policy, load_initial, load_weights, partitioned, weights_fingerprint
+from scaled.model.loading import as_policy, commit_of, load_initial, load_weights, partitioned, weights_fingerprint
 from scaled.model.precision import autocast, weights_dtype
 from scaled.model.sizes import count_weights
 from scaled.reference.cache import UnusableReferenceError, architecture_digest
@@ -161,7 +161,9 @@ def assemble(
         UserError: a tracker that does not start, weights that cannot be loaded, or a reference that cannot be used.
     """
     out = Path(config.out)
-    fingerprints = fingerprints or {"weights": weights_fingerprint(ready.source, ready.architecture)}
+    if fingerprints is None:
+        weights = weights_fingerprint(ready.source, ready.architecture)
+        fingerprints = {"weights": weights} | ready.reference_fingerprints
     facts = {} if resume is None else checkpoints.facts(resume)
     done = int(facts.get("update", 0))
     accelerator = make_accelerator(config, ready.plan.accumulation, out, config.trackers)
@@ -171,7 +173,16 @@ def assemble(
     def initial() -> PreTrainedModel:
         return load_initial(ready.source, config, ready.commit)
 
-    examples, validation_examples = score_reference(config, ready, fingerprints["weights"], initial)
+    def reference() -> PreTrainedModel:
+        return initial() if ready.reference[0] == ready.source else other()
+
+    @cache
+    def other() -> PreTrainedModel:
+        return load_initial(ready.reference[0], config, commit_of(*ready.reference))
+
+    scored_by = fingerprints.get("reference", fingerprints["weights"])
+    examples, validation_examples = score_reference(config, ready, scored_by, reference)
+    other.cache_clear()
     sampled_kl = make_sampled_kl(config, ready)
     policy = load_policy(config, ready, initial, resume)
     initial.cache_clear()
@@ -216,18 +227,18 @@ def assemble(
 
 
 def score_reference(
-    config: TrainConfig, ready: Prepared, weights: str, initial: Callable[[], PreTrainedModel]
+    config: TrainConfig, ready: Prepared, weights: str, reference: Callable[[], PreTrainedModel]
 ) -> tuple[Examples, Examples]:
     """The training and the validation examples with the reference's log-probs, where the method needs them."""
     under = " under autocast to bf16" if config.precision == "bf16" and not config.zero_stage else ""
     about = {
         "weights": weights,
-        "architecture": architecture_digest(ready.architecture),
+        "architecture": architecture_digest(ready.reference[1]),
         "dtype": f"{weights_dtype(config)}{under}{', 4 bits' if config.qlora else ''}",
         "template": ready.template.fingerprint,
         "attention": config.attention,
     }
-    scored = Pass(initial, about, Path(config.out) / "reference", config.row_tokens or 8192, config.attention)
+    scored = Pass(reference, about, Path(config.out) / "reference", config.row_tokens or 8192, config.attention)
     try:
         with autocast(config):
             return with_reference(ready.train, scored), with_reference(ready.validation, scored)
@@ -255,15 +266,17 @@ def load_policy(
 
 
 def make_sampled_kl(config: TrainConfig, ready: Prepared) -> SampledKl | None:
-    """What ``sample_kl`` asks for. Without an adapter to switch off, the initial policy is kept beside the trained."""
+    """What ``sample_kl`` asks for. Without an adapter to switch off, the reference is kept beside the policy."""
     if config.sample_kl is None:
         return None
+    source, architecture = ready.reference
+    beside = config.lora_rank is None or source != ready.source
     return SampledKl(
         prompts=[pair.prompt for pair in ready.validation.pairs[: config.sample_kl]],
         max_tokens=config.sample_tokens,
         end=ready.template.end_of_turn,
         seed=config.seed,
-        reference=load_initial(ready.source, config, ready.commit) if config.lora_rank is None else None,
+        reference=load_initial(source, config, commit_of(source, architecture)) if beside else None,
         autocast=partial(autocast, config),
         attention=config.attention,
     )

@@ -239,12 +239,12 @@ class Answering:
     def _reference(self) -> tuple[str, str | None]:
         if self.how.reference:
             return self.how.reference, None
-        if self.policy.initial is None:
+        if self.policy.reference is None:
             raise UserError(
                 f"the margin of {self._loss().method} needs a reference: name it with --reference, or a method "
                 "without one, such as --method simpo"
             )
-        return self.policy.initial
+        return self.policy.reference
 
 
 class _Speed:
