@@ -97,12 +97,17 @@ class _Scores:
 
 
 def _verdict(found: Comparison) -> list[str]:
+    ahead = f"questions: A ahead on {found.wins}, B on {found.losses}, level on {found.ties}"
+    sign = f"sign test of the questions p = {found.sign_p:.3g}"
+    if found.t_p is None:
+        spread = "the same on every question: without spread there is no standard error and no t-test"
+        return [ahead, f"A - B: {found.difference:+.2f}, {spread}", sign]
     passes = "passes" if abs(found.difference) > found.reach else "does not pass"
     error = f"standard error {found.se:.2f} by question; two standard errors reach {found.reach:.2f}"
     return [
-        f"questions: A ahead on {found.wins}, B on {found.losses}, level on {found.ties}",
+        ahead,
         f"A - B: {found.difference:+.2f}, {error}, which the difference {passes}",
-        f"paired t-test p = {found.t_p:.3g}; sign test of the questions p = {found.sign_p:.3g}",
+        f"paired t-test p = {found.t_p:.3g}; {sign}",
     ]
 
 

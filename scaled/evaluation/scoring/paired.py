@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from scaled.evaluation.scoring.numbers import mean_and_error
 
+ROUNDING = 1e-12
+"""Relative differences up to this are none."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -19,9 +22,9 @@ class Comparison:
         losses: on which the second is.
         ties: on which neither is.
         difference: of the means, first less second.
-        se: its standard error, from the differences on single questions.
+        se: its standard error, from the differences on single questions; 0 where all are equal, which says nothing.
         sign_p: of the exact sign test of wins against losses (McNemar's, where scores are right or wrong).
-        t_p: of the paired t-test.
+        t_p: of the paired t-test; None where the differences have no spread to test against.
     """
 
     wins: int
@@ -30,7 +33,7 @@ class Comparison:
     difference: float
     se: float
     sign_p: float
-    t_p: float
+    t_p: float | None
 
     @property
     def reach(self) -> float:
@@ -56,8 +59,11 @@ def compare(
 
     if first.shape != second.shape:
         raise ValueError(f"{len(first)} questions of one model, {len(second)} of the other")
-    difference, se = mean_and_error(first - second if contributions is None else contributions)
+    parts = first - second if contributions is None else contributions
+    difference, se = mean_and_error(parts)
+    if np.ptp(parts) <= ROUNDING * np.abs(parts).max():
+        se = 0.0
     wins, losses = int((first > second).sum()), int((first < second).sum())
     sign_p = float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    t_p = float(2 * t.sf(abs(difference) / se, len(first) - 1)) if se > 0 else float(difference == 0)
+    t_p = float(2 * t.sf(abs(difference) / se, len(first) - 1)) if se > 0 else None
     return Comparison(wins, losses, len(first) - wins - losses, difference, se, sign_p, t_p)

@@ -78,7 +78,9 @@ def test_alpaca_eval_and_lengths(two, capsys):
     shown = compare(capsys, two("alpaca_eval", (say, say), models=("longer name", "short")))
     assert "A 90.00, B 90.00" in shown
     assert "level on 6" in shown
-    assert "paired t-test p = 1" in shown
+    assert "A - B: +0.00, the same on every question: without spread there is no standard error" in shown
+    assert "sign test of the questions p = 1" in shown
+    assert "t-test p" not in shown
     assert "A is longer on 6 questions, shorter on 0" in shown
 
 

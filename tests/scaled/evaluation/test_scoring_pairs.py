@@ -21,8 +21,11 @@ def test_a_comparison_by_hand():
 
 def test_comparisons_without_spread():
     same = compare(np.ones(3), np.ones(3))
-    assert (same.sign_p, same.t_p, same.se) == (1, 1, 0)
-    assert compare(np.ones(3), np.zeros(3)).t_p == 0
+    assert (same.sign_p, same.t_p, same.se) == (1, None, 0)
+    apart = compare(np.array([5.1, 6.1, 7.3]), np.array([4.1, 5.1, 6.3]))  # by 1, but for rounding
+    assert apart.difference == pytest.approx(1)
+    assert (apart.t_p, apart.se) == (None, 0)
+    assert compare(np.array([1.0, 1, 1.001]), np.zeros(3)).t_p < 1e-6
     with pytest.raises(ValueError, match="3 questions of one model, 2"):
         compare(np.ones(3), np.ones(2))
 
