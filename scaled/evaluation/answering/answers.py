@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,7 +111,7 @@ class Answering:
         return {
             "benchmark": self.benchmark,
             "model": self.name,
-            "source": policy.source,
+            "source": resolved(policy.source),
             "weights": weights_fingerprint(policy.source, policy.architecture),
             "template": policy.template.fingerprint,
             "template_date": None if policy.template.date is None else policy.template.date.isoformat(),
@@ -124,8 +125,8 @@ class Answering:
             "candidates": how.candidates if how.way == "best-of-n" else None,
             "chosen_by": how.choose if how.way == "best-of-n" else None,
             "margin": None if loss is None else [loss.method, loss.conditioning.value, dict(loss.hyperparameters)],
-            "reference": self._reference()[0] if loss is not None and loss.reads.needs_reference else None,
-            "reward_model": how.reward_model,
+            "reference": resolved(self._reference()[0]) if loss is not None and loss.reads.needs_reference else None,
+            "reward_model": resolved(how.reward_model) if how.reward_model else None,
             "backend": "vllm" if how.vllm else "transformers",
             "dtype": str(how.dtype).removeprefix("torch."),
             "device": "cuda" if how.gpu else "cpu",
@@ -259,6 +260,11 @@ class _Speed:
         self._tokens += len(completion.tokens)
         seconds = max(time.monotonic() - self._begin, 1e-9)
         self._bar.set_postfix_str(f"{self._tokens / seconds:.0f} tokens/s", refresh=False)
+
+
+def resolved(source: str) -> str:
+    """A folder by its path from the root, so that it is one folder however it is named; a hub's name as it is."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
 def _user(said: str) -> Message:

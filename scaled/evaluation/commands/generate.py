@@ -187,11 +187,15 @@ def _settings_of(path: Path) -> dict[str, Any] | None:
 
 def _same(earlier: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> None:
     """Refuse to go on with other settings than those that were begun with."""
+    from scaled.evaluation.answering.answers import resolved
+
     now = json.loads(json.dumps(settings))
+    folders = ("source", "reference", "reward_model")
     for name, value in now.items():
-        if earlier.get(name) != value:
+        begun = earlier.get(name)
+        if (resolved(begun) if begun and name in folders else begun) != value:
             raise UserError(
-                f"{path}: was begun with {name} = {earlier.get(name)!r}, not {value!r}; go on with the same settings, "
+                f"{path}: was begun with {name} = {begun!r}, not {value!r}; go on with the same settings, "
                 "or name another folder with --out"
             )
 

@@ -85,6 +85,23 @@ def test_the_same_command_again_says_that_all_is_there(base, copy, tmp_path, cap
     assert files(tmp_path / "a") == before
 
 
+def test_a_folder_is_the_same_however_it_is_named(base, copy, tmp_path, monkeypatch):
+    """Begun by its path from here, gone on with by that from the root, and the other way round."""
+    monkeypatch.chdir(base.parent)
+    here = Path(base.name)
+    best = ("--way", "best-of-n", "--candidates", "2", "--method", "dpo", "--reference")
+    assert generate(here, copy, tmp_path / "a", *best, str(here)) == 0
+    assert generate(base, copy, tmp_path / "a", *best, str(base)) == 0
+    assert generate(base, copy, tmp_path / "b", *best, str(base)) == 0
+    assert generate(here, copy, tmp_path / "b", *best, str(here)) == 0
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    path = tmp_path / "a" / "answers" / "pairwise.settings.json"
+    path.write_text(path.read_text().replace(f'"source": "{base}"', f'"source": "{here}"'))  # as it was written before
+    assert generate(base, copy, tmp_path / "a", *best, str(base)) == 0
+    monkeypatch.chdir(tmp_path)
+    assert generate(base, copy, tmp_path / "a", *best, str(base)) == 2  # here is another folder now
+
+
 def test_empty_answers_are_kept_and_counted(base, copy, tmp_path, monkeypatch):
     monkeypatch.setattr("scaled.generation.policy.Policy.text", lambda *_: "")
     assert generate(base, copy, tmp_path / "a") == 0
