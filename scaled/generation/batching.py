@@ -6,7 +6,8 @@ all requests, so that an answer depends on what else is being written.
 **The same tokens whatever the batch.** Random numbers belong to a request (:mod:`scaled.generation.draws`), but logits
 are not the same to the last bit in another batch. So where a choice is closer than rounding could be (``TOLERANCE``),
 that row alone is computed anew, whole and without a cache, and that decides: in float32 and float64 neither the
-number of slots nor the order of requests changes a token. Half precision has no such promise.
+number of slots nor the order of requests changes a token. Half precision has no such promise, and neither has a
+mixture of experts: where a router is as close as that, rounding exchanges the expert and moves logits by any amount.
 """
 
 from __future__ import annotations
