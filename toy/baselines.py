@@ -134,6 +134,25 @@ def anchored(P: Floats, mu: Floats, beta: float) -> Floats:
     return np.asarray(gibbs_policy(apply_psi(P, "log_odds"), mu, beta))
 
 
+def symmetric_margin(policy: Floats, mu: Floats, beta: float) -> Floats:
+    """(..., K, K) the margin of i over j, in nats, of a policy trained on Eq. (9): each given the other.
+
+    Args:
+        policy: (..., K, K), columns conditioned on a comparator.
+        mu: (..., K) reference.
+        beta: that of the training.
+    """
+    ratio = np.log(policy / mu[..., :, None])
+    return np.asarray(beta * (ratio - np.swapaxes(ratio, -1, -2)))
+
+
+def anchored_margin(policy: Floats, mu: Floats, beta: float) -> Floats:
+    """(..., K, K) the same of one trained on the anchored loss: the mean over both responses as context."""
+    ratio = np.log(policy / mu[..., :, None])
+    over_comparator = ratio - np.diagonal(ratio, axis1=-2, axis2=-1)[..., None, :]
+    return np.asarray(beta * (over_comparator - np.swapaxes(over_comparator, -1, -2)) / 2)
+
+
 def curve(policies: Sequence[Floats], P: Floats, mu: Floats) -> dict[str, list[float]]:
     """:func:`value_and_kl` of several policies on one problem."""
     stack, n = np.stack(policies), len(policies)

@@ -39,7 +39,8 @@ def _in(*plots: str) -> str:
 
 _TRAINED = ("training_dynamics", "human_tables", "pairs_needed")
 _COMPARED = ("training_dynamics", "pairs_needed")
-_WITH_REFERENCE = ("realizability", "minimizer_range", "real_comparator", "frontier", "one_sided", *_TRAINED)
+_JUDGED = ("margins", "self_play")
+_WITH_REFERENCE = ("realizability", "minimizer_range", "real_comparator", "frontier", "one_sided", *_TRAINED, *_JUDGED)
 _WITH_STEPS = ("valley", "minimizer_range", "real_comparator", "frontier", *_TRAINED)
 # Fewer datasets alone: with fewer steps some methods would be stopped half way, and findings turned round.
 _QUICK = {"replicates": 12, "problems": 30, "draws": 2000}
@@ -76,7 +77,7 @@ class ToyConfig(BaseModel):
     )
     seed: int = Field(default=0, ge=0, description="seed of all sampled data")
     replicates: int = Field(
-        default=64, ge=2, le=10_000, description="datasets per problem, for standard errors" + _in(*_TRAINED)
+        default=64, ge=2, le=10_000, description="datasets per problem, for standard errors" + _in(*_TRAINED, "margins")
     )
     problems: int = Field(
         default=300,

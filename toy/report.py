@@ -32,7 +32,7 @@ from toy.style import is_saved, save
 
 # The layout of results.json: to be raised when what a plot computes gets other names, so that --redraw
 # and every other reader can tell an older file (a test notices a layout that changed under its number).
-FORMAT = 6
+FORMAT = 7
 SOURCES = Path(__file__).resolve().parent, Path(apply_psi.__code__.co_filename).parent
 
 

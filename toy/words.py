@@ -48,6 +48,9 @@ GLOSSARY = {
     "averaged": "averaged: trained on the mean of both conditionings",
     "mean_embedding": f"mean embedding: shown the mean of all {Y_}",
     "marginalized": f"marginalized: mean policy over {Y_} from the reference",
+    "margin": f"margin: what a policy's loss compares of two responses, times {BETA}, read as log-odds of a preference",
+    "implicit": f"implicit reward: a DPO policy's log-ratio to its reference, times {BETA}",
+    "exploitability": "exploitability: probability that the best response beats a draw from the policy, minus 1/2",
     "L": r"$L$: log-odds of a preference",
 }
 

@@ -1,4 +1,4 @@
-"""The toy's twelve plots: every one computes, describes and draws itself, and shows the numbers that hold."""
+"""The toy's fourteen plots: every one computes, describes and draws itself, and shows the numbers that hold."""
 
 import json
 import re
@@ -24,6 +24,7 @@ from toy.plots import (
     flip_rates,
     frontier,
     human_tables,
+    margins,
     minimizer_range,
     pairs_needed,
     prop_3_1,
@@ -117,7 +118,11 @@ CERTAIN = PreferenceTable(rock_paper_scissors(1.0), ("r", "p", "s"), "certain", 
 
 
 @pytest.mark.parametrize(
-    "name", ["realizability", "valley", "minimizer_range", "real_comparator", "borda", "frontier", "one_sided"]
+    "name",
+    [
+        *("realizability", "valley", "minimizer_range", "real_comparator", "borda", "frontier", "one_sided"),
+        *("margins", "self_play"),
+    ],
 )
 def test_certain_preferences_have_no_log_odds_so_the_plot_says_why_it_is_skipped(name):
     with pytest.raises(NotApplicableError, match=r"r is preferred to p with probability 1|below \.99"):
@@ -242,7 +247,7 @@ def test_a_method_needs_more_pairs_where_the_intervals_are_apart():
 
 def test_two_responses_skip_what_needs_three():
     two = PreferenceTable(np.array([[0.5, 0.7], [0.3, 0.5]]), ("a", "b"), "two", "")
-    for plot in (prop_3_1, flip_rates):
+    for plot in (prop_3_1, flip_rates, margins):
         with pytest.raises(NotApplicableError, match="two responses"):
             plot.compute(QUICK, two)
 

@@ -1,4 +1,4 @@
-"""The twelve plots, by name and in the order of the argument they make."""
+"""The fourteen plots, by name and in the order of the argument they make."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from toy.plots import (
     flip_rates,
     frontier,
     human_tables,
+    margins,
     minimizer_range,
     one_sided,
     pairs_needed,
     prop_3_1,
     real_comparator,
     realizability,
+    self_play,
     training_dynamics,
     valley,
 )
@@ -60,6 +62,8 @@ PLOTS: dict[str, Plot] = {
     "training_dynamics": training_dynamics,
     "human_tables": human_tables,
     "pairs_needed": pairs_needed,
+    "margins": margins,
+    "self_play": self_play,
 }
 
 # The long ones start first, so that two processes end together.
