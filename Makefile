@@ -8,6 +8,7 @@
 #   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory: minutes
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 #   make evaluate-tiny   its answers to a dozen shipped questions: generated, judged by a rule, scored, shown
+#   make online-tiny   two rounds of training on a tiny policy's own responses, labeled by a rule, minutes on one CPU
 #   make train-smol   fetch SmolLM2-135M-Instruct, train it by INS-DPO, compare replies: minutes on two CPUs
 VENV ?= .venv
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol evaluate-tiny check test lint bench theory proofs coq chromium thorough mutation soak clean
+.PHONY: toy quick figures train-tiny train-smol evaluate-tiny online-tiny check test lint bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -41,6 +42,11 @@ train-smol: $(VENV)/.smol-ready
 evaluate-tiny: $(VENV)/.evaluate-ready
 	test -f results/train-tiny/run.json || $(MAKE) train-tiny
 	$(PY) scaled/examples/evaluate_tiny.py results/train-tiny
+
+# What was stopped goes on; a second time it only shows the table again.
+online-tiny: $(VENV)/.train-ready
+	$(PY) scaled/train.py --config scaled/configs/tiny_first.yaml
+	$(PY) -m scaled.online --config scaled/configs/online/tiny.yaml
 
 check: lint
 	$(PY) -m pytest -n auto --dist loadscope -m "not slow"

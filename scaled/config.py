@@ -605,13 +605,13 @@ def load(path: str | Path | None, settings: Sequence[str] = ()) -> TrainConfig:
     Raises:
         UserError: a file that cannot be read, is no mapping, or has an unknown key or a bad value.
     """
-    values = {} if path is None else _mapping(Path(path))
+    values = {} if path is None else read_mapping(Path(path))
     origin = {} if path is None else dict.fromkeys(values, str(path))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting}: write it as key=value")
-        values[key.strip()] = _yaml(text, f"--set {setting}")
+        values[key.strip()] = read_yaml(text, f"--set {setting}")
         origin[key.strip()] = "--set"
     for key in values:
         if key not in FIELDS:
@@ -622,7 +622,12 @@ def load(path: str | Path | None, settings: Sequence[str] = ()) -> TrainConfig:
         raise UserError(first_mistake(error, optional=OPTIONAL)) from None
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A file of one YAML mapping.
+
+    Raises:
+        UserError: it cannot be read, or is none.
+    """
     like = "name a YAML file such as scaled/configs/tiny.yaml"
     try:
         if not path.exists():
@@ -634,13 +639,22 @@ def _mapping(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror}; {like}") from None
-    values = _yaml(text, str(path))
+    values = read_yaml(text, str(path))
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: must be a mapping of keys to values, such as 'method: dpo'")
     return dict(values)
 
 
-def _yaml(text: str, name: str) -> Any:
+def read_yaml(text: str, name: str) -> Any:
+    """What a text in YAML says.
+
+    Args:
+        text: without aliases, and with each key once.
+        name: whose it is, for messages.
+
+    Raises:
+        UserError: it says nothing that can be read.
+    """
     import yaml
 
     class Strict(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
@@ -652,13 +666,13 @@ def _yaml(text: str, name: str) -> Any:
                 raise yaml.composer.ComposerError(None, None, "aliases are not read: write the value again", mark)
             return super().compose_node(parent, index)
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # yaml's signature
+        def constructread_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # yaml's signature
             seen: set[str] = set()
             for key, _ in node.value:
                 if str(key.value) in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
                 seen.add(str(key.value))
-            return super().construct_mapping(node, deep)
+            return super().constructread_mapping(node, deep)
 
     try:
         return yaml.load(text, Strict)  # noqa: S506  # a SafeLoader
@@ -711,12 +725,12 @@ def _help_lines() -> list[str]:
         for name, field in group.model_fields.items():
             choices = _choices(field.annotation)
             among = f" ({', '.join(choices)})" if choices else ""
-            text = f"{name}: {field.description}{among} [{_as_yaml(field.default)}]"
+            text = f"{name}: {field.description}{among} [{_asread_yaml(field.default)}]"
             lines += textwrap.wrap(text, HELP_WIDTH, initial_indent="  ", subsequent_indent="      ")
     return [line.replace("%", "%%") for line in lines]
 
 
-def _as_yaml(default: Any) -> str:
+def _asread_yaml(default: Any) -> str:
     value = default.value if isinstance(default, Enum) else default
     if isinstance(value, tuple):
         return ",".join(map(str, value))

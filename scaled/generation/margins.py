@@ -33,6 +33,16 @@ Wanted = tuple[int, int | None]
 Tokens = tuple[int, ...]
 
 
+def scale(loss: PreferenceLoss) -> float:
+    """What turns what a method compares into nats of log-odds: beta, and for IPO 4 tau about even preferences.
+
+    IPO's margin is (2 P - 1) / (2 tau) at its minimum, and 4 (P - 1/2) the log-odds near 1/2. Methods whose score has
+    no unit of log-odds have 1.
+    """
+    given = loss.hyperparameters
+    return float(given.get("beta", 4 * given["tau"] if "tau" in given else 1.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Margins:
     """Scores candidates by their mean margin.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -52,7 +52,13 @@ class Policy:
 
     @classmethod
     def of(
-        cls, source: str, *, revision: str | None = None, template: str = "tokenizer", today: dt.date | None = None
+        cls,
+        source: str,
+        *,
+        revision: str | None = None,
+        template: str = "tokenizer",
+        options: Mapping[str, Any] | None = None,
+        today: dt.date | None = None,
     ) -> Policy:
         """A folder of a run or of a model, or a name on the hub.
 
@@ -60,6 +66,7 @@ class Policy:
             source: the folder or name; of a run's folder its ``model`` is taken.
             revision: on the hub.
             template: ``tokenizer`` for its own chat template, or one of :data:`scaled.data.templates.NAMED`.
+            options: what the template is told beside the messages; None for what training told.
             today: the day that a template is told which asks; None for the day that training told, else for today.
 
         Raises:
@@ -76,7 +83,7 @@ class Policy:
             written = Template.of(
                 tokenizer,
                 template,
-                options=trained.chat_template_kwargs if trained else None,
+                options=trained.chat_template_kwargs if trained and options is None else options,
                 today=today or (dt.date.fromisoformat(told) if told else None),
             )
         except ValueError as error:

@@ -40,24 +40,29 @@ class Callback(Protocol):
 
 
 def load_callbacks(names: Sequence[str]) -> tuple[Callback, ...]:
-    """The functions that ``module:name`` name; modules are looked for in the working directory too.
+    """The functions that ``module:name`` name, see :func:`load_function`."""
+    return tuple(load_function(name, "callbacks") for name in names)
+
+
+def load_function(name: str, key: str) -> Any:
+    """The function that ``module:name`` names; modules are looked for in the working directory too.
+
+    Args:
+        name: of it.
+        key: that names it, for messages.
 
     Raises:
         UserError: a name of another form, or nothing of that name that can be called.
     """
-    if names and (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # sys.path holds texts
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # sys.path holds texts
         sys.path.insert(0, here)
-    return tuple(_load(name) for name in names)
-
-
-def _load(name: str) -> Callback:
     module, colon, function = name.partition(":")
     if not (module and colon and function):
-        raise UserError(f"callbacks: {name} must be module:function")
+        raise UserError(f"{key}: {name} must be module:function")
     try:
-        found: Callback = getattr(import_module(module), function)
+        found = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"callbacks: {name} cannot be loaded ({one_line(error)})") from error
+        raise UserError(f"{key}: {name} cannot be loaded ({one_line(error)})") from error
     if not callable(found):
-        raise UserError(f"callbacks: {name} is no function")
+        raise UserError(f"{key}: {name} is no function")
     return found

@@ -165,12 +165,17 @@ def requests(
             _request(prompt, SCORE, question, answer, {"answer": answer.turns[0]})
             for question, answer in zip(questions, answers, strict=True)
         ]
-    asked = []
-    for question, answer, base in zip(questions, answers, baseline_answers(copy, questions), strict=True):
-        texts = base.turns[0], answer.turns[0]
-        for part, (first, second) in zip(PARTS, (texts, texts[::-1]), strict=True):
-            asked.append(_request(prompt, part, question, answer, {"answer_a": first, "answer_b": second}))
-    return asked
+    both = zip(questions, answers, baseline_answers(copy, questions), strict=True)
+    return [each for question, answer, base in both for each in comparisons(prompt, question, answer, base.turns[0])]
+
+
+def comparisons(prompt: str, question: Question, answer: Answer, base: str) -> list[JudgeRequest]:
+    """An answer and another text to the same question, in both orders; `prompt` is a judge's, with places for them."""
+    texts = base, answer.turns[0]
+    return [
+        _request(prompt, part, question, answer, {"answer_a": first, "answer_b": second})
+        for part, (first, second) in zip(PARTS, (texts, texts[::-1]), strict=True)
+    ]
 
 
 def _request(prompt: str, part: str, question: Question, answer: Answer, texts: Mapping[str, str]) -> JudgeRequest:

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> str:
         raise UserError(
             "--max-dollars needs --prices PROMPT ANSWER, dollars per million tokens, from the judge's provider"
         )
-    judge = _judge(options)
+    judge = judge_of(options)
     benchmark = by_name(options.benchmark)
     mode = mode_of(benchmark, options.mode)
     questions = benchmark.questions(options.copy)
@@ -88,8 +88,12 @@ def run(options: argparse.Namespace) -> str:
     return f"{shown}judgments: {path}"
 
 
-def _judge(options: argparse.Namespace) -> Judge:
-    """Who is asked, with the key from the environment."""
+def judge_of(options: argparse.Namespace) -> Judge:
+    """Who is asked, with the key from the environment.
+
+    Raises:
+        UserError: there is no key, or the endpoint is none.
+    """
     endpoint = _endpoint(options.endpoint)
     key = os.environ.get(options.key_variable, "").strip()
     if not key and urlsplit(endpoint).hostname in ON_THIS_MACHINE:
