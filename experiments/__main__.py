@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import report
-from experiments.cells import Cell
-from experiments.hypotheses import HYPOTHESES, wanted
-from experiments.ledger import Ledger, Result, expected_seconds, within
+from experiments.hypotheses import wanted
+from experiments.ledger import Cell, Result, expected_seconds, within
+from experiments.worlds import WORLDS, World, world
 from inspo.command_line import OneLineParser, UserError
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "language"
-FIRST_GUESS = 90.0
+RESULTS = HERE / "results"
+FIRST_GUESS = 120.0
 """Seconds of a cell, where none has been run."""
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; a mistake of the user's is one line and exit code 2."""
     try:
         options = _parser().parse_args(arguments)
-        print(COMMANDS[options.command](options))  # noqa: T201  # a command line prints
+        print(COMMANDS[options.command](world(options.world), options))  # noqa: T201  # a command line prints
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -42,26 +42,27 @@ def _parser() -> argparse.ArgumentParser:
     status = choices.add_parser("status", help="what has been run, and what is left")
     analyze = choices.add_parser("analyze", help="what the results say, and write it beside them")
     for each in (run, status, analyze):
+        each.add_argument("--world", choices=WORLDS, default=next(iter(WORLDS)), help="[%(default)s]")
         each.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="[%(default)s]")
     return parser
 
 
-def run(options: argparse.Namespace) -> str:
+def run(here: World, options: argparse.Namespace) -> str:
     """Run cells."""
     import time
 
     started = time.monotonic()
     import torch
 
-    from experiments.language import training
+    from experiments.machine import about
     from scaled.workarounds import quiet_deprecations
 
     quiet_deprecations()
     torch.set_num_threads(1)  # of so small a model; run several shares side by side
-    book = Ledger(options.results)
+    book = here.ledger(options.results)
     kept, refused = book.all()
     mine, of = options.share
-    left = book.missing(wanted())[mine::of]
+    left = book.missing(wanted(list(here.hypotheses.values())))[mine::of]
 
     def expected(cell: Cell) -> float:
         return expected_seconds(cell, kept, FIRST_GUESS)
@@ -69,8 +70,8 @@ def run(options: argparse.Namespace) -> str:
     done = 0
     for cell in within(left, 60 * options.minutes, expected, lambda: time.monotonic() - started):
         sys.stderr.write(f"{cell.key()} ({done + 1} of {len(left)}, about {expected(cell):.0f} s)\n")
-        points, seconds = training.run(cell, options.work)
-        result = Result(cell, points, seconds, training.about())
+        points, seconds = here.run(cell, options.work / here.name)
+        result = Result(cell, points, seconds, about(f"python -m experiments run --world {here.name}"))
         book.write(result)
         kept.append(result)
         done += 1
@@ -80,29 +81,29 @@ def run(options: argparse.Namespace) -> str:
     )
 
 
-def status(options: argparse.Namespace) -> str:
+def status(here: World, options: argparse.Namespace) -> str:
     """What has been run."""
-    book = Ledger(options.results)
+    book = here.ledger(options.results)
     kept, refused = book.all()
-    cells = wanted()
+    cells = wanted(list(here.hypotheses.values()))
     left = book.missing(cells)
     hours = sum(expected_seconds(cell, kept, FIRST_GUESS) for cell in left) / 3600
     lines = [f"{len(cells) - len(left)} of {len(cells)} cells; the rest takes about {hours:.1f} hours of one core"]
     missing = {cell.key() for cell in left}
-    for hypothesis in HYPOTHESES.values():
-        sides = [hypothesis.cells(side) for side in (hypothesis.control, hypothesis.treatment)]
-        whole = sum(all(side[seed].key() not in missing for side in sides) for seed in hypothesis.seeds)
-        lines.append(f"  {hypothesis.name:24} {whole:2} of {len(hypothesis.seeds)} seeds")
+    for hypothesis in here.hypotheses.values():
+        whole = sum(missing.isdisjoint(cell.key() for cell in sides) for sides in hypothesis.cells().values())
+        lines.append(f"  {hypothesis.name:30} {whole:2} of {len(hypothesis.seeds)} seeds")
     return "\n".join([*lines, *(f"not counted: {line}" for line in refused)])
 
 
-def analyze(options: argparse.Namespace) -> str:
+def analyze(here: World, options: argparse.Namespace) -> str:
     """What the results say."""
-    kept, refused = Ledger(options.results).all()
+    book = here.ledger(options.results)
+    kept, refused = book.all()
     if not kept:
-        raise UserError(f"{options.results}: has no results; run python -m experiments run --minutes M")
-    text = report.markdown(report.answers(kept), kept, refused)
-    path = options.results.parent / f"{options.results.name.upper()}.md"
+        raise UserError(f"{book.folder}: has no results; run python -m experiments run --world {here.name} --minutes M")
+    text = report.markdown(here, report.answers(here.hypotheses, kept), kept, refused)
+    path = options.results / f"{here.name.upper()}.md"
     path.write_text(text)
     return f"{text}\nwritten: {path}"
 

@@ -12,18 +12,18 @@ Point = Mapping[str, float]
 
 
 def at_kl(points: Sequence[Point], kl: float, name: str, start: float) -> float | None:
-    """A number where a training's policy has a given KL from the reference.
+    """A number where policies have a given KL from the reference.
 
-    Linear in the square root of KL between the points of a path, since near the reference what is gained grows with it.
+    Linear in the square root of KL between points, since near the reference what is gained grows with it.
 
     Args:
-        points: along a training, in its order.
+        points: of policies, by growing KL.
         kl: nats a response.
         name: of the number.
         start: its value at the reference, KL 0.
 
     Returns:
-        The number where the path first reaches that KL; None where it does not.
+        The number; None beyond the last point.
 
     >>> at_kl([{"kl": 1.0, "value": 0.6}, {"kl": 4.0, "value": 0.8}], 2.25, "value", 0.5)
     0.7
@@ -99,23 +99,20 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def paired(
-    treated: Mapping[tuple[int, int], Sequence[Point]],
-    control: Mapping[tuple[int, int], Sequence[Point]],
-    difference: Callable[[Sequence[Point], Sequence[Point]], float | None],
+    paths: Mapping[tuple[int, int], Sequence[Sequence[Point]]], difference: Callable[..., float | None]
 ) -> tuple[list[tuple[int, float]], list[tuple[int, int]]]:
     """Differences of trainings that share reference and data.
 
     Args:
-        treated: points by (pretraining seed, data seed).
-        control: the same of what it is compared with.
-        difference: of two paths; None where they cannot be compared.
+        paths: by (pretraining seed, data seed) the points of each side.
+        difference: of the sides' paths; None where they cannot be compared.
 
     Returns:
-        (pretraining seed, difference) of each seed that both have; and the seeds that could not be compared.
+        (pretraining seed, difference) of each seed; and the seeds that could not be compared.
     """
     found, left_out = [], []
-    for seed in sorted(treated.keys() & control.keys()):
-        value = difference(treated[seed], control[seed])
+    for seed, sides in sorted(paths.items()):
+        value = difference(*sides)
         if value is None:
             left_out.append(seed)
         else:
@@ -123,11 +120,21 @@ def paired(
     return found, left_out
 
 
-def equal_kl(name: str, kl: float, start: float) -> Callable[[Sequence[Point], Sequence[Point]], float | None]:
-    """The difference of a number where both policies have one KL from the reference."""
+def beyond_frontier(name: str, start: float) -> Callable[..., float | None]:
+    """How much more a policy has of a number than a frontier of others has at its KL from the reference.
 
-    def difference(treated: Sequence[Point], control: Sequence[Point]) -> float | None:
-        one, other = at_kl(treated, kl, name, start), at_kl(control, kl, name, start)
-        return None if one is None or other is None else one - other
+    Args:
+        name: of the number.
+        start: its value at the reference, where every frontier begins.
+
+    Returns:
+        A function of the path of one training and of those of the frontier, such as of several beta; all by their last
+        points. None where the frontier does not reach that far.
+    """
+
+    def difference(treated: Sequence[Point], *frontier: Sequence[Point]) -> float | None:
+        here = treated[-1]
+        there = at_kl(sorted((path[-1] for path in frontier), key=lambda point: point["kl"]), here["kl"], name, start)
+        return None if there is None else here[name] - there
 
     return difference

@@ -9,16 +9,47 @@ of another cell than their name says, or that cannot be read are named and never
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from experiments.cells import VERSION, Cell
+
+class Cell(Protocol):
+    """One run of a world: a frozen dataclass of plain values, all that decides its numbers."""
+
+    def key(self) -> str:
+        """A name for files that no other cell has."""
+
+    def cost(self) -> tuple[str, float]:
+        """What cells that take alike share, and how much there is of it."""
+
+
+Facts = TypeVar("Facts")
+
+
+def digest(cell: Any) -> str:
+    """Eight characters that depend on every value of a cell."""
+    facts = json.dumps(asdict(cell), sort_keys=True, default=dict)
+    return hashlib.sha256(facts.encode()).hexdigest()[:8]
+
+
+def of_facts(kind: Callable[..., Facts], facts: Mapping[str, Any]) -> Facts:
+    """A cell from what a result file holds.
+
+    Raises:
+        ValueError: keys that are missing or unknown, or a value that is out of range.
+    """
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass
+    if set(facts) != set(known):
+        odd = sorted(set(facts) ^ set(known))
+        raise ValueError(f"a cell has {', '.join(known)}; missing or unknown: {', '.join(odd)}")
+    return kind(**facts)
 
 
 @dataclass(frozen=True)
@@ -38,11 +69,19 @@ class Result:
     about: dict[str, Any]
 
 
+@dataclass(frozen=True)
 class Ledger:
-    """The results of one world in a folder."""
+    """The results of one world in a folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Attributes:
+        folder: of the result files.
+        version: of the code that makes the numbers.
+        cell: makes a cell from what a file holds.
+    """
+
+    folder: Path
+    version: int
+    cell: Callable[[Mapping[str, Any]], Cell]
 
     def path(self, cell: Cell) -> Path:
         """Where a cell's result is, or will be."""
@@ -52,7 +91,7 @@ class Ledger:
         """Keep a result; the file appears whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(result.cell)
-        facts = {"version": VERSION, **asdict(result)}
+        facts = {"version": self.version, **asdict(result)}
         fresh = path.with_suffix(f".{os.getpid()}.new")
         fresh.write_text(json.dumps(facts, indent=1, default=dict) + "\n")
         fresh.replace(path)
@@ -65,7 +104,7 @@ class Ledger:
             ValueError: a file that is cut short, foreign, of another version or of another cell than its name says.
         """
         try:
-            result = _result(json.loads(path.read_text()))
+            result = self._result(json.loads(path.read_text()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{path.name}: {what}") from None
@@ -89,21 +128,21 @@ class Ledger:
         by_key = {cell.key(): cell for cell in cells}
         return [cell for key, cell in by_key.items() if key not in done]
 
-
-def _result(facts: Any) -> Result:
-    if facts["version"] != VERSION:
-        raise ValueError(f"is of version {facts['version']} of the code, which is at {VERSION} now")
-    result = Result(Cell.of(facts["cell"]), facts["points"], float(facts["seconds"]), facts["about"])
-    if not result.points:
-        raise ValueError("holds no numbers")
-    return result
+    def _result(self, facts: Any) -> Result:
+        if facts["version"] != self.version:
+            raise ValueError(f"is of version {facts['version']} of the code, which is at {self.version} now")
+        result = Result(self.cell(facts["cell"]), facts["points"], float(facts["seconds"]), facts["about"])
+        if not result.points:
+            raise ValueError("holds no numbers")
+        return result
 
 
 def expected_seconds(cell: Cell, results: Sequence[Result], otherwise: float) -> float:
-    """What a cell will likely take: by pair and epoch the median of what its method and conditioning took."""
-    alike = [r for r in results if (r.cell.method, r.cell.conditioning) == (cell.method, cell.conditioning)] or results
-    rates = [result.seconds / (result.cell.pairs * result.cell.epochs) for result in alike]
-    return median(rates) * cell.pairs * cell.epochs if rates else otherwise
+    """What a cell will likely take: the median rate of those that take alike, or of all."""
+    alike, amount = cell.cost()
+    rates = [(result.cell.cost()[0], result.seconds / result.cell.cost()[1]) for result in results]
+    counted = [rate for kind, rate in rates if kind == alike] or [rate for _, rate in rates]
+    return median(counted) * amount if counted else otherwise
 
 
 def within(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.analysis import Effect, Point, effect, holm, paired
-from experiments.cells import Cell
-from experiments.hypotheses import HYPOTHESES, Hypothesis
+from experiments.analysis import Effect, effect, holm, paired
+from experiments.hypotheses import Hypothesis
 from experiments.ledger import Result
+from experiments.worlds import World
 
 LEVEL = 0.05
 
@@ -38,33 +38,27 @@ class Answer:
         return "yes" if self.effect.mean > 0 else "no: the other way round"
 
 
-def answers(results: Sequence[Result]) -> list[Answer]:
+def answers(hypotheses: Mapping[str, Hypothesis], results: Sequence[Result]) -> list[Answer]:
     """To every hypothesis, from the results that count."""
     points = {result.cell.key(): result.points for result in results}
     found = []
-    for hypothesis in HYPOTHESES.values():
-        treated, control = (
-            _points(hypothesis.cells(side), points) for side in (hypothesis.treatment, hypothesis.control)
-        )
-        differences, left_out = paired(treated, control, hypothesis.measure)
+    for hypothesis in hypotheses.values():
+        keys = {seed: [cell.key() for cell in cells] for seed, cells in hypothesis.cells().items()}
+        paths = {seed: [points[key] for key in sides] for seed, sides in keys.items() if points.keys() >= set(sides)}
+        differences, left_out = paired(paths, hypothesis.measure)
         found.append(Answer(hypothesis, effect(differences) if len(differences) > 1 else None, left_out))
     corrected = holm({a.hypothesis.name: a.effect.p for a in found if a.effect is not None})
     return [Answer(a.hypothesis, a.effect, a.left_out, corrected.get(a.hypothesis.name)) for a in found]
 
 
-def _points(
-    cells: Mapping[tuple[int, int], Cell], points: Mapping[str, Sequence[Point]]
-) -> dict[tuple[int, int], Sequence[Point]]:
-    return {seed: points[cell.key()] for seed, cell in cells.items() if cell.key() in points}
-
-
-def markdown(found: Sequence[Answer], results: Sequence[Result], refused: Sequence[str]) -> str:
+def markdown(world: World, found: Sequence[Answer], results: Sequence[Result], refused: Sequence[str]) -> str:
     """The page."""
     hours = sum(result.seconds for result in results) / 3600
     lines = [
-        "# What the language world says",
+        f"# What the world `{world.name}` says",
         "",
-        "Written by `python -m experiments analyze`; do not edit. The questions stand in `experiments/hypotheses.py`,",
+        f"{world.about[0].upper()}{world.about[1:]}. Written by `python -m experiments analyze --world {world.name}`;",
+        f"do not edit. The questions stand in `experiments/{world.name}/hypotheses.py`,",
         "from before the runs. Differences are paired by reference, data and random numbers; ± is the standard error",
         "over seeds, the interval Student's at 95 %, p two-sided and corrected for all questions here (Holm).",
         "",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -55,7 +56,7 @@ def draw_pairs(reference: nn.Module, words: Words, judge: Judge, count: int, *se
         Drawn(
             prompt,
             (one, other),
-            judge.log_odds(prompt.topic, words.kind(prompt, one), words.kind(prompt, other)),
+            judge.log_odds(words.kind(prompt, one), words.kind(prompt, other)),
         )
         for prompt, one, other in zip(asked, first, second, strict=True)
     ]
@@ -70,20 +71,35 @@ def labels(drawn: Sequence[Drawn], *seed: int) -> list[bool]:
     return [bool(u < 1 / (1 + np.exp(-pair.log_odds))) for u, pair in zip(uniform, drawn, strict=True)]
 
 
-def write_records(path: Path, words: Words, drawn: Sequence[Drawn], first_wins: Sequence[bool]) -> int:
+def write_records(
+    path: Path, words: Words, drawn: Sequence[Drawn], first_wins: Sequence[bool], *, unrelated: bool = False
+) -> int:
     """Pairs as the trainer reads them; those with a response that is no text are left out.
+
+    Args:
+        path: of the file.
+        words: the tokens.
+        drawn: the pairs.
+        first_wins: the label of each.
+        unrelated: whether both responses follow another one, the first of the next pair and so to another prompt, laid
+            out as a context is.
 
     Returns:
         How many were left out: a response was empty, had a control token within, or both differed in their end alone.
     """
     lines = []
     control = set(words.tokenizer.all_special_tokens)
-    for pair, wins in zip(drawn, first_wins, strict=True):
+    for place, (pair, wins) in enumerate(zip(drawn, first_wins, strict=True)):
         said = [words.text(response) for response in pair.responses]
         texts = [" ".join(each) for each in said]
-        if all(texts) and texts[0] != texts[1] and control.isdisjoint(said[0] + said[1]):
+        other = words.text(drawn[(place + 1) % len(drawn)].responses[0]) if unrelated else []
+        if all(texts) and texts[0] != texts[1] and control.isdisjoint(said[0] + said[1] + other):
             chosen, rejected = texts if wins else texts[::-1]
-            lines.append(json.dumps({"prompt": pair.prompt.text(), "chosen": chosen, "rejected": rejected}) + "\n")
+            asked: Any = pair.prompt.text()
+            if other:
+                turns = (("user", asked), ("assistant", " ".join(other)))
+                asked = [{"role": role, "content": content} for role, content in turns]
+            lines.append(json.dumps({"prompt": asked, "chosen": chosen, "rejected": rejected}) + "\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(lines))
     return len(drawn) - len(lines)

@@ -26,7 +26,7 @@ MAX_TOKENS = 32
 """Of a response; the writer's longest has 16 words and an end."""
 
 SLOTS = 128
-ROW_TOKENS = 4096
+ROW_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Words:
     def revision(self, prompt: Prompt, draft: Completion) -> tuple[int, ...]:
         """A prompt and a draft with all that the next response follows, as training lays them out."""
         return (*self.prompt(prompt), *draft.tokens, *self.header)
+
+    def completion(self, words: Sequence[str]) -> Completion:
+        """A response of these words, as if a policy had written it."""
+        return Completion((*self.ids(words), self.end), ended=True)
 
     def text(self, completion: Completion) -> list[str]:
         """The words of a response, without its end."""

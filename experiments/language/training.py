@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -10,16 +12,19 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from experiments.cells import VERSION, Cell
+from experiments.language.cells import PREFERENCE_MODELS, UNRELATED, VERSION, Cell
 from experiments.language.measuring import Yardstick
 from experiments.language.pairs import draw_pairs, labels, write_records
+from experiments.language.preference_models import BATCH, PreferenceModel, train_preference_model
 from experiments.language.reference import Pretraining, make_reference
 from experiments.language.samples import Words
 from experiments.language.world import Judge
 from inspo.hf.rows import enable_tree_rows
+from inspo.pairs import PreferencePair
 from scaled.config import TrainConfig
 from scaled.run.prepare import prepare_run
 from scaled.run.run import assemble
@@ -27,7 +32,7 @@ from scaled.training.callbacks import Kind
 from scaled.training.loop import train
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Of a training, at which its policy is measured."""
+"""Of a training, at which its policy is measured; before the end as a judge alone."""
 
 PROMPTS = 1024
 """On which policies are measured."""
@@ -55,13 +60,14 @@ def yardstick(folder: Path, judge: Judge, seed: int) -> Yardstick:
 
 def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     """The file of a cell's pairs, made where it is not there; cells with the same data share it."""
-    data = "-".join(map(str, (f"v{VERSION}", *cell.data().values())))
+    unrelated = cell.conditioning == UNRELATED
+    data = "-".join(map(str, (f"v{VERSION}", *cell.data().values(), *[UNRELATED] * unrelated)))
     path = work / "data" / f"{data}.jsonl"
     if not path.is_file():
         model, words = load(folder)
         drawn = draw_pairs(model, words, Judge(cycle=cell.cycle), cell.pairs, cell.seed)
-        draft = path.with_suffix(".new")
-        left_out = write_records(draft, words, drawn, labels(drawn, cell.seed))
+        draft = path.with_suffix(f".{os.getpid()}.new")
+        left_out = write_records(draft, words, drawn, labels(drawn, cell.seed), unrelated=unrelated)
         if left_out > cell.pairs / 20:
             raise ValueError(f"{left_out} of {cell.pairs} pairs are no text: the reference does not write")
         draft.replace(path)
@@ -69,7 +75,8 @@ def records_of(cell: Cell, folder: Path, work: Path) -> Path:
 
 
 def configuration(cell: Cell, folder: Path, records: Path, out: Path) -> TrainConfig:
-    """A cell as the trainer has it."""
+    """A cell as the trainer has it; an unrelated context is part of the prompts."""
+    conditioning = "none" if cell.conditioning == UNRELATED else cell.conditioning
     return TrainConfig.model_validate(
         {
             "model": str(folder),
@@ -77,13 +84,14 @@ def configuration(cell: Cell, folder: Path, records: Path, out: Path) -> TrainCo
             "out": str(out),
             "validation_size": 0,
             "method": cell.method,
-            "conditioning": cell.conditioning,
+            "conditioning": conditioning,
             **cell.hyperparameters,
-            "separator": "none" if cell.conditioning == "none" else "turn",
-            "max_length": 96,
-            "draft_cap": None,
-            "batch_size": 64,
-            "row_tokens": 4096,
+            "separator": "none" if conditioning == "none" else "turn",
+            "max_length": cell.max_length,
+            "over_length": ["cut_responses", "drop"],
+            "draft_cap": cell.draft_cap,
+            "batch_size": BATCH,
+            "row_tokens": 1024,
             "epochs": cell.epochs,
             "learning_rate": cell.learning_rate,
             "seed": cell.seed,
@@ -104,12 +112,18 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
         work: folder for references, data and what is removed afterwards.
 
     Returns:
-        A point for each share, its ``update`` among the numbers; and seconds, without what cells share.
+        A point for each share, its ``update`` among the numbers, all of them in the last alone; for preference models
+        that one only. And seconds, without what cells share.
     """
     folder = reference_of(cell, work)
     records = records_of(cell, folder, work)
     measure = yardstick(folder, Judge(cycle=cell.cycle), cell.seed)
     started = time.monotonic()
+    train_and_measure = _preference_model if cell.method in PREFERENCE_MODELS else _policy
+    return train_and_measure(cell, folder, records, work, measure), time.monotonic() - started
+
+
+def _policy(cell: Cell, folder: Path, records: Path, work: Path, measure: Yardstick) -> list[dict[str, float]]:
     out = work / "runs" / cell.key()
     shutil.rmtree(out, ignore_errors=True)
     config = configuration(cell, folder, records, out)
@@ -123,24 +137,32 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
         if kind == "update" and update in wanted:
             policy = running.accelerator.unwrap_model(running.model)
             policy.eval()
-            points.append({"update": update, **measure.measure(policy, running.loss)})
+            margins = measure.margins_of(policy, running.loss)
+            found = measure.judged(margins)
+            if update == updates:
+                found |= measure.deployed(policy) | measure.reviser(policy) | measure.ranked(margins)
+            points.append({"update": update, **found})
             policy.train()
 
     train(replace(training, callbacks=(look,)))
     shutil.rmtree(out, ignore_errors=True)
-    return points, time.monotonic() - started
+    return points
 
 
-def about() -> dict[str, Any]:
-    """What a result was made with."""
-    import datetime as dt
-    import platform
-    from importlib import metadata
-
-    return {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "command": "python -m experiments run",
-        "device": "one thread of a CPU",
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "accelerate", "numpy")},
-    }
+def _preference_model(
+    cell: Cell, folder: Path, records: Path, _work: Path, measure: Yardstick
+) -> list[dict[str, float]]:
+    torch.manual_seed(cell.seed)
+    body: Any = AutoModel.from_pretrained(folder)
+    words = measure.words
+    model = PreferenceModel(body, body.config.hidden_size, words, pairwise=cell.method == "pairwise")
+    pairs = [
+        PreferencePair(
+            words.ids(["<user>", *record["prompt"].split(), "<end>", "<assistant>"]),
+            (*words.ids(record["chosen"].split()), words.end),
+            (*words.ids(record["rejected"].split()), words.end),
+        )
+        for record in map(json.loads, records.read_text().splitlines())
+    ]
+    updates = train_preference_model(model, pairs, cell.epochs, cell.learning_rate, cell.seed)
+    return [{"update": updates, **measure.judged(model.judge), **measure.ranked(model.judge)}]

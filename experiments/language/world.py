@@ -6,9 +6,9 @@ prefers y to y' with probability
 
     sigma(quality (q(y) - q(y')) + cycle C[s(y), s(y')] + length (|y| - |y'|) / 4),
 
-where C is +1 where the topic's style beats the other's, -1 the other way round, 0 of equal styles or none: each
-style beats one and loses to another, and half the topics have the circle the other way round. With ``cycle = 0`` the
-preference is Bradley-Terry's; the larger it is, the less any score can say.
+where C is +1 where the style of y beats that of y', -1 the other way round, 0 of equal styles or none: each style beats
+one and loses to another. With ``cycle = 0`` the preference is Bradley-Terry's; the larger it is, the less any score can
+say.
 """
 
 from __future__ import annotations
@@ -121,26 +121,25 @@ class Judge:
     cycle: float = 0.0
     length: float = 0.15
 
-    def log_odds(self, topic: str, one: Kind, other: Kind) -> float:
+    def log_odds(self, one: Kind, other: Kind) -> float:
         """Log-odds of P(one > other), in nats."""
         difference = self.quality * (one.quality - other.quality) + self.length * (one.length - other.length) / 4
-        return difference + self.cycle * beats(topic, one.style, other.style)
+        return difference + self.cycle * beats(one.style, other.style)
 
-    def probability(self, topic: str, one: Kind, other: Kind) -> float:
+    def probability(self, one: Kind, other: Kind) -> float:
         """P(one > other)."""
-        return 1 / (1 + math.exp(-self.log_odds(topic, one, other)))
+        return 1 / (1 + math.exp(-self.log_odds(one, other)))
 
 
-def beats(topic: str, style: str | None, other: str | None) -> int:
-    """Which style wins under a topic: 1 the first, -1 the second, 0 neither.
+def beats(style: str | None, other: str | None) -> int:
+    """Which style wins: 1 the first, -1 the second, 0 neither.
 
-    >>> [beats("rivers", "warm", other) for other in STYLES], beats("birds", "warm", "stern")
-    ([0, 1, -1], -1)
+    >>> [beats("warm", other) for other in (*STYLES, None)]
+    [0, 1, -1, 0]
     """
     if style is None or other is None:
         return 0
-    turn = 1 if TOPICS.index(topic) % 2 == 0 else -1
-    return (0, turn, -turn)[(STYLES.index(other) - STYLES.index(style)) % 3]
+    return (0, 1, -1)[(STYLES.index(other) - STYLES.index(style)) % 3]
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _binomial(n: int, k: int, p: float) -> float:
     return math.comb(n, k) * p**k * (1 - p) ** (n - k)
 
 
-def win_rate(judge: Judge, topic: str, one: Sequence[tuple[float, Kind]], other: Sequence[tuple[float, Kind]]) -> float:
+def win_rate(judge: Judge, one: Sequence[tuple[float, Kind]], other: Sequence[tuple[float, Kind]]) -> float:
     """P(y > y') with y and y' drawn independently from two distributions over kinds of response."""
     traits = [
         (
@@ -206,6 +205,6 @@ def win_rate(judge: Judge, topic: str, one: Sequence[tuple[float, Kind]], other:
     ]
     (weights, scores, styles), (other_weights, other_scores, other_styles) = traits
     names = (*STYLES, None)  # None is at -1 too
-    circle = np.array([[beats(topic, style, rival) for rival in names] for style in names])
+    circle = np.array([[beats(style, rival) for rival in names] for style in names])
     log_odds = scores[:, None] - other_scores + judge.cycle * circle[styles[:, None], other_styles]
     return float(weights @ (1 / (1 + np.exp(-log_odds))) @ other_weights)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from experiments.ledger import digest, of_facts
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
 
-VERSION = 1
+VERSION = 2
 """Of the code that makes a cell's numbers. Raised by hand when they change; a test holds one cell's to those kept."""
+
+UNRELATED = "unrelated"
+"""A conditioning of this world alone: both responses given the same response to another prompt."""
+
+PREFERENCE_MODELS = ("reward", "pairwise")
+"""What is trained to judge and cannot write, see :mod:`experiments.language.preference_models`."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,8 @@ class Cell:
     """One training in the language world.
 
     Attributes:
-        method: a name of :data:`inspo.losses.METHODS`.
-        conditioning: which log-probs are compared, by name.
+        method: a name of :data:`inspo.losses.METHODS`, or of :data:`PREFERENCE_MODELS`.
+        conditioning: which log-probs are compared, by name, or :data:`UNRELATED`.
         hyperparameters: of the loss, where they are not the method's defaults.
         reference: kind of the reference, see :mod:`experiments.language.reference`.
         pretraining_seed: of the reference.
@@ -30,6 +35,8 @@ class Cell:
         pairs: to train on.
         epochs: passes over them.
         learning_rate: at its peak.
+        max_length: tokens of prompt, context and response; longer responses are cut.
+        draft_cap: share of `max_length` that a context may have; None for all of it.
     """
 
     method: str
@@ -39,16 +46,21 @@ class Cell:
     pretraining_seed: int = 0
     cycle: float = 0.0
     seed: int = 0
-    pairs: int = 4000
+    pairs: int = 8000
     epochs: float = 2.0
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
+    max_length: int = 96
+    draft_cap: float | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method = {self.method!r} must be one of {', '.join(METHODS)}")
-        known = [one.value for one in Conditioning]
+        methods = (*METHODS, *PREFERENCE_MODELS)
+        if self.method not in methods:
+            raise ValueError(f"method = {self.method!r} must be one of {', '.join(methods)}")
+        known = [*(one.value for one in Conditioning), UNRELATED]
         if self.conditioning not in known:
             raise ValueError(f"conditioning = {self.conditioning!r} must be one of {', '.join(known)}")
+        if self.method in PREFERENCE_MODELS and self.conditioning != "none":
+            raise ValueError(f"method = {self.method!r} has conditioning none, not {self.conditioning}")
 
     def key(self) -> str:
         """A name for files: what is read of it, and a digest of all.
@@ -56,10 +68,12 @@ class Cell:
         >>> Cell("dpo", "symmetric", cycle=3.0, seed=1).key()[:-9]
         'dpo-symmetric-B0-cycle3-seed1'
         """
-        facts = json.dumps(asdict(self), sort_keys=True, default=dict)
-        digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
         parts = (self.method, self.conditioning, f"{self.reference}{self.pretraining_seed}", f"cycle{self.cycle:g}")
-        return "-".join((*parts, f"seed{self.seed}", digest))
+        return "-".join((*parts, f"seed{self.seed}", digest(self)))
+
+    def cost(self) -> tuple[str, float]:
+        """What cells that take alike share, and how much there is of it."""
+        return f"{self.method} {self.conditioning}", self.pairs * self.epochs
 
     def data(self) -> dict[str, Any]:
         """What its pairs depend on, so that cells which share it are trained on the same ones."""
@@ -68,13 +82,5 @@ class Cell:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Cell:
-        """A cell from what a result file holds.
-
-        Raises:
-            ValueError: keys that are missing or unknown, or a value that is out of range.
-        """
-        known = cls.__dataclass_fields__
-        if set(facts) != set(known):
-            odd = sorted(set(facts) ^ set(known))
-            raise ValueError(f"a cell has {', '.join(known)}; missing or unknown: {', '.join(odd)}")
-        return cls(**facts)
+        """A cell from what a result file holds; ValueError as :func:`experiments.ledger.of_facts` has it."""
+        return of_facts(cls, facts)

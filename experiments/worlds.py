@@ -1,0 +1,50 @@
+"""The worlds that questions are asked of, and what each needs to be run and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from experiments.hypotheses import Hypothesis
+from experiments.ledger import Cell, Ledger
+
+WORLDS = {"language": "a small language whose judge is known, and tiny transformers that learned it"}
+
+
+@dataclass(frozen=True)
+class World:
+    """One world.
+
+    Attributes:
+        name: of its package in :mod:`experiments` and of its folder of results.
+        about: what it is, in a line.
+        version: of the code that makes a cell's numbers.
+        cell: makes a cell from what a result file holds.
+        hypotheses: by name.
+        run: a cell in a folder for what is made on the way, and its points and seconds.
+    """
+
+    name: str
+    about: str
+    version: int
+    cell: Callable[[Mapping[str, Any]], Cell]
+    hypotheses: Mapping[str, Hypothesis]
+    run: Callable[[Any, Path], tuple[Sequence[dict[str, float]], float]]
+
+    def ledger(self, results: Path) -> Ledger:
+        """Its results."""
+        return Ledger(results / self.name, self.version, self.cell)
+
+
+def world(name: str) -> World:
+    """A world by its name, one of :data:`WORLDS`."""
+    cells, hypotheses = (import_module(f"experiments.{name}.{part}") for part in ("cells", "hypotheses"))
+
+    def run(cell: Any, work: Path) -> tuple[Sequence[dict[str, float]], float]:
+        found: tuple[Sequence[dict[str, float]], float] = import_module(f"experiments.{name}.training").run(cell, work)
+        return found
+
+    return World(name, WORLDS[name], cells.VERSION, cells.Cell.of, hypotheses.HYPOTHESES, run)
