@@ -29,6 +29,7 @@ from scaled.generation.margins import Margins, scale
 from scaled.generation.policy import Policy, load_model
 from scaled.generation.rewards import RewardModel
 from scaled.generation.ways import as_response
+from scaled.model.loading import load_architecture
 from scaled.online.config import OnlineConfig
 from scaled.online.sampling import Actor, Drawn, finished
 from scaled.progress import progress
@@ -58,7 +59,10 @@ def judge_by(name: str, config: OnlineConfig, first: Policy) -> Judge:
         _with_our_keys(lambda: RewardModel(str(config.reward_model), str, gpu=False, dtype=torch.float32))
         return by_reward(str(config.reward_model))
     if name == "margin":
-        if first.trained is None and config.options.preference_loss().reads.needs_reference:
+        loss = (first.trained or config.options).preference_loss()
+        if loss.reads.needs_reference and first.reference is not None:
+            load_architecture(*first.reference)
+        elif loss.reads.needs_reference:
             raise UserError(
                 f"judge = margin: model = {config.model} was not trained by us, so that its margin has no reference; "
                 "train it on labeled pairs first, and name that run's folder"

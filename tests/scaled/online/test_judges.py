@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from tiny_base import ROOT, small
 from tiny_online import TRAIN, configured, lines, write_policy, write_prompts
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from inspo.command_line import UserError
 from scaled.examples.judge_server import NAME, verdict
 from scaled.generation.policy import Policy
 from scaled.online.rounds import loop
@@ -89,6 +91,18 @@ def test_the_policys_own_margin(conditioning, places, tmp_path):
         assert any(abs(probability - 0.5) > 1e-3 for _, _, probability in seen)
 
 
+def test_a_margin_whose_reference_is_gone_is_known_before_anything_is_drawn(places, tmp_path):
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps({"prompt": "a", "chosen": f"b{n}", "rejected": "c"}) + "\n" for n in range(4)))
+    base = write_policy(tmp_path / "base")
+    run(small(tmp_path / "seed", **(TRAIN | {"model": str(base), "data": str(data), "validation_size": 0})))
+    shutil.rmtree(base)
+    with pytest.raises(UserError, match=f"model = {base}: cannot be loaded"):
+        loop(configured(tmp_path / "seed", places[1], tmp_path / "out", judge="margin"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_an_endpoint(places, tmp_path):
     """Both orders are asked; a tie of the orders is one; what was asked is kept."""
     command = [sys.executable, str(ROOT / "scaled" / "examples" / "judge_server.py")]
