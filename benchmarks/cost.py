@@ -31,7 +31,7 @@ from side_by_side import ROOT, at_least, command_line, finish, markdown
 from tqdm import tqdm
 
 from paper_figures.overhead import quotient
-from scaled.training.checkpoints import write_atomically
+from scaled.files import write_atomically
 
 MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
 RUNS = {"dpo": "dpo", "ins-dpo": "ins"}

@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 
 from inspo.command_line import UserError
+from scaled.files import write_atomically
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -66,10 +67,8 @@ def write(path: Path, text: str) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        draft.replace(path)
+        write_atomically(path, text.encode(errors="replace").decode())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); name a folder that can") from None

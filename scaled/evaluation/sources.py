@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -59,6 +59,7 @@ def of_folder(
     evaluation: Path,
     *,
     judge: str | None,
+    endpoint: str | None,
     mode: str,
     partial: bool,
 ) -> Source:
@@ -67,16 +68,18 @@ def of_folder(
     Lines of answers or prompts that have changed since are passed over.
 
     Raises:
-        UserError: answers or judgments are missing, unless `partial`, or there are several judges and none is named.
+        UserError: answers or judgments are missing, unless `partial`, or there are several judges or endpoints and none
+            is named.
     """
     answers = answers_in(evaluation, benchmark, questions)
     path = _store(benchmark.NAME, evaluation, judge)
-    lines = {line["key"]: line for line in store.read(path)}
+    lines = list(store.read(path))
     if not lines:
         raise UserError(f"{path}: has no judgments; judge the answers")
-    name = str(next(iter(lines.values()))["judge"])
+    name = str(lines[0]["judge"])
     asked = benchmark.requests(copy, questions, answers, mode)
-    found, lacking = answered(benchmark, asked, lines, name)
+    by_endpoint = {place: answered(benchmark, asked, mine, name) for place, mine in at_endpoints(lines).items()}
+    found, lacking = by_endpoint[_endpoint(path, by_endpoint, endpoint)]
     if lacking and not (partial and found):
         raise UserError(
             f"{path}: {len(lacking)} of {len(asked)} requests have no answer by {name}, first {lacking[0].part} of"
@@ -108,10 +111,30 @@ def _store(benchmark: str, evaluation: Path, judge: str | None) -> Path:
     return paths[0]
 
 
+def at_endpoints(lines: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """A store's lines by endpoint and key."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for line in lines:
+        found.setdefault(line["endpoint"], {})[line["key"]] = line
+    return found
+
+
+def _endpoint(path: Path, by_endpoint: Mapping[str, tuple[Sequence[Any], Sequence[Any]]], named: str | None) -> str:
+    """The one that is named, or else the only one that answered what is asked today."""
+    if named is not None:
+        if (endpoint := named.rstrip("/")) not in by_endpoint:
+            raise UserError(f"--endpoint {named}: {path} has judgments of {' and of '.join(sorted(by_endpoint))}")
+        return endpoint
+    current = sorted(endpoint for endpoint, (found, _) in by_endpoint.items() if found)
+    if len(current) > 1:
+        raise UserError(f"{path}: has judgments of {' and of '.join(current)}; name one with --endpoint")
+    return (current or sorted(by_endpoint))[0]
+
+
 def answered(
     benchmark: Benchmark, asked: Sequence[JudgeRequest], lines: Mapping[str, Mapping[str, Any]], judge: str
 ) -> tuple[list[Mapping[str, Any]], list[JudgeRequest]]:
-    """Lines that answer the requests, second attempts behind first ones, and requests without one."""
+    """Lines of one endpoint that answer the requests, second attempts behind first ones, and requests without one."""
     found, lacking = [], []
     for first in asked:
         request: JudgeRequest | None = first

@@ -17,12 +17,13 @@ from scaled.evaluation.__main__ import main as evaluate
 
 HERE = Path(__file__).resolve().parent
 JUDGE = "repeats-the-request"
+PORT = 8431
 
 
 @contextmanager
-def judge() -> Iterator[str]:
-    """Its base URL, while a block runs."""
-    command = [sys.executable, str(HERE / "judge_server.py")]
+def judge(port: int) -> Iterator[str]:
+    """Its base URL, while a block runs: always the same, since another endpoint is another judge."""
+    command = [sys.executable, str(HERE / "judge_server.py"), str(port)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # ours
         try:
             yield server.stdout.readline().strip() if server.stdout else ""
@@ -35,14 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="a run's folder, such as results/train-tiny, or a model's")
     parser.add_argument("--out", default="results/eval/tiny/plain", metavar="FOLDER", help="[%(default)s]")
+    parser.add_argument("--port", type=int, default=PORT, metavar="N", help="of the judge [%(default)s]")
     options = parser.parse_args(arguments)
     files = ["--benchmark", "pairwise", "--copy", str(HERE / "evaluation")]
     answers = ["--answers", options.out]
-    with judge() as endpoint:
+    with judge(options.port) as endpoint:
+        if not endpoint:
+            sys.stderr.write(f"error: port {options.port} is taken: name another with --port\n")
+            return 2
         commands = [
             ["generate", *files, "--model", options.model, "--out", options.out, "--name", "tiny", "--device", "cpu"],
             ["judge", *files, *answers, "--judge", JUDGE, "--endpoint", endpoint],
-            ["score", *files, *answers, "--judge", JUDGE],
+            ["score", *files, *answers, "--judge", JUDGE, "--endpoint", endpoint],
             ["page", *files, *answers],
         ]
         for command in commands:

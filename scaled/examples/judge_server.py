@@ -1,4 +1,4 @@
-"""A judge by rule behind an OpenAI-compatible endpoint on this machine: ``python scaled/examples/judge_server.py``.
+"""A judge by rule behind an OpenAI-compatible endpoint: ``python scaled/examples/judge_server.py [PORT]``.
 
 It judges what the benchmark `pairwise` asks. Of two answers the one that repeats more of the request's different words
 is better; where both repeat as many, the shorter one; else neither. An answer alone is rated from 1 to 10 by the share
@@ -83,7 +83,8 @@ def _end_with_input(server: ThreadingHTTPServer) -> None:
 
 def main() -> None:
     """Serve."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0  # 0 is any that is free
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
         if not sys.stdin.isatty():  # so that it never outlives who started it
             threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()

@@ -162,7 +162,9 @@ def by_endpoint(config: OnlineConfig) -> Judge:
             _with_our_keys(lambda: ask(flat, store, asked_one, budget=budget))
 
             def points(both: Sequence[JudgeRequest]) -> float | None:
-                said = [(each.part, store.judgment(each.key(asked_one.name)).text) for each in both]
+                said = [
+                    (each.part, store.judgment((each.key(asked_one.name), asked_one.endpoint)).text) for each in both
+                ]
                 found = [point for part, text in said if (point := pairwise.points(part, text)) is not None]
                 return sum(found) / len(found) if found else None
 

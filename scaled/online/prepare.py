@@ -22,6 +22,7 @@ from scaled.data.messages import Message, as_messages
 from scaled.data.sources import read_rows
 from scaled.device import uses_gpu
 from scaled.distributed import join, world_size
+from scaled.files import write_atomically
 from scaled.generation.batching import room
 from scaled.generation.interface import Request, Settings
 from scaled.generation.policy import Policy
@@ -31,7 +32,6 @@ from scaled.online.judges import Judge, Preference, by_function, judge_by
 from scaled.online.sampling import Actor
 from scaled.run.checks import check_machine
 from scaled.run.prepare import prepare_run
-from scaled.training.checkpoints import write_atomically
 
 
 @dataclass(frozen=True, eq=False)

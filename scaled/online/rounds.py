@@ -24,6 +24,7 @@ from typing import Any
 
 from inspo.command_line import UserError
 from scaled.data.messages import Message
+from scaled.files import write_atomically
 from scaled.generation.draws import uniform
 from scaled.generation.interface import Settings
 from scaled.model.loading import load_architecture, weights_fingerprint
@@ -92,7 +93,7 @@ def first_round(ready: Loop) -> Round:
     folder, source = ready.folder(0), ready.first.source
     folder.mkdir(exist_ok=True)
     facts = {"round": 0, "policy": source, "measured": measure(ready, source, folder)}
-    checkpoints.write_atomically(folder / "facts.json", json.dumps(facts, indent=1) + "\n")
+    write_atomically(folder / "facts.json", json.dumps(facts, indent=1) + "\n")
     return Round(0, folder, source, facts)
 
 
@@ -112,7 +113,7 @@ def run_round(ready: Loop, number: int, policy: str) -> Round:
     file, out = folder / "facts.json", folder / "train"
     if not file.is_file():
         folder.mkdir(exist_ok=True)
-        checkpoints.write_atomically(file, json.dumps(_made(ready, number, policy, folder), indent=1) + "\n")
+        write_atomically(file, json.dumps(_made(ready, number, policy, folder), indent=1) + "\n")
     for checkpoint in checkpoints.existing(out):
         checkpoints.discard(checkpoint)
     facts = kept_in(file)
@@ -145,7 +146,7 @@ def _made(ready: Loop, number: int, source: str, folder: Path) -> dict[str, Any]
     passed("judging")
     records, counts = _records(config, drawn, judged)
     counts.update(_why_not(one, pair) or "judged" for one in drawn for pair in wanted)
-    checkpoints.write_atomically(folder / "records.jsonl", "".join(f"{json.dumps(each)}\n" for each in records))
+    write_atomically(folder / "records.jsonl", "".join(f"{json.dumps(each)}\n" for each in records))
     if not records:
         said = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
         raise UserError(

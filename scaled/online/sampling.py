@@ -19,12 +19,12 @@ from inspo.pairs import PreferencePair
 from inspo.prefix_tree import build_row, pack
 from scaled.data.messages import Message
 from scaled.evaluation.answering.progress_file import ProgressFile
+from scaled.files import write_atomically
 from scaled.generation.batching import TransformersBackend
 from scaled.generation.interface import Completion, Settings
 from scaled.generation.policy import Policy
 from scaled.generation.ways import Asked, Steps, drive
 from scaled.progress import progress
-from scaled.training.checkpoints import write_atomically
 
 ROW_TOKENS = 4096
 _OWN = LogpRequest(Role.CHOSEN)

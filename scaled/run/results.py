@@ -24,6 +24,7 @@ from scaled.data.templates import Template as ChatTemplate
 from scaled.device import device_name, uses_gpu
 from scaled.distributed import world_size
 from scaled.errors import SaveError
+from scaled.files import write_atomically
 from scaled.run.model_card import model_card
 from scaled.training import checkpoints, journal
 from scaled.workarounds import readable_by_all
@@ -111,7 +112,7 @@ def _write(
     record["files"] = {
         f"{name}/{file}": found for name in folders for file, found in checkpoints.sums(out / name).items()
     }
-    checkpoints.write_atomically(out / "run.json", json.dumps(record, indent=1) + "\n")
+    write_atomically(out / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def stop_at(folder: Path, token: int) -> None:

@@ -31,6 +31,7 @@ from scaled.data.examples import Examples
 from scaled.data.plan import validation_slots
 from scaled.device import uses_gpu
 from scaled.distributed import barrier, from_first, join, rank, world_size
+from scaled.files import write_atomically
 from scaled.generation.sampled_kl import SampledKl
 from scaled.model.loading import as_policy, commit_of, load_initial, load_weights, partitioned, weights_fingerprint
 from scaled.model.precision import autocast, weights_dtype
@@ -106,7 +107,7 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     if rank() == 0:
         day = ready.template.date
         record = {"hash": config.hash(), "config": config.resolved(), "date": None if day is None else day.isoformat()}
-        checkpoints.write_atomically(out / "config.json", json.dumps(record, indent=1) + "\n")
+        write_atomically(out / "config.json", json.dumps(record, indent=1) + "\n")
     barrier()
     last = len(ready.plan.updates)
     if resume is not None and checkpoints.update_of(resume) == last:

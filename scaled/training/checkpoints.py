@@ -8,7 +8,6 @@ cut off, a folder that differs from it is corrupt. Older checkpoints go only aft
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -22,20 +21,11 @@ from torch import nn
 from inspo.command_line import one_line
 from scaled.distributed import barrier, gathered, rank, world_size
 from scaled.errors import SaveError
+from scaled.files import write_atomically
 from scaled.training import state
 from scaled.workarounds import is_lost_rank
 
 MANIFEST = "complete.json"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content; a reader, or a crash, sees the old or the new, never a part."""
-    staged = path.with_name(f".{path.name}.new")
-    with staged.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
 
 
 def checkpoint(out: Path, update: int) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inspo.command_line import UserError
-from scaled.training.checkpoints import write_atomically
+from scaled.files import json_lines, write_atomically
 
 TIMES = ("seconds", "tokens_per_second", "pairs_per_second", "peak_share", "memory_gib")
 """What differs between two runs of the same numbers."""
@@ -76,20 +76,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: a line that :meth:`Journal.write` did not write so.
     """
-    *texts, _ = path.read_bytes().split(b"\n")  # behind the last line break is what was cut off
     lines = []
-    for number, text in enumerate(texts, 1):
-        if not _is_sound(line := _parsed(text)):
+    for number, (_, _, line) in enumerate(json_lines(path), 1):
+        if not _is_sound(line):
             raise UserError(f"{path}: line {number} is not as it was written: put the file back, or set another out")
         lines.append(line)
     return lines
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_sound(line: Any) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from inspo.command_line import UserError, one_line
+from scaled.files import json_lines
 from scaled.generation.interface import Completion, Request
 from scaled.generation.ways import Asked, Chooser
 
@@ -43,14 +44,13 @@ class ProgressFile:
             raise UserError(f"{path}: cannot be written ({one_line(error)}); name another folder with --out") from None
 
     def _opened(self) -> int:
-        content = self.path.read_bytes() if self.path.exists() else b""
-        whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].splitlines(), 1):
-            try:
-                self._take(json.loads(line))
-            except (ValueError, LookupError, TypeError):
-                raise UserError(f"{self.path}: line {number} is not as it was written; remove that line") from None
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        whole = 0
+        for number, (_, whole, line) in enumerate(json_lines(self.path), 1):  # noqa: B007  # the last one's end is used
+            try:
+                self._take(line)
+            except (LookupError, TypeError):
+                raise UserError(f"{self.path}: line {number} is not as it was written; remove that line") from None
         os.truncate(self.path, whole)
         return file
 

@@ -97,7 +97,8 @@ class JudgeRequest:
     def key(self, judge: str) -> str:
         """What the answer is kept under: a digest of the judge and of everything that it is sent and asked for.
 
-        Whose answer it is enters too, so that equal texts of two models are judged apart, as benchmarks do.
+        Whose answer it is enters too, so that equal texts of two models are judged apart, as benchmarks do. The
+        endpoint that answers is kept beside it.
         """
         content = [judge, self.question, self.model, self.part, [dict(m) for m in self.messages], dict(self.options)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspo.command_line import UserError
-from scaled.evaluation.benchmarks.base import BENCHMARKS, Question, by_name, mode_of
+from scaled.evaluation.benchmarks.base import Question, by_name, mode_of
+from scaled.evaluation.commands import add_benchmark, add_judgments
 from scaled.evaluation.measures import Setting, answer_lengths, on_questions
 from scaled.evaluation.scoring.numbers import influences
 from scaled.evaluation.scoring.paired import Comparison, compare
@@ -22,9 +23,8 @@ SHOWN = 5
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    add_benchmark(parser)
     add = parser.add_argument
-    add("--benchmark", required=True, choices=BENCHMARKS)
-    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add(
         "--answers",
         required=True,
@@ -33,8 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar=("FOLDER", "OTHER"),
         help="two evaluations, results/eval/MODEL/RUN each, judged by one judge",
     )
-    add("--judge", metavar="NAME", help="whose judgments, where there are several judges'")
-    add("--mode", help="how the judge was asked, such as alpaca_eval's logprobs or text [its first]")
+    add_judgments(parser)
 
 
 def run(options: argparse.Namespace) -> str:
@@ -50,11 +49,23 @@ def run(options: argparse.Namespace) -> str:
     mode = mode_of(benchmark, options.mode)
     questions = benchmark.questions(options.copy)
     sources = [
-        of_folder(benchmark, options.copy, questions, path, judge=options.judge, mode=mode, partial=False)
+        of_folder(
+            benchmark,
+            options.copy,
+            questions,
+            path,
+            judge=options.judge,
+            endpoint=options.endpoint,
+            mode=mode,
+            partial=False,
+        )
         for path in options.answers
     ]
     if sources[0].judge != sources[1].judge:
         raise UserError(f"judged by {sources[0].judge} and by {sources[1].judge}; name one with --judge")
+    if sources[0].endpoints != sources[1].endpoints:
+        places = " and at ".join(", ".join(source.endpoints) for source in sources)
+        raise UserError(f"judged by {sources[0].judge} at {places}; have both judged at one endpoint")
     setting = Setting(options.copy, questions, mode)
     unit = "points of 10" if options.benchmark == "mt_bench" or mode == "scores" else "points of 100"
     models = [on_questions(options.benchmark, source, setting) for source in sources]

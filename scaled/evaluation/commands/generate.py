@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from inspo.command_line import UserError, count, one_line
 from scaled.evaluation import folder
-from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Sampling, by_name
+from scaled.evaluation.benchmarks.base import Answer, Sampling, by_name
+from scaled.evaluation.commands import add_benchmark
+from scaled.files import write_atomically
 
 if TYPE_CHECKING:
     from scaled.evaluation.answering.answers import How
@@ -22,11 +24,10 @@ WAYS = ("plain", "revise", "best-of-n")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
+    add_benchmark(parser)
     add = parser.add_argument
     add("--model", required=True, metavar="FOLDER", help="a run's folder, a model's folder, or a name on the hub")
     add("--revision", help="of the hub's model [main]")
-    add("--benchmark", required=True, choices=BENCHMARKS)
-    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add("--protocol", choices=("paper", "official"), default="paper", help="temperature, top-p and length [paper]")
     add("--way", choices=WAYS, default="plain", help="pi(.|x); a draft and its revision; the best of n [plain]")
     add("--candidates", type=count, metavar="N", help="of best-of-n [8]")
@@ -65,7 +66,6 @@ def run(options: argparse.Namespace) -> str:
     from scaled.evaluation.answering.answers import Answering
     from scaled.evaluation.answering.progress_file import ProgressFile
     from scaled.generation.policy import Policy
-    from scaled.training.checkpoints import write_atomically
 
     told = (earlier or {}).get("template_date")
     policy = Policy.of(

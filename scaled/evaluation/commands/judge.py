@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from inspo.command_line import UserError, count
 from scaled.evaluation import folder
-from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name, mode_of
+from scaled.evaluation.benchmarks.base import by_name, mode_of
+from scaled.evaluation.commands import add_benchmark
 from scaled.evaluation.judging.budget import Budget, Tokens
 from scaled.evaluation.judging.client import ask
 from scaled.evaluation.judging.endpoint import Judge
@@ -26,9 +27,8 @@ ON_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    add_benchmark(parser)
     add = parser.add_argument
-    add("--benchmark", required=True, choices=BENCHMARKS)
-    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add("--answers", required=True, type=Path, metavar="FOLDER", help="results/eval/MODEL/RUN, which generate wrote")
     add("--judge", required=True, metavar="NAME", help="the judge's model, as the endpoint calls it")
     add("--endpoint", default="https://api.openai.com/v1", metavar="URL", help="base URL [%(default)s]")

@@ -13,17 +13,17 @@ from typing import Any
 from inspo.command_line import UserError, one_line
 from scaled.evaluation import folder
 from scaled.evaluation.benchmarks import files
-from scaled.evaluation.benchmarks.base import BENCHMARKS, Answer, Benchmark, Question, by_name
+from scaled.evaluation.benchmarks.base import Answer, Benchmark, Question, by_name
+from scaled.evaluation.commands import add_benchmark
 from scaled.evaluation.judging import store
 from scaled.evaluation.page import Entry, Verdict, render
-from scaled.evaluation.sources import answered, answers_in
+from scaled.evaluation.sources import answered, answers_in, at_endpoints
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    add_benchmark(parser)
     add = parser.add_argument
-    add("--benchmark", required=True, choices=BENCHMARKS)
-    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add(
         "--answers",
         required=True,
@@ -111,11 +111,11 @@ def _verdicts(
     """What a judge said of these answers, by question; and in sentences who it was, and when."""
     lines, notes = _current(path, benchmark, copy, questions, answers)
     found, days, judges = [], set(), Counter[tuple[str, str]]()
+    several = len({line["endpoint"] for line in lines}) > 1
     for line in lines:
         text, points = benchmark.outcome(line["part"], line["answer"]["text"], line["answer"]["logprobs"])
-        found.append(
-            (line["question"], Verdict(name, line["judge"], line["part"], text, points, line["answer"]["text"]))
-        )
+        judge = f"{line['judge']} at {line['endpoint']}" if several else line["judge"]
+        found.append((line["question"], Verdict(name, judge, line["part"], text, points, line["answer"]["text"])))
         days.add(line["date"][:10])
         judges[line["judge"], line["endpoint"]] += 1
     who = "; ".join(f"{judge} at {endpoint}: {count} answers" for (judge, endpoint), count in judges.items())
@@ -132,11 +132,11 @@ def _current(
         asked = [each for mode in benchmark.MODES for each in benchmark.requests(copy, questions, answers, mode)]
     except UserError as error:
         return lines, [f"Whether verdicts are about these answers or earlier ones is not known: {error}"]
-    by_key = {line["key"]: line for line in lines}
     found = [
         line
         for judge in dict.fromkeys(line["judge"] for line in lines)
-        for line in answered(benchmark, asked, by_key, judge)[0]
+        for mine in at_endpoints(lines).values()
+        for line in answered(benchmark, asked, mine, judge)[0]
     ]
     earlier = len(lines) - len(found)
     return found, [f"{earlier} verdicts about earlier answers or prompts are left out"] if earlier else []

@@ -7,19 +7,18 @@ from pathlib import Path
 
 from inspo.command_line import UserError
 from scaled.evaluation import folder, results
-from scaled.evaluation.benchmarks.base import BENCHMARKS, by_name, mode_of
+from scaled.evaluation.benchmarks.base import by_name, mode_of
+from scaled.evaluation.commands import add_benchmark, add_judgments
 from scaled.evaluation.measures import Setting, numbers
 from scaled.evaluation.sources import Source, of_file, of_folder
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
+    add_benchmark(parser)
     add = parser.add_argument
-    add("--benchmark", required=True, choices=BENCHMARKS)
-    add("--copy", required=True, type=Path, metavar="FOLDER", help="your copy of the benchmark's files")
     add("--answers", type=Path, metavar="FOLDER", help="results/eval/MODEL/RUN, which judge wrote into")
-    add("--judge", metavar="NAME", help="whose judgments, where there are several judges'")
-    add("--mode", help="how the judge was asked, such as alpaca_eval's logprobs or text [its first]")
+    add_judgments(parser)
     add(
         "--together",
         nargs="+",
@@ -71,7 +70,14 @@ def run(options: argparse.Namespace) -> str:
                 raise UserError(f"{path}: pairwise has no files of its own; name an evaluation's folder")
             return of_file(benchmark, path)
         return of_folder(
-            benchmark, options.copy, questions, path, judge=options.judge, mode=mode, partial=options.partial
+            benchmark,
+            options.copy,
+            questions,
+            path,
+            judge=options.judge,
+            endpoint=options.endpoint,
+            mode=mode,
+            partial=options.partial,
         )
 
     own = [] if evaluation is None else [source(evaluation)]

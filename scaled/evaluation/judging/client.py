@@ -131,9 +131,9 @@ class _Asking:
 
     async def _answer(self, request: JudgeRequest) -> Judgment:
         """From the store, or by asking."""
-        key = request.key(self._judge.name)
-        if key in self._store:
-            answer = self._store.judgment(key)
+        known = request.key(self._judge.name), self._judge.endpoint
+        if known in self._store:
+            answer = self._store.judgment(known)
             self.outcome.stored += 1
             self._bar.initial += 1  # the rate is of those that are asked
         else:

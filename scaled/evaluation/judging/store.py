@@ -1,8 +1,9 @@
 """What a judge was asked and answered, one line of JSON each, appended as answers come.
 
 A line holds key, question, model, part, judge, endpoint, date, prompt_hash, request and answer. What is in the file
-is not asked again. A last line that was cut off while it was written is dropped when the file is opened; once all is
-answered, `settle` puts lines in an order that does not depend on which answer came first.
+is not asked again of the same endpoint: another one may serve another model by the same name. A last line that was
+cut off while it was written is dropped when the file is opened; once all is answered, `settle` puts lines in an order
+that does not depend on which answer came first.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from filelock import FileLock, Timeout
 
 from inspo.command_line import UserError, one_line
 from scaled.evaluation.benchmarks.base import JudgeRequest, Judgment
+from scaled.files import json_lines
 
 FollowUp = Callable[[JudgeRequest, Judgment], JudgeRequest | None]
 """What is asked after an answer, such as Arena-Hard's second attempt; None for nothing more."""
-Place = tuple[str, int, str, str, str]
-"""Of a line in a settled file: by model, question (numbers as numbers), part and key."""
+Place = tuple[str, int, str, str, str, str]
+"""Of a line in a settled file: by model, question (numbers as numbers), part, key and endpoint."""
+Known = tuple[str, str]
+"""What an answer is kept under: a request's key, and the endpoint that was asked."""
 
 
 class Store:
@@ -40,7 +44,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.prompt_tokens = self.completion_tokens = 0
-        self._places: dict[str, tuple[Place, int]] = {}  # key -> place and offset in the file
+        self._places: dict[Known, tuple[Place, int]] = {}  # place and offset in the file
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,34 +63,33 @@ class Store:
         """Index the file, and cut off what is behind its last line break."""
         end = 0
         if self.path.exists():
-            for offset, size, line in _lines(self.path):
-                self._note(line, offset)
-                end = offset + size
+            for begin, end, line in _lines(self.path):  # noqa: B007  # the last one's end is used
+                self._note(line, begin)
             os.truncate(self.path, end)
         self._end = end
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._places
+    def __contains__(self, known: Known) -> bool:
+        return known in self._places
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def judgment(self, key: str) -> Judgment:
-        """What was answered under a key that is in the store."""
+    def judgment(self, known: Known) -> Judgment:
+        """What was answered, where it is in the store."""
         with self.path.open("rb") as file:
-            file.seek(self._places[key][1])
+            file.seek(self._places[known][1])
             return judgment(json.loads(file.readline()))
 
     def add(self, request: JudgeRequest, judge: str, found: Judgment) -> None:
         """Append an answer; it is with the operating system when this returns.
 
         Raises:
-            ValueError: the request is answered already.
+            ValueError: the request is answered already by that endpoint.
             UserError: the file cannot be written.
         """
         key = request.key(judge)
-        if key in self:
+        if (key, found.endpoint) in self:
             raise ValueError(f"{request.question}, {request.part}: is in the store already")
         line = {
             "key": key,
@@ -156,12 +159,12 @@ class Store:
         self.close()
 
     def _note(self, line: Mapping[str, Any], offset: int) -> None:
-        key, question = line["key"], line["question"]
-        if key in self._places:
+        known, question = (line["key"], line["endpoint"]), line["question"]
+        if known in self._places:
             raise UserError(
                 f"{self.path}: question {question}, {line['part']} is in it twice; take one of the lines out"
             )
-        self._places[key] = (line["model"], len(question), question, line["part"], key), offset
+        self._places[known] = (line["model"], len(question), question, line["part"], *known), offset
         self.prompt_tokens += line["answer"]["prompt_tokens"]
         self.completion_tokens += line["answer"]["completion_tokens"]
 
@@ -191,23 +194,11 @@ _ANSWER = {"text", "logprobs", "finish", "prompt_tokens", "completion_tokens"}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Offset, size and content of each line that was written to its end."""
-    offset = 0
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if not text.endswith(b"\n"):
-                return
-            if not _is_sound(line := _parsed(text)):
-                raise UserError(f"{path}: line {number} is not as it was written; put the file back, or take it out")
-            yield offset, len(text), line
-            offset += len(text)
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    """Where each line that was written to its end begins and ends, and its content."""
+    for number, (begin, end, line) in enumerate(json_lines(path), 1):
+        if not _is_sound(line):
+            raise UserError(f"{path}: line {number} is not as it was written; put the file back, or take it out")
+        yield begin, end, line
 
 
 def _is_sound(line: Any) -> bool:

@@ -54,6 +54,7 @@ def evaluate(
     judge: str = "judge",
     mode: str = "",
     text: str | None = None,
+    endpoint: str = "http://judge/v1",
 ) -> Path:
     """Write a model's answers and a judge's judgments of them into a folder."""
     benchmark = by_name(name)
@@ -70,7 +71,7 @@ def evaluate(
             while request is not None:
                 said = say(request)
                 found = Judgment(said) if isinstance(said, str) else said
-                found = Judgment(found.text, found.logprobs, date="2026-11-26T10:00:00Z", endpoint="http://judge/v1")
+                found = Judgment(found.text, found.logprobs, date="2026-11-26T10:00:00Z", endpoint=endpoint)
                 store.add(request, judge, found)
                 request = benchmark.follow_up(request, found)
     return evaluation

@@ -107,3 +107,13 @@ def test_questions_that_only_one_model_has_verdicts_on_are_left_out_and_counted(
     shown = compare(capsys, two("mt_bench", (say, lambda _: "[[4]]")))
     assert "3 of 4 questions have both" in shown
     assert "A 5.00, B 4.00" in shown
+
+
+def test_models_judged_at_two_endpoints_are_not_compared(tmp_path, capsys):
+    copy = copy_of("mt_bench", tmp_path / "copy")
+    folders = [
+        evaluate("mt_bench", copy, tmp_path / place, lambda _: "[[5]]", model=place, endpoint=f"http://{place}/v1")
+        for place in "ab"
+    ]
+    line = compare(capsys, ["--benchmark", "mt_bench", "--copy", str(copy), "--answers", *map(str, folders)])
+    assert "judged by judge at http://a/v1 and at http://b/v1; have both judged at one endpoint" in line

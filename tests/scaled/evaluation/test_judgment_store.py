@@ -46,9 +46,9 @@ def test_what_was_added_is_read_back(path):
     assert line["request"] == {"messages": list(asked.messages), "options": asked.options}
     assert [line[name] for name in ("question", "model", "part", "judge")] == ["2", "ours", "game 1", JUDGE]
     with Store(path) as store:
-        assert asked.key(JUDGE) in store
-        assert request(3).key(JUDGE) not in store
-        assert store.judgment(asked.key(JUDGE)) == answer(2)
+        assert (asked.key(JUDGE), "http://judge") in store
+        assert (request(3).key(JUDGE), "http://judge") not in store
+        assert store.judgment((asked.key(JUDGE), "http://judge")) == answer(2)
         assert (len(store), store.prompt_tokens, store.completion_tokens) == (1, 7, 2)
 
 
@@ -67,7 +67,8 @@ def test_a_settled_store_goes_on(path):
             store.add(request(question), JUDGE, answer(question))
         store.settle()
         store.add(request(0), JUDGE, answer(0))
-        assert [store.judgment(request(q).key(JUDGE)).text for q in range(4)] == [f"verdict {q}" for q in range(4)]
+        said = [store.judgment((request(q).key(JUDGE), "http://judge")).text for q in range(4)]
+        assert said == [f"verdict {q}" for q in range(4)]
         assert store.prompt_tokens == 4 * 7
 
 
@@ -90,6 +91,20 @@ def test_nothing_is_added_twice(path):
     with Store(path) as store, pytest.raises(ValueError, match="already"):
         store.add(request(1), JUDGE, answer(5))
     assert [line["answer"]["text"] for line in read(path)] == ["verdict 1"]
+
+
+def test_two_endpoints_of_one_name_share_no_verdict_and_any_order_gives_the_same_bytes(tmp_path):
+    answers = {place: dataclasses.replace(answer(1), text=place, endpoint=place) for place in ("http://a", "http://b")}
+    written = set()
+    for number, order in enumerate(itertools.permutations(answers)):
+        with Store(path := tmp_path / f"{number}.jsonl") as store:
+            for place in order:
+                assert (request(1).key(JUDGE), place) not in store
+                store.add(request(1), JUDGE, answers[place])
+            store.settle()
+            assert [store.judgment((request(1).key(JUDGE), place)) for place in order] == [answers[p] for p in order]
+        written.add(path.read_bytes())
+    assert len(written) == 1
 
 
 def test_one_process_at_a_time(path):

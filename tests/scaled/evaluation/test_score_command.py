@@ -336,3 +336,19 @@ def test_wrong_files_are_one_line(shared_data, place, capsys):
     assert "--refit: alpaca_eval alone" in score(capsys, *options, "--together", path, "--refit", path)
     assert "--trained: goes with --row" in score(capsys, *options, "--together", path, "--trained", place)
     assert len(rows(label)) == 500
+
+
+def test_two_endpoints_of_one_judges_name_are_told_apart(place, capsys):
+    """Another model may answer at the other one: neither is taken for the other, nor both for one."""
+    copy, evaluation = evaluated(place, "mt_bench", lambda _: "[[7]]")
+    evaluated(place, "mt_bench", lambda _: "[[3]]", endpoint="http://other/v1")
+    options = ["--benchmark", "mt_bench", "--copy", copy, "--answers", evaluation]
+    both = "has judgments of http://judge/v1 and of http://other/v1"
+    assert f"{both}; name one with --endpoint" in score(capsys, *options)
+    for endpoint, value in (("http://judge/v1", 7), ("http://other/v1/", 3)):
+        score(capsys, *options, "--endpoint", endpoint)
+        number = entries(evaluation / "scores" / "mt_bench--judge.json")["mt_bench"]
+        assert (number["value"], number["endpoint"]) == (value, [endpoint.rstrip("/")])
+    assert "has judgments of http://judge/v1 and of http://other/v1" in score(
+        capsys, *options, "--endpoint", "http://x"
+    )

@@ -2,9 +2,11 @@
 
 import json
 import runpy
+import socket
 
 import psutil
 import pytest
+from launching import free_ports
 from tiny_base import ROOT
 from tiny_models import tiny_model
 from tiny_tokenizers import tiny_tokenizer
@@ -37,8 +39,9 @@ def main():
 
 def test_generate_judge_score_and_page(main, model, tmp_path, capsys):
     out = tmp_path / "run"
+    port = str(free_ports(1)[0])
     for asked, stored in ((24, 0), (0, 24)):  # a second time nothing is repeated
-        assert main([str(model), "--out", str(out)]) == 0
+        assert main([str(model), "--out", str(out), "--port", port]) == 0
         shown = capsys.readouterr().out
         assert f"{asked} asked for now, {stored} from before" in shown
         assert "pairwise_wr" in shown
@@ -50,8 +53,14 @@ def test_generate_judge_score_and_page(main, model, tmp_path, capsys):
     assert scores["model"] == "tiny"
 
 
+def test_a_port_that_is_taken_is_one_line(main, tmp_path, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main([str(tmp_path), "--port", str(taken.getsockname()[1])]) == 2
+    assert capfd.readouterr().err.splitlines()[-1].endswith("is taken: name another with --port")
+
+
 def test_the_first_command_that_fails_ends_it(main, tmp_path, capsys):
-    assert main([str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert main([str(tmp_path), "--out", str(tmp_path / "run"), "--port", str(free_ports(1)[0])]) == 2
     shown = capsys.readouterr()
     assert "scaled.evaluation judge" not in shown.out
     assert shown.err.splitlines()[-1].startswith("error:")
