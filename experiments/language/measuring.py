@@ -26,6 +26,7 @@ from experiments.language.world import MALFORMED, Judge, Kind, Prompt, Writer
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.generation.interface import Completion
+from scaled.generation.margins import scale
 
 SEED = 1_000_003
 """Of everything that measures; no data has it."""
@@ -244,16 +245,6 @@ class Yardstick:
     def _chosen(self, choice: np.ndarray, against: Sequence[Completion]) -> np.ndarray:
         said = [options[place] for options, place in zip(self.candidates, choice, strict=True)]
         return self.wins(said, against)
-
-
-def scale(loss: PreferenceLoss) -> float:
-    """What turns what a method compares into nats of log-odds: beta, and for IPO 4 tau about even preferences.
-
-    IPO's margin is (2 P - 1) / (2 tau) at its minimum, and 4 (P - 1/2) the log-odds near 1/2. Methods whose score has
-    no unit of log-odds have 1.
-    """
-    given = loss.hyperparameters
-    return float(given.get("beta", 4 * given["tau"] if "tau" in given else 1.0))
 
 
 def stratified(value: np.ndarray, difference: np.ndarray, usual: np.ndarray) -> float:
