@@ -146,7 +146,7 @@ def _rehearse(ready: Loop) -> None:
             room(Request(f"prompt {str(turns[-1]['content'])[:40]!r}", first.prompt(turns), Settings()), context)
         except ValueError as error:
             raise UserError(f"{config.prompts}: {error}; leave it out") from None
-    pairs = [{"prompt": turns, "chosen": "a", "rejected": "b"} for _, turns in ready.of_round(1)]
+    pairs = [{"prompt": turns, "chosen": "a", "rejected": "a a"} for _, turns in ready.of_round(1)]
     with tempfile.TemporaryDirectory() as folder:
         records = Path(folder) / "records.jsonl"
         records.write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs * config.pairs_per_prompt))

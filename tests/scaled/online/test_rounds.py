@@ -7,9 +7,12 @@ import torch
 from tiny_online import PROMPTS, configured, lines, shorter, write_policy, write_prompts
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from experiments.language.reference import tokenizer
 from inspo.command_line import UserError
 from scaled.generation.draws import uniform
 from scaled.model.loading import load_architecture, weights_fingerprint
+from scaled.model.random_weights import fitting_architecture, write_random_model
+from scaled.online.prepare import prepare
 from scaled.online.rounds import loop
 from scaled.online.sampling import pairings
 
@@ -162,6 +165,14 @@ def test_more_rounds_go_on_and_nothing_else_may_change(places, tmp_path, capsys)
     with pytest.raises(UserError, match="has changed since round 1 ended: put it back"):
         loop(configured(*places, tmp_path / "out"))
     assert "error" not in capsys.readouterr().err
+
+
+def test_the_rehearsal_passes_where_no_word_is_known_but_a_few(tmp_path):
+    """The language world's tokenizer reads every other word as one and the same token."""
+    words = tokenizer()
+    write_random_model(tmp_path / "policy", fitting_architecture("tiny-llama", words), words, seed=1)
+    ready = prepare(configured(tmp_path / "policy", write_prompts(tmp_path / "prompts.jsonl"), tmp_path / "out"))
+    assert len(ready.prompts) == len(PROMPTS) - 2
 
 
 @pytest.mark.parametrize("samples", range(2, 8))
