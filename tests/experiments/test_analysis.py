@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from experiments import report
-from experiments.analysis import at_kl, effect, equal_kl, holm, paired
-from experiments.hypotheses import HYPOTHESES, KL, SEEDS, wanted
+from experiments.analysis import at_kl, beyond_frontier, effect, holm, paired
+from experiments.hypotheses import wanted
+from experiments.language.hypotheses import HYPOTHESES, SEEDS
 from experiments.ledger import Result
+from experiments.worlds import world
 
 PATH = [{"kl": 0.25, "value": 0.55}, {"kl": 1.0, "value": 0.65}, {"kl": 4.0, "value": 0.6}]
 
@@ -24,8 +26,13 @@ def test_between_points_it_is_linear_in_the_root_of_kl(kl, expected):
     assert found is None if expected is None else found == pytest.approx(expected)
 
 
-def test_a_path_that_comes_back_counts_where_it_first_has_that_kl():
-    assert at_kl([*PATH, {"kl": 1.0, "value": 0.0}], 1.0, "value", 0.5) == pytest.approx(0.65)
+def test_a_policy_is_held_against_what_others_have_at_its_kl():
+    """At KL .5625 the frontier has .6, in whatever order its policies come; only last points count."""
+    treated, frontier = [{"kl": 9.0, "value": 0.0}, {"kl": 0.5625, "value": 0.63}], [[point] for point in PATH]
+    difference = beyond_frontier("value", 0.5)
+    assert difference(treated, *frontier) == difference(treated, *frontier[::-1]) == pytest.approx(0.03)
+    assert difference([{"kl": 0.0, "value": 0.5}], *frontier) == 0
+    assert difference([{"kl": 4.1, "value": 0.7}], *frontier) is None
 
 
 def test_an_effect_by_hand():
@@ -47,38 +54,45 @@ def test_corrected_p_values_never_fall():
 
 
 def test_seeds_that_cannot_be_compared_are_named():
-    treated = {(0, 0): PATH, (0, 1): PATH, (1, 0): PATH[:1]}
-    control = {(0, 0): [{"kl": 1.0, "value": 0.6}], (1, 0): PATH, (2, 0): PATH}
-    found, left_out = paired(treated, control, equal_kl("value", 1.0, 0.5))
-    assert found == [(0, pytest.approx(0.05))]
-    assert left_out == [(1, 0)]
+    far, near = [{"kl": 4.1, "value": 0.7}], [{"kl": 1.0, "value": 0.7}]
+    sides = {(0, 0): [near, PATH[1:2]], (0, 1): [far, PATH], (1, 0): [near, PATH]}
+    found, left_out = paired(sides, beyond_frontier("value", 0.5))
+    assert found == [(0, pytest.approx(0.05)), (1, pytest.approx(0.15))]
+    assert left_out == [(0, 1)]
+
+
+LANGUAGE = list(HYPOTHESES.values())
 
 
 def planted(gain, seeds=SEEDS, noise=0.01):
     """Results in which INS deploys a policy better by `gain` at equal KL, at a KL of its own."""
     rng = np.random.default_rng(0)
     found = []
-    for cell in wanted():
+    for cell in wanted(LANGUAGE):
         seed = (cell.pretraining_seed, cell.seed)
         if seed not in seeds:
             continue
         # What reference and data bring, all cells of a seed share; only the noise of each is its own.
         shared = 0.03 * np.random.default_rng([*seed]).normal()
         better = gain if cell.conditioning == "symmetric" else 0.0
-        spent = 3.0 if cell.conditioning == "symmetric" else 4.5
-        points = []
-        for share in (0.25, 0.5, 1.0):
-            kl = spent * share**2
-            value = 0.5 + (0.12 + shared) * math.sqrt(kl) + better * math.sqrt(kl / KL) + noise * rng.normal()
-            numbers = dict.fromkeys(("value_even_length", "revised_other", "gained", "log_loss"), 0.5)
-            points.append(numbers | {"kl": kl, "value": value})
+        kl = {0.5: 1.3, 0.25: 2.5, 0.1: 5.0}.get(cell.hyperparameters.get("beta"), 5.0)
+        kl *= 1.5 if cell.conditioning == "symmetric" else 1.0
+        value = 0.5 + (0.12 + shared) * math.sqrt(kl) + better + noise * rng.normal()
+        points = [{"kl": 9.0, "value": 0.0}, Numbers({"kl": kl, "value": value})]
         found.append(Result(cell, points, 60.0, {}))
     return found
 
 
+class Numbers(dict):
+    """Whatever else is asked for is even."""
+
+    def __missing__(self, name):
+        return 0.5
+
+
 @pytest.mark.parametrize(("gain", "verdict"), [(0.02, "yes"), (-0.02, "no: the other way round"), (0.0, "not decided")])
 def test_a_planted_gain_of_the_deployed_policy_is_found_and_none_is_invented(gain, verdict):
-    found = {answer.hypothesis.name: answer for answer in report.answers(planted(gain))}
+    found = {answer.hypothesis.name: answer for answer in report.answers(HYPOTHESES, planted(gain))}
     answer = found["a-dpo"]
     assert answer.verdict() == verdict
     assert answer.effect.low < gain < answer.effect.high
@@ -87,22 +101,31 @@ def test_a_planted_gain_of_the_deployed_policy_is_found_and_none_is_invented(gai
 
 
 def test_one_seed_is_no_claim_and_missing_kl_is_said():
-    one = report.answers(planted(0.05, seeds=SEEDS[:1]))
+    one = report.answers(HYPOTHESES, planted(0.05, seeds=SEEDS[:1]))
     assert {answer.verdict() for answer in one} == {"too few seeds"}
-    short = [replace(r, points=[r.points[0]]) if r.cell.seed == 1 else r for r in planted(0.02)]
-    found = {answer.hypothesis.name: answer for answer in report.answers(short)}
+    far = [
+        replace(r, points=[{**r.points[-1], "kl": 99.0}])
+        if (r.cell.seed, r.cell.conditioning) == (1, "symmetric")
+        else replace(r, points=[dict(r.points[-1])])
+        for r in planted(0.02)
+    ]
+    far = [replace(r, points=[Numbers(r.points[0])]) for r in far]
+    found = {answer.hypothesis.name: answer for answer in report.answers(HYPOTHESES, far)}
     assert list(found["a-dpo"].left_out) == [(0, 1), (1, 1), (2, 1)]
-    page = report.markdown(list(found.values()), short, ["x.json: holds no numbers"])
+    page = report.markdown(world("language"), list(found.values()), far, ["x.json: holds no numbers"])
     assert "- a-dpo: reference 0 data 1, reference 1 data 1, reference 2 data 1" in page
     assert "- x.json: holds no numbers" in page
 
 
 def test_every_hypothesis_has_its_cells_once():
-    cells = wanted()
+    cells = wanted(LANGUAGE)
     assert len({cell.key() for cell in cells}) == len(cells)
     keys = {cell.key() for cell in cells}
-    for hypothesis in HYPOTHESES.values():
-        for side in (hypothesis.treatment, hypothesis.control):
-            assert {cell.key() for cell in hypothesis.cells(side).values()} <= keys
-        assert len(hypothesis.seeds) >= 2
-    assert {cell.seed for cell in cells[: len(cells) // 20]} == {0}, "one seed of all comes first"
+    for hypothesis in LANGUAGE:
+        for sides in hypothesis.cells().values():
+            assert len({cell.key() for cell in sides}) == len(sides), hypothesis.name
+            assert {cell.key() for cell in sides} <= keys
+        assert len(hypothesis.seeds) >= 3
+        assert {pretraining for pretraining, _ in hypothesis.seeds} == {0, 1, 2}
+    most = {cell.key() for h in LANGUAGE if len(h.seeds) == 15 for side in h.cells().values() for cell in side}
+    assert {cell.key() for cell in cells[: len(most)]} == most, "the headline comes first"

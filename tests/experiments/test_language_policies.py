@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.cells import Cell
 from experiments.language import training
+from experiments.language.cells import Cell
 from experiments.language.measuring import Yardstick, scale
 from experiments.language.pairs import draw_pairs, labels, write_records
 from experiments.language.reference import Pretraining, conversation, encode, make_reference, tokenizer

@@ -54,26 +54,24 @@ def test_log_odds_by_hand():
     """4 (1 - 1/4) + 2 * 1 + .15 (8 - 4) / 4 = 5.15; the other way round its negative."""
     judge = Judge(quality=4.0, cycle=2.0, length=0.15)
     one, other = Kind(1.0, "warm", 8), Kind(0.25, "stern", 4)
-    assert judge.log_odds("rivers", one, other) == pytest.approx(5.15)
-    assert judge.log_odds("rivers", other, one) == pytest.approx(-5.15)
-    assert judge.log_odds("birds", one, other) == pytest.approx(1.15)
-    assert judge.probability("rivers", one, other) == pytest.approx(1 / (1 + math.exp(-5.15)))
+    assert judge.log_odds(one, other) == pytest.approx(5.15)
+    assert judge.log_odds(other, one) == pytest.approx(-5.15)
+    assert judge.probability(one, other) == pytest.approx(1 / (1 + math.exp(-5.15)))
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-def test_styles_beat_each_other_in_a_circle(topic):
-    matrix = np.array([[beats(topic, one, other) for other in STYLES] for one in STYLES])
+def test_styles_beat_each_other_in_a_circle():
+    matrix = np.array([[beats(one, other) for other in STYLES] for one in STYLES])
     assert (matrix == -matrix.T).all()
     assert (np.sort(matrix, axis=1) == [-1, 0, 1]).all()
     assert matrix[0, 1] == matrix[1, 2] == matrix[2, 0]
-    assert all(beats(topic, None, style) == beats(topic, style, None) == 0 for style in STYLES)
+    assert all(beats(None, style) == beats(style, None) == 0 for style in STYLES)
 
 
 def test_without_the_cycle_every_triangle_of_log_odds_sums_to_zero_and_with_it_not():
     kinds = [Kind(0.5, style, 9) for style in STYLES]
 
     def triangle(judge):
-        return sum(judge.log_odds("rivers", kinds[i], kinds[(i + 1) % 3]) for i in range(3))
+        return sum(judge.log_odds(kinds[i], kinds[(i + 1) % 3]) for i in range(3))
 
     assert triangle(Judge()) == pytest.approx(0)
     assert triangle(Judge(cycle=1.5)) == pytest.approx(4.5)
@@ -103,25 +101,20 @@ def test_win_rates_in_closed_form():
     judge = Judge(quality=4.0, cycle=2.0, length=0.0)
     warm = [(1.0, Kind(0.5, "warm", 9))]
     even = [(1 / 3, Kind(0.5, style, 9)) for style in STYLES]
-    assert win_rate(judge, "rivers", [(1.0, Kind(1.0, None, 3))], [(1.0, Kind(0.0, None, 9))]) == pytest.approx(
+    assert win_rate(judge, [(1.0, Kind(1.0, None, 3))], [(1.0, Kind(0.0, None, 9))]) == pytest.approx(
         1 / (1 + math.exp(-4))
     )
-    assert win_rate(judge, "rivers", warm, even) == pytest.approx(0.5)
-    assert win_rate(judge, "rivers", warm, [(1.0, Kind(0.5, "stern", 9))]) == pytest.approx(1 / (1 + math.exp(-2)))
+    assert win_rate(judge, warm, even) == pytest.approx(0.5)
+    assert win_rate(judge, warm, [(1.0, Kind(0.5, "stern", 9))]) == pytest.approx(1 / (1 + math.exp(-2)))
     kinds = list(Writer().kinds())
-    assert win_rate(Judge(cycle=3.0), "birds", kinds, kinds) == pytest.approx(0.5)
+    assert win_rate(Judge(cycle=3.0), kinds, kinds) == pytest.approx(0.5)
 
 
 def test_the_writer_against_the_judge_agrees_with_the_closed_form():
     judge, rng, writer = Judge(cycle=2.0), np.random.default_rng(1), Writer(mentions=0.9)
     prompts = [draw_prompt(rng) for _ in range(4000)]
-    drawn = [
-        judge.probability(p.topic, read(p, writer.write(rng, p, "warm")), read(p, Writer().write(rng, p)))
-        for p in prompts
-    ]
-    exact = win_rate(
-        judge, "rivers", [(3 * w, k) for w, k in writer.kinds() if k.style == "warm"], list(Writer().kinds())
-    )
+    drawn = [judge.probability(read(p, writer.write(rng, p, "warm")), read(p, Writer().write(rng, p))) for p in prompts]
+    exact = win_rate(judge, [(3 * w, k) for w, k in writer.kinds() if k.style == "warm"], list(Writer().kinds()))
     assert np.mean(drawn) == pytest.approx(exact, abs=4 * np.std(drawn) / len(drawn) ** 0.5)
 
 
