@@ -102,7 +102,8 @@ def analyze(here: World, options: argparse.Namespace) -> str:
     kept, refused = book.all()
     if not kept:
         raise UserError(f"{book.folder}: has no results; run python -m experiments run --world {here.name} --minutes M")
-    text = report.markdown(here, report.answers(here.hypotheses, kept), kept, refused)
+    picture = here.draw(kept, options.results)
+    text = report.markdown(here, report.answers(here.hypotheses, kept), kept, refused, picture)
     path = options.results / f"{here.name.upper()}.md"
     path.write_text(text)
     return f"{text}\nwritten: {path}"

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol, TypeVar
+
+from scaled.files import write_atomically
 
 
 class Cell(Protocol):
@@ -89,12 +90,10 @@ class Ledger:
 
     def write(self, result: Result) -> Path:
         """Keep a result; the file appears whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(result.cell)
+        self.folder.mkdir(parents=True, exist_ok=True)
         facts = {"version": self.version, **asdict(result)}
-        fresh = path.with_suffix(f".{os.getpid()}.new")
-        fresh.write_text(json.dumps(facts, indent=1, default=dict) + "\n")
-        fresh.replace(path)
+        write_atomically(path, json.dumps(facts, indent=1, default=dict) + "\n")
         return path
 
     def read(self, path: Path) -> Result:

@@ -51,8 +51,10 @@ def answers(hypotheses: Mapping[str, Hypothesis], results: Sequence[Result]) -> 
     return [Answer(a.hypothesis, a.effect, a.left_out, corrected.get(a.hypothesis.name)) for a in found]
 
 
-def markdown(world: World, found: Sequence[Answer], results: Sequence[Result], refused: Sequence[str]) -> str:
-    """The page."""
+def markdown(
+    world: World, found: Sequence[Answer], results: Sequence[Result], refused: Sequence[str], picture: str = ""
+) -> str:
+    """The page, with a picture beside it by its name."""
     hours = sum(result.seconds for result in results) / 3600
     lines = [
         f"# What the world `{world.name}` says",
@@ -64,6 +66,7 @@ def markdown(world: World, found: Sequence[Answer], results: Sequence[Result], r
         "",
         f"{len(results)} trainings, {hours:.1f} hours of one core.",
         "",
+        *([f"![{world.about}]({picture}.png)", ""] if picture else []),
         "| | question | difference | 95 % | seeds | by reference seed | p | answer |",
         "|---|---|---|---|---|---|---|---|",
     ]

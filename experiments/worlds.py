@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.hypotheses import Hypothesis
-from experiments.ledger import Cell, Ledger
+from experiments.ledger import Cell, Ledger, Result
 
 WORLDS = {"language": "a small language whose judge is known, and tiny transformers that learned it"}
 
@@ -25,6 +25,7 @@ class World:
         cell: makes a cell from what a result file holds.
         hypotheses: by name.
         run: a cell in a folder for what is made on the way, and its points and seconds.
+        draw: its picture into a folder, from results; gives its name.
     """
 
     name: str
@@ -33,6 +34,7 @@ class World:
     cell: Callable[[Mapping[str, Any]], Cell]
     hypotheses: Mapping[str, Hypothesis]
     run: Callable[[Any, Path], tuple[Sequence[dict[str, float]], float]]
+    draw: Callable[[Sequence[Result], Path], str]
 
     def ledger(self, results: Path) -> Ledger:
         """Its results."""
@@ -43,8 +45,10 @@ def world(name: str) -> World:
     """A world by its name, one of :data:`WORLDS`."""
     cells, hypotheses = (import_module(f"experiments.{name}.{part}") for part in ("cells", "hypotheses"))
 
-    def run(cell: Any, work: Path) -> tuple[Sequence[dict[str, float]], float]:
-        found: tuple[Sequence[dict[str, float]], float] = import_module(f"experiments.{name}.training").run(cell, work)
-        return found
+    def run(cell: Any, work: Path) -> Any:
+        return import_module(f"experiments.{name}.training").run(cell, work)  # with torch
 
-    return World(name, WORLDS[name], cells.VERSION, cells.Cell.of, hypotheses.HYPOTHESES, run)
+    def draw(results: Sequence[Result], folder: Path) -> Any:
+        return import_module(f"experiments.{name}.figure").save(results, folder)  # with matplotlib
+
+    return World(name, WORLDS[name], cells.VERSION, cells.Cell.of, hypotheses.HYPOTHESES, run, draw)
