@@ -5,6 +5,7 @@ results/eval/MODEL/RUN/
     answers/BENCHMARK.settings.json       model, protocol, seed: what the answers were made with, and their counts
     answers/BENCHMARK.details.jsonl       of each answer: tokens, what was cut off, drafts, candidates with scores
     answers/BENCHMARK.progress.jsonl      completions so far, until the answers are written
+    answers/BENCHMARK.choices.jsonl       a judge's verdicts on candidates, where one chooses; append-only
     judgments/BENCHMARK--JUDGE.jsonl      every request with its answer, append-only
     scores/BENCHMARK--JUDGE.json          numbers with standard errors, and what they are of
     page.html
@@ -59,6 +60,11 @@ def settings(folder: Path, benchmark: str) -> Path:
 def details(folder: Path, benchmark: str) -> Path:
     """What the answers came from."""
     return folder / "answers" / f"{benchmark}.details.jsonl"
+
+
+def choices(folder: Path, benchmark: str) -> Path:
+    """The store of the judge that candidates are chosen by."""
+    return folder / "answers" / f"{benchmark}.choices.jsonl"
 
 
 def write(path: Path, text: str) -> None:

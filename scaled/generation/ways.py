@@ -18,8 +18,8 @@ from scaled.data.messages import Message
 from scaled.generation.interface import Backend, Completion, Request, Settings
 
 Result = TypeVar("Result")
-Steps = Generator[list[Request], list[Completion], Result]
-"""Yields the requests of a step, is sent their completions."""
+Steps = Generator["list[Request] | Choice", Any, Result]
+"""Yields the requests of a step and is sent their completions, or yields a choice and is sent its scores."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,19 @@ class Answered:
     not_revised: bool = False
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Candidates that wait for scores, with those of other questions."""
+
+    asked: Asked
+    found: tuple[Completion, ...]
+
+
 Way = Callable[[Asked], Steps[Answered]]
 Chooser = Callable[[Asked, Sequence[Completion]], Sequence[float]]
-"""Scores of candidates, the higher the better: by margin, by a reward model, or by any judge."""
+"""Scores of candidates, the higher the better, by margin or by a reward model."""
+TogetherChooser = Callable[[Sequence[Choice]], Sequence[Sequence[float]]]
+"""The same for many questions at once, by a judge that answers many requests at a time."""
 
 
 def plain(asked: Asked) -> Steps[Answered]:
@@ -105,16 +115,17 @@ class BestOf:
 
     Attributes:
         candidates: n.
-        chooser: gives each a score.
+        chooser: gives each a score; None where they are asked for together with those of other questions.
     """
 
     candidates: int
-    chooser: Chooser
+    chooser: Chooser | None
 
     def __call__(self, asked: Asked) -> Steps[Answered]:
         """All candidates at once, then the choice."""
         found = yield [asked.request(f"candidate {number}") for number in range(self.candidates)]
-        scores = tuple(float(score) for score in self.chooser(asked, found))
+        given = (yield Choice(asked, tuple(found))) if self.chooser is None else self.chooser(asked, found)
+        scores = tuple(float(score) for score in given)
         best = max(range(len(found)), key=lambda index: (scores[index], -index))
         return Answered(found[best], candidates=tuple(found), scores=scores)
 
@@ -155,6 +166,7 @@ def drive(
     *,
     known: Callable[[Request], Completion | None] = lambda _: None,
     note: Callable[[Request, Completion], None] = lambda _request, _completion: None,
+    choose: TogetherChooser | None = None,
 ) -> Iterator[tuple[str, Result]]:
     """Carry on all conversations at once.
 
@@ -163,41 +175,86 @@ def drive(
         conversations: by name; their requests' keys differ.
         known: completions that are there already.
         note: told of each new one, before anything else is done with it.
+        choose: scores choices, for ways that yield them: the first alone, so that a judge that cannot be asked ends it
+            early, then all that are there whenever nothing is left to write.
 
     Returns:
         Each conversation's name and result, in the order in which they come to an end.
     """
-    waiting: deque[Request] = deque()
-    owners: dict[str, _Open] = {}
+    return _Driving(backend, known, note, choose).run(conversations)
 
-    def proceed(name: str, steps: Steps[Result], sent: list[Completion] | None) -> Iterator[tuple[str, Result]]:
-        """Up to requests that have to be waited for, or to the end."""
-        while True:
-            try:
-                requests = steps.send(sent)  # type: ignore[arg-type]  # None starts a generator
-            except StopIteration as end:
-                yield name, end.value
-                return
-            there = {request.key: found for request in requests if (found := known(request)) is not None}
-            lacking = [request for request in requests if request.key not in there]
-            if lacking:
-                turn = _Open(name, steps, requests, len(lacking), there)
-                owners.update(dict.fromkeys((request.key for request in lacking), turn))
-                # What has begun goes on first.
-                if sent is None:
-                    waiting.extend(lacking)
-                else:
-                    waiting.extendleft(reversed(lacking))
-                return
-            sent = [there[request.key] for request in requests]
 
-    for name, steps in conversations.items():
-        yield from proceed(name, steps, None)
-    waiting = deque(sorted(waiting, key=lambda request: -len(request.prompt)))  # alike lengths are read together
-    for request, completion in backend.generate(waiting):
-        note(request, completion)
-        turn = owners.pop(request.key)
+class _Driving:
+    """What is written, and who waits for it."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        known: Callable[[Request], Completion | None],
+        note: Callable[[Request, Completion], None],
+        choose: TogetherChooser | None,
+    ) -> None:
+        self._backend, self._known, self._note, self._choose = backend, known, note, choose
+        self._waiting: deque[Request] = deque()
+        self._owners: dict[str, _Open] = {}
+        self._choices: list[tuple[str, Steps[Any], Choice]] = []
+        self._chosen = False
+
+    def run(self, conversations: Mapping[str, Steps[Result]]) -> Iterator[tuple[str, Result]]:
+        """All of them."""
+        for name, steps in conversations.items():
+            yield from self._proceed(name, steps, None)
+        yield from self._settled()
+        # Alike lengths are read together.
+        self._waiting = deque(sorted(self._waiting, key=lambda request: -len(request.prompt)))
+        while self._waiting:
+            for request, completion in self._backend.generate(self._waiting):
+                yield from self._completed(request, completion)
+                if not self._chosen:
+                    yield from self._settled()
+            while self._choices and not self._waiting:
+                yield from self._settled()
+
+    def _completed(self, request: Request, completion: Completion) -> Iterator[tuple[str, Any]]:
+        """Note a completion, and go on with a conversation that it was the last for."""
+        self._note(request, completion)
+        turn = self._owners.pop(request.key)
         turn.found[request.key] = completion
         turn.missing -= 1
         if not turn.missing:
-            yield from proceed(turn.name, turn.steps, [turn.found[each.key] for each in turn.requests])
+            yield from self._proceed(turn.name, turn.steps, [turn.found[each.key] for each in turn.requests])
+
+    def _settled(self) -> Iterator[tuple[str, Any]]:
+        """Go on with all that wait for scores."""
+        if not self._choices:
+            return
+        if self._choose is None:
+            raise ValueError("a way leaves the choice to drive, which has nothing to choose by")
+        self._chosen, made = True, self._choices
+        self._choices = []
+        for (name, steps, _), scores in zip(made, self._choose([choice for *_, choice in made]), strict=True):
+            yield from self._proceed(name, steps, scores)
+
+    def _proceed(self, name: str, steps: Steps[Any], sent: Sequence[Any] | None) -> Iterator[tuple[str, Any]]:
+        """Up to what has to be waited for, or to the end."""
+        while True:
+            try:
+                requests = steps.send(sent)
+            except StopIteration as end:
+                yield name, end.value
+                return
+            if isinstance(requests, Choice):
+                self._choices.append((name, steps, requests))
+                return
+            there = {request.key: found for request in requests if (found := self._known(request)) is not None}
+            lacking = [request for request in requests if request.key not in there]
+            if lacking:
+                turn = _Open(name, steps, requests, len(lacking), there)
+                self._owners.update(dict.fromkeys((request.key for request in lacking), turn))
+                # What has begun goes on first.
+                if sent is None:
+                    self._waiting.extend(lacking)
+                else:
+                    self._waiting.extendleft(reversed(lacking))
+                return
+            sent = [there[request.key] for request in requests]

@@ -21,9 +21,9 @@ from scaled.data.messages import Message
 from scaled.evaluation.answering.progress_file import ProgressFile
 from scaled.evaluation.benchmarks import pairwise
 from scaled.evaluation.benchmarks.base import Answer, JudgeRequest, Question
-from scaled.evaluation.commands.judge import judge_of
 from scaled.evaluation.judging.budget import Budget, Tokens
 from scaled.evaluation.judging.client import ask
+from scaled.evaluation.judging.options import judge_of
 from scaled.evaluation.judging.store import Store, read
 from scaled.generation.margins import Margins, scale
 from scaled.generation.policy import Policy, load_model

@@ -22,7 +22,18 @@ from scaled.generation.margins import Margins
 from scaled.generation.policy import Policy, load_model
 from scaled.generation.rewards import RewardModel
 from scaled.generation.vllm_backend import VllmBackend
-from scaled.generation.ways import Answered, Asked, BestOf, Chooser, Revise, Steps, Way, drive, plain
+from scaled.generation.ways import (
+    Answered,
+    Asked,
+    BestOf,
+    Chooser,
+    Revise,
+    Steps,
+    TogetherChooser,
+    Way,
+    drive,
+    plain,
+)
 from scaled.model.loading import weights_fingerprint
 from scaled.progress import progress
 
@@ -41,8 +52,9 @@ class How:
         sampling: of the protocol.
         way: ``plain``, ``revise`` or ``best-of-n``.
         candidates: n.
-        choose: ``margin`` or ``reward``.
+        choose: ``margin``, ``reward`` or ``judge``.
         reward_model: folder or hub name, for ``reward``.
+        judge: name and endpoint of the judge, for ``judge``.
         method: the loss whose margin is meant; None for the run's, else simpo.
         reference: folder or hub name of the margin's reference; None for what the run started from.
         separator: around a draft; None for the run's, else none.
@@ -59,6 +71,7 @@ class How:
     candidates: int = CANDIDATES
     choose: str = "margin"
     reward_model: str | None = None
+    judge: tuple[str, str] | None = None
     method: str | None = None
     reference: str | None = None
     separator: str | None = None
@@ -127,17 +140,19 @@ class Answering:
             "margin": None if loss is None else [loss.method, loss.conditioning.value, dict(loss.hyperparameters)],
             "reference": resolved(self._reference()[0]) if loss is not None and loss.reads.needs_reference else None,
             "reward_model": resolved(how.reward_model) if how.reward_model else None,
+            "judge": list(how.judge) if how.judge else None,
             "backend": "vllm" if how.vllm else "transformers",
             "dtype": str(how.dtype).removeprefix("torch."),
             "device": "cuda" if how.gpu else "cpu",
             "questions": len(self.questions),
         }
 
-    def answers(self, kept: ProgressFile) -> list[Answer]:
+    def answers(self, kept: ProgressFile, choose: TogetherChooser | None = None) -> list[Answer]:
         """All of them, in the order of the questions.
 
         Args:
             kept: what is there already, which gets what comes.
+            choose: the judge, where one chooses.
 
         Raises:
             UserError: a model that cannot be loaded, a question that it has no room for, or a full disk.
@@ -167,7 +182,7 @@ class Answering:
         with progress(len(talks), "generate", "answer") as bar:
             speed = _Speed(kept, bar)
             try:
-                for question, answer in drive(backend, talks, known=kept.known, note=speed.note):
+                for question, answer in drive(backend, talks, known=kept.known, note=speed.note, choose=choose):
                     done[question] = answer
                     bar.update()
             except torch.cuda.OutOfMemoryError:
@@ -216,6 +231,8 @@ class Answering:
         end, separator = policy.template.end_of_turn, policy.separator(how.separator)
         if how.way == "revise":
             return Revise(end, separator, policy.draft_cap(), context)
+        if how.choose == "judge":
+            return BestOf(how.candidates, None)
         chooser: Chooser
         if how.reward_model is not None:
             chooser = RewardModel(how.reward_model, policy.text, gpu=how.gpu, dtype=how.dtype)
@@ -259,7 +276,9 @@ class _Speed:
         self._kept.note(request, completion)
         self._tokens += len(completion.tokens)
         seconds = max(time.monotonic() - self._begin, 1e-9)
-        self._bar.set_postfix_str(f"{self._tokens / seconds:.0f} tokens/s", refresh=False)
+        self._bar.set_postfix_str(
+            f"{len(self._kept)} completions, {self._tokens / seconds:.0f} tokens/s", refresh=False
+        )
 
 
 def resolved(source: str) -> str:

@@ -70,7 +70,7 @@ _PROMPTS = {
     "pairs": ("judge_pairs.txt", PAIRS_PROMPT, ("prompt", "answer_a", "answer_b")),
     "scores": ("judge_scores.txt", SCORES_PROMPT, ("prompt", "answer")),
 }
-_OPTIONS = {"temperature": 0, "max_tokens": 1024}
+OPTIONS = {"temperature": 0, "max_tokens": 1024}
 _LABEL = re.compile(r"\[\[([ABC])\]\]")
 _PLACE = re.compile(r"\{(prompt|answer|answer_a|answer_b)\}")
 
@@ -178,10 +178,15 @@ def comparisons(prompt: str, question: Question, answer: Answer, base: str) -> l
     ]
 
 
+def filled(prompt: str, values: Mapping[str, str]) -> str:
+    """A judge's prompt with texts in their places, each put there as it is."""
+    return _PLACE.sub(lambda found: values.get(found[1], found[0]), prompt)
+
+
 def _request(prompt: str, part: str, question: Question, answer: Answer, texts: Mapping[str, str]) -> JudgeRequest:
     values = {"prompt": question.turns[0], **texts}
-    content = _PLACE.sub(lambda found: values.get(found[1], found[0]), prompt)
-    return JudgeRequest(question.name, answer.model, part, ({"role": "user", "content": content},), _OPTIONS)
+    content = filled(prompt, values)
+    return JudgeRequest(question.name, answer.model, part, ({"role": "user", "content": content},), OPTIONS)
 
 
 def follow_up(_request: JudgeRequest, _judgment: Judgment) -> JudgeRequest | None:

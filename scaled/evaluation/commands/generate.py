@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,10 @@ from inspo.command_line import UserError, count, one_line
 from scaled.evaluation import folder
 from scaled.evaluation.benchmarks.base import Answer, Sampling, by_name
 from scaled.evaluation.commands import add_benchmark
+from scaled.evaluation.judging import options as judging
+from scaled.evaluation.judging.endpoint import Judge
+from scaled.evaluation.judging.options import add_judge, budget_of, check_prices, judge_of
+from scaled.evaluation.judging.store import Store
 from scaled.files import write_atomically
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--protocol", choices=("paper", "official"), default="paper", help="temperature, top-p and length [paper]")
     add("--way", choices=WAYS, default="plain", help="pi(.|x); a draft and its revision; the best of n [plain]")
     add("--candidates", type=count, metavar="N", help="of best-of-n [8]")
-    add("--choose", choices=("margin", "reward"), default="margin", help="what best-of-n goes by [margin]")
+    add("--choose", choices=("margin", "reward", "judge"), default="margin", help="what best-of-n goes by [margin]")
     add("--reward-model", metavar="FOLDER", help="a sequence classifier, for --choose reward")
     add("--method", help="whose margin: a loss of the trainer [the run's, else simpo]")
     add("--reference", metavar="FOLDER", help="for margins that need one [what the run started from]")
@@ -44,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=("auto", "float32", "bf16"), default="auto", help="[float32; on a GPU bf16]")
     add("--device", choices=("auto", "cpu"), default="auto", help="a GPU where there is one [auto]")
     add("--backend", choices=("transformers", "vllm"), default="transformers", help="[transformers]")
+    add_judge(parser, required=False)
 
 
 def run(options: argparse.Namespace) -> str:
@@ -56,6 +62,8 @@ def run(options: argparse.Namespace) -> str:
         UserError: a benchmark, a model or options that cannot be used.
     """
     _check(options)
+    check_prices(options)
+    judge = judge_of(options) if options.choose == "judge" else None
     benchmark = by_name(options.benchmark)
     questions = benchmark.questions(options.copy)
     name = options.name or _model_name(options.model)
@@ -64,6 +72,7 @@ def run(options: argparse.Namespace) -> str:
     earlier = _settings_of(paths.settings)
 
     from scaled.evaluation.answering.answers import Answering
+    from scaled.evaluation.answering.judged import Judged
     from scaled.evaluation.answering.progress_file import ProgressFile
     from scaled.generation.policy import Policy
 
@@ -74,7 +83,7 @@ def run(options: argparse.Namespace) -> str:
         template=options.template,
         today=dt.date.fromisoformat(told) if told else None,
     )
-    answering = Answering(options.benchmark, questions, name, policy, _how(options, benchmark.PROTOCOLS))
+    answering = Answering(options.benchmark, questions, name, policy, _how(options, benchmark.PROTOCOLS, judge))
     settings = answering.settings()
     if earlier is not None:
         _same(earlier, settings, paths.settings)
@@ -82,10 +91,14 @@ def run(options: argparse.Namespace) -> str:
             return f"{paths.answers}: all {len(questions)} answers are there already"
     elif paths.answers.exists():
         raise UserError(f"{paths.answers}: answers of unknown settings are there; name another folder with --out")
-    with ProgressFile(paths.progress) as kept:
+    with ProgressFile(paths.progress) as kept, ExitStack() as opened:
         write_atomically(paths.settings, _json(settings))
         try:
-            answers = answering.answers(kept)
+            choose = None
+            if judge is not None:
+                store = opened.enter_context(Store(folder.choices(out, options.benchmark)))
+                choose = Judged(name, policy.text, judge, store, budget_of(options, store))
+            answers = answering.answers(kept, choose)
         except KeyboardInterrupt:
             raise UserError(f"stopped with {len(kept)} completions in {kept.path}; the same command goes on") from None
         staged = paths.answers.with_name(f".{paths.answers.name}.new")
@@ -136,15 +149,20 @@ def _check(options: argparse.Namespace) -> None:
     ):
         if getattr(options, name) is not None and not used:
             raise UserError(f"--{name} is for {ways}: leave it out")
+    given = [name for name in judging.NAMES if getattr(options, name) is not None]
+    if options.choose != "judge" and given:
+        raise UserError(f"--{given[0].replace('_', '-')} is for --choose judge: leave it out")
+    if options.choose == "judge" and options.judge is None:
+        raise UserError("--choose judge needs --judge NAME, a model at --endpoint")
     if (options.choose == "reward") != (options.reward_model is not None):
         raise UserError("--choose reward and --reward-model FOLDER go together")
-    if options.choose == "reward" and options.way != "best-of-n":
-        raise UserError("--choose reward chooses among candidates: add --way best-of-n")
+    if options.choose != "margin" and not best:
+        raise UserError(f"--choose {options.choose} chooses among candidates: add --way best-of-n")
     if options.backend == "vllm" and options.way == "best-of-n" and options.choose == "margin":
         raise UserError("margins are scored by the transformers backend: leave out --backend vllm")
 
 
-def _how(options: argparse.Namespace, protocols: Mapping[str, Sampling]) -> How:
+def _how(options: argparse.Namespace, protocols: Mapping[str, Sampling], judge: Judge | None) -> How:
     """The options as the rooms below have them."""
     import torch
 
@@ -155,6 +173,7 @@ def _how(options: argparse.Namespace, protocols: Mapping[str, Sampling]) -> How:
     return How(
         **{name: getattr(options, name) for name in names},
         candidates=options.candidates or CANDIDATES,
+        judge=None if judge is None else (judge.name, judge.endpoint),
         sampling=protocols[options.protocol],
         slots=options.batch,
         half=options.dtype == "bf16" or (options.dtype == "auto" and gpu),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
 from collections import deque
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launching import free_ports
 from tiny_base import ROOT, small, write_base
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -17,6 +19,7 @@ from scaled.evaluation.__main__ import main
 from scaled.evaluation.answering.progress_file import ProgressFile
 from scaled.evaluation.benchmarks import mt_bench, pairwise
 from scaled.evaluation.benchmarks.base import Sampling
+from scaled.evaluation.judging.store import read
 from scaled.generation.batching import TransformersBackend
 from scaled.generation.interface import Request, Settings
 from scaled.generation.policy import Policy
@@ -147,6 +150,67 @@ def test_the_best_of_n_by_a_reward_model_is_that_of_the_highest_reward(base, cop
         given = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)
         with torch.no_grad():
             assert reward(**given).logits.item() == pytest.approx(score, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    """Of the shipped judge by rule: of two answers that repeat as much of the request the shorter is better."""
+    command = [sys.executable, ROOT / "scaled" / "examples" / "judge_server.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        yield server.stdout.readline().strip()
+        server.stdin.close()
+
+
+JUDGED = ("--way", "best-of-n", "--candidates", "3", "--choose", "judge", "--judge", "j")
+
+
+def test_the_best_of_n_by_a_judge_has_the_most_points_against_the_others(base, copy, tmp_path, endpoint):
+    """Verdicts as the rule gives them: more of the request's words, then fewer characters."""
+    out = tmp_path / "a"
+    assert generate(base, copy, out, *JUDGED, "--endpoint", endpoint) == 0
+    rule = runpy.run_path(str(ROOT / "scaled" / "examples" / "judge_server.py"))["_words"]
+    for question, line in zip(pairwise.questions(copy), details(out), strict=True):
+        (part,) = line["parts"]
+        merits = [(len(rule(question.turns[0]) & rule(text)), -len(text)) for text in part["candidates"]]
+        expected = [
+            sum(0.5 if mine == other else float(mine > other) for j, other in enumerate(merits) if j != i) / 2
+            for i, mine in enumerate(merits)
+        ]
+        assert part["scores"] == expected
+        assert line["turns"] == [part["candidates"][expected.index(max(expected))]]
+    store = out / "answers" / "pairwise.choices.jsonl"
+    lines = list(read(store))
+    distinct = [len(set(line["parts"][0]["candidates"])) for line in details(out)]
+    assert len(lines) == sum(n * (n - 1) for n in distinct) > 0
+    assert {line["endpoint"] for line in lines} == {endpoint}
+    before = files(out)
+    (out / "answers" / "pairwise.jsonl").unlink()
+    assert generate(base, copy, out, *JUDGED, "--endpoint", endpoint) == 0  # candidates anew, verdicts from the store
+    assert files(out) == before
+
+
+def test_a_judges_budget_that_is_spent_is_one_line_and_more_goes_on_to_the_same_bytes(
+    base, copy, tmp_path, endpoint, capsys
+):
+    ask = (*JUDGED, "--endpoint", endpoint)
+    assert generate(base, copy, tmp_path / "whole", *ask) == 0
+    capsys.readouterr()
+    assert generate(base, copy, tmp_path / "a", *ask, "--in-flight", "1", "--max-tokens", "2500") == 2
+    assert "of --max-tokens 2500 are spent" in capsys.readouterr().err.splitlines()[-1]
+    kept = len(list(read(tmp_path / "a" / "answers" / "pairwise.choices.jsonl")))
+    assert 0 < kept < len(list(read(tmp_path / "whole" / "answers" / "pairwise.choices.jsonl")))
+    assert generate(base, copy, tmp_path / "a", *ask) == 0
+    for name, content in files(tmp_path / "whole").items():
+        if name != "pairwise.choices.jsonl":  # it has dates
+            assert files(tmp_path / "a")[name] == content
+
+
+def test_a_judge_that_cannot_be_asked_ends_it_after_the_first_question(base, copy, tmp_path, capsys):
+    out = tmp_path / "a"
+    nobody = f"http://127.0.0.1:{free_ports(1)[0]}/v1"
+    assert generate(base, copy, out, *JUDGED, "--endpoint", nobody, "--batch", "1") == 2
+    assert "no connection" in capsys.readouterr().err.splitlines()[-1]
+    assert len((out / "answers" / "pairwise.progress.jsonl").read_text().splitlines()) < 15
 
 
 def test_a_second_turn_follows_the_models_own_first(base, tmp_path, monkeypatch):
@@ -282,6 +346,11 @@ def test_a_trained_run_answers_as_it_was_trained(tmp_path, copy):
         (("--way", "revise", "--separator", "nonsense"), "--separator"),
         (("--choose", "reward"), "go together"),
         (("--reward-model", "x"), "go together"),
+        (("--way", "best-of-n", "--choose", "judge"), "--choose judge needs --judge NAME"),
+        (("--choose", "judge", "--judge", "j"), "add --way best-of-n"),
+        (("--max-tokens", "5"), "--max-tokens is for --choose judge: leave it out"),
+        ((*JUDGED, "--max-dollars", "1"), "--max-dollars needs --prices"),
+        ((*JUDGED, "--key-variable", "NO_SUCH_KEY"), "needs a key: put it into the environment variable NO_SUCH_KEY"),
         (("--backend", "vllm", "--way", "best-of-n"), "leave out --backend vllm"),
         (("--candidates", "3"), "--candidates is for --way best-of-n: leave it out"),
         (("--way", "revise", "--method", "simpo"), "--method is for --way best-of-n"),

@@ -79,6 +79,21 @@ def test_the_best_candidate_is_that_of_the_highest_score_and_of_equals_the_first
     assert len(found["a"].candidates) == 3
 
 
+def test_the_first_choice_is_made_at_once_and_the_others_together_when_nothing_is_left_to_write():
+    backend, made = Echo(), []
+
+    def choose(choices):
+        made.append((len(choices), len(backend.asked)))
+        return [[0.0, 1.0] for _ in choices]
+
+    talks = {name: BestOf(2, None)(asked(f"0/{name}", (ord(name),))) for name in "abc"}
+    found = dict(drive(backend, talks, choose=choose))
+    assert made == [(1, 2), (2, 6)]
+    assert [answered.scores for answered in found.values()] == [(0.0, 1.0)] * 3
+    with pytest.raises(ValueError, match="nothing to choose by"):
+        list(drive(backend, {"a": BestOf(2, None)(asked("0/a"))}))
+
+
 def test_what_is_known_is_not_asked_for_again():
     first = Echo()
     kept = {}
