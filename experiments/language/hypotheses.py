@@ -20,8 +20,8 @@ SIX, THREE = SEEDS[:6], SEEDS[:3]
 """Of the rest: three references, two data seeds each, or one."""
 
 STRENGTHS: Mapping[str, Sequence[Mapping[str, float]]] = {
-    "dpo": [{"beta": beta} for beta in (0.5, 0.25, 0.1)],
-    "ipo": [{"tau": tau} for tau in (0.5, 0.25, 0.1)],
+    "dpo": [{"beta": beta} for beta in (0.5, 0.25, 0.1, 0.05)],
+    "ipo": [{"tau": tau} for tau in (0.5, 0.25, 0.1, 0.05)],
     "r-dpo": [{"beta": beta, "alpha": 0.05} for beta in (0.5, 0.25, 0.1)],
     "orpo": [{"lam": lam} for lam in (0.5, 1.0, 2.0)],
     "simpo": [{"beta": beta, "gamma": 0.5} for beta in (1.0, 2.0, 5.0)],
@@ -242,7 +242,8 @@ def _nearer(*paths: Sequence[Point]) -> float | None:
 
     Each INS policy's value is what it has beyond the first frontier, so that their KL may differ.
     """
-    ins, other, plain, others = paths[0], paths[1], paths[2:5], paths[5:]
+    ins, other, *frontiers = paths
+    plain, others = frontiers[: len(frontiers) // 2], frontiers[len(frontiers) // 2 :]
     beyond = beyond_frontier("value", 0.5)
     apart = [beyond(path, *plain) for path in (ins, other)]
     shift = at_kl(sorted((path[-1] for path in others), key=lambda point: point["kl"]), ins[-1]["kl"], "value", 0.5)
@@ -271,7 +272,7 @@ INVARIANCE = [
             {"method": "ipo", "hyperparameters": STRENGTHS["ipo"][0]},
             [{"hyperparameters": strength} for strength in STRENGTHS["ipo"]],
         ),
-        ("reference", "a reference of kind C in place of B", {"reference": "C"}, [{}] * 3),
+        ("reference", "a reference of kind C in place of B", {"reference": "C"}, [{}] * len(STRENGTHS["dpo"])),
     )
 ]
 DYNAMICS = [

@@ -75,7 +75,7 @@ def planted(gain, seeds=SEEDS, noise=0.01):
         # What reference and data bring, all cells of a seed share; only the noise of each is its own.
         shared = 0.03 * np.random.default_rng([*seed]).normal()
         better = gain if cell.conditioning == "symmetric" else 0.0
-        kl = {0.5: 1.3, 0.25: 2.5, 0.1: 5.0}.get(cell.hyperparameters.get("beta"), 5.0)
+        kl = {0.5: 1.3, 0.25: 2.5, 0.1: 4.0}.get(cell.hyperparameters.get("beta"), 5.0)
         kl *= 1.5 if cell.conditioning == "symmetric" else 1.0
         value = 0.5 + (0.12 + shared) * math.sqrt(kl) + better + noise * rng.normal()
         points = [{"kl": 9.0, "value": 0.0}, Numbers({"kl": kl, "value": value})]

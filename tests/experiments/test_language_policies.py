@@ -1,6 +1,7 @@
 """Policies in the language world: what is drawn, what is measured, one cell from end to end; all with tiny models."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +10,16 @@ import torch
 
 from experiments.language import training
 from experiments.language.cells import Cell
-from experiments.language.measuring import Yardstick, scale
+from experiments.language.measuring import Yardstick, length_controlled, rescaled, stratified
 from experiments.language.pairs import draw_pairs, labels, write_records
+from experiments.language.preference_models import PreferenceModel, train_preference_model
 from experiments.language.reference import Pretraining, conversation, encode, make_reference, tokenizer
 from experiments.language.samples import Words, kl, logps, prompts, respond
 from experiments.language.world import Judge, Prompt, Writer
 from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
+from scaled.generation.interface import Completion
 
 PROMPT = Prompt("rivers", ("mill", "ferry", "delta", "bridge"))
 
@@ -134,22 +137,110 @@ def test_pairs_and_labels(small, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_unrelated_context_is_the_next_pairs_response_laid_out_as_a_context_is(small, tmp_path):
+    _, reference, words, _ = small
+    drawn = draw_pairs(reference, words, Judge(), 40, 5)
+    write_records(tmp_path / "pairs.jsonl", words, drawn, [True] * 40, unrelated=True)
+    records = [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()]
+    texts = [" ".join(words.text(pair.responses[0])) for pair in drawn]
+    for record in records:
+        asked, other = record["prompt"]
+        place = next(p for p, pair in enumerate(drawn) if pair.prompt.text() == asked["content"])
+        assert other == {"role": "assistant", "content": texts[(place + 1) % 40]}
+        laid_out = words.tokenizer.apply_chat_template(record["prompt"], add_generation_prompt=True)["input_ids"]
+        assert tuple(laid_out) == words.revision(drawn[place].prompt, drawn[(place + 1) % 40].responses[0])
+
+
+@pytest.mark.slow
 def test_the_reference_measures_as_itself(small):
     """KL 0, an even win rate, margins of 0: every judgment costs log 2."""
     _, reference, words, _ = small
     yardstick = Yardstick.of(reference, words, Judge(cycle=2.0), 300, 0)
-    found = yardstick.measure(reference, PreferenceLoss("dpo", Conditioning.NONE, {"beta": 0.1}))
+    found = yardstick.deployed(reference)
+    found |= yardstick.judged(yardstick.margins_of(reference, PreferenceLoss("dpo", Conditioning.NONE, {"beta": 0.1})))
     assert found["kl"] == pytest.approx(0, abs=1e-9)
-    assert abs(found["value"] - 0.5) < 4 * found["value_se"]
+    for name in ("value", "value_strata", "value_lc"):
+        assert abs(found[name] - 0.5) < 5 * found["value_se"]
     assert found["log_loss"] == pytest.approx(np.log(2))
     assert found["log_loss_best"] < found["log_loss"]
-    assert {name for name in found if not name.endswith("_se")} == {name[:-3] for name in found if name.endswith("_se")}
 
 
-def test_margins_become_log_odds():
-    assert scale(PreferenceLoss("dpo", Conditioning.NONE, {"beta": 0.3})) == 0.3
-    assert scale(PreferenceLoss("ipo", Conditioning.NONE, {"tau": 0.25})) == 1.0
-    assert scale(PreferenceLoss("orpo", Conditioning.NONE)) == 1.0
+@pytest.mark.slow
+def test_the_truth_as_a_judge_is_the_best_there_is(small):
+    """It agrees with itself at scale 1 and makes its own choices; its opposite makes the worst ones."""
+    _, reference, words, _ = small
+    yardstick = Yardstick.of(reference, words, Judge(cycle=2.0), 200, 0)
+    by_tokens = {words.prompt(prompt): prompt for prompt in yardstick.prompts}
+    by_tokens |= {words.prompt(pair.prompt): pair.prompt for pair in yardstick.pairs}
+
+    def truth(pairs):
+        kinds = [
+            [
+                words.kind(by_tokens[pair.prompt], Completion(said, ended=said[-1] == words.end))
+                for said in (pair.chosen, pair.rejected)
+            ]
+            for pair in pairs
+        ]
+        return np.array([yardstick.judge.log_odds(*each) for each in kinds])
+
+    found = yardstick.judged(truth) | yardstick.ranked(truth)
+    worst = yardstick.ranked(lambda pairs: -truth(pairs))
+    assert found["agrees"] + 0.5 * np.mean([pair.log_odds == 0 for pair in yardstick.pairs]) == pytest.approx(1)
+    assert found["log_loss"] == pytest.approx(found["log_loss_best"])
+    assert found["scale"] == pytest.approx(1, abs=1e-3)
+    assert found["able_log_loss"] == pytest.approx(found["able_log_loss_best"])
+    for name in ("best_of_8", "counter_of_8"):
+        assert found[name] == found[f"{name}_best"] == worst[f"{name}_best"]
+        assert found[name] > 0.5 > worst[name]
+    assert found["best_of_2"] > worst["best_of_2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pairwise", [False, True])
+def test_a_preference_model_is_a_preference_and_learns_its_labels(small, pairwise):
+    _, reference, words, _ = small
+    drawn = draw_pairs(reference, words, Judge(), 200, 5)
+    pairs = [
+        PreferencePair(words.prompt(pair.prompt), *(one.tokens for one in pair.responses[:: 1 if wins else -1]))
+        for pair, wins in zip(drawn, labels(drawn, 5), strict=True)
+    ]
+    torch.manual_seed(0)
+    model = PreferenceModel(reference.model, reference.config.hidden_size, words, pairwise=pairwise)
+    model.body = deepcopy(model.body)
+    assert (model.judge(pairs) == 0).all()
+    assert train_preference_model(model, pairs, 6, 3e-3, 0) == 42
+    judged = model.judge(pairs)
+    assert np.logaddexp(0, -judged).mean() < np.log(2) - 0.05
+    swapped = [PreferencePair(pair.prompt, pair.rejected, pair.chosen) for pair in pairs]
+    assert model.judge(swapped) == pytest.approx(-judged, abs=1e-5)
+    assert model.judge(pairs[:1]) == pytest.approx(judged[:1], abs=1e-5), "padding is not seen"
+
+
+def test_strata_weigh_as_the_reference_does():
+    """Thirds of the reference at -3, 0, 3 words; 8 of 10 answers are long, and only they win."""
+    usual = np.array([-3.0, 0.0, 3.0] * 10)
+    difference = np.array([3.0] * 8 + [0.0, -3.0])
+    value = np.array([1.0] * 8 + [0.4, 0.1])
+    assert stratified(value, difference, usual) == pytest.approx((1 + 0.4 + 0.1) / 3)
+    assert stratified(value[:9], difference[:9], usual) == pytest.approx((1 + 0.4) / 2), "none was shorter"
+
+
+def test_a_length_controlled_rate_is_what_is_left_at_equal_length():
+    """Win rates made by sigma(.3 + 2 tanh(d / 4)) have sigma(.3) at d = 0, wherever the lengths are."""
+    difference = np.linspace(-2, 9, 60)
+    value = 1 / (1 + np.exp(-0.3 - 2 * np.tanh(difference / 4)))
+    assert value.mean() > 0.7
+    assert length_controlled(value, difference, 4.0) == pytest.approx(1 / (1 + np.exp(-0.3)), abs=1e-4)
+
+
+def test_a_judge_at_its_best_scale():
+    """One that says a third of the truth is multiplied by three; one that knows nothing by nearly nothing."""
+    truth = np.random.default_rng(0).normal(0, 2, 4000)
+    factor, log_loss = rescaled(truth / 3, truth)
+    assert factor == pytest.approx(3, abs=1e-2)
+    assert len(log_loss) == 2000
+    assert log_loss.mean() < np.log(2)
+    assert rescaled(np.random.default_rng(1).normal(size=4000), truth)[0] < 0.1
 
 
 @pytest.mark.slow
@@ -163,12 +254,13 @@ def test_a_cell_from_end_to_end(small, tmp_path, monkeypatch, conditioning):
     cell = Cell("dpo", conditioning, {"beta": 0.1}, seed=7, pairs=192, epochs=2.0, learning_rate=3e-3)
     points, seconds = training.run(cell, tmp_path)
     training.yardstick.cache_clear()
-    assert [point["update"] for point in points] == [1, 2, 4, 5]  # of 5: .5, 1.25, 2.5, 3.75 and 5, rounded
-    assert points[-1]["kl"] > points[0]["kl"] >= 0
+    assert [point["update"] for point in points] == [1, 3, 6, 8, 11]  # of 11: 1.1, 2.75, 5.5, 8.25 and 11, rounded
+    assert all(set(points[0]) <= set(point) for point in points)
+    assert points[-1]["kl"] > 0
     assert seconds > 0
     assert not list((tmp_path / "runs").iterdir())
     if conditioning == "none":
-        assert points[-1]["value"] > points[0]["value"]
+        assert points[-1]["margin"] > points[0]["margin"]
     again, _ = training.run(cell, tmp_path)
     assert again == points
     assert torch.is_grad_enabled()
