@@ -66,7 +66,6 @@ LANGUAGE = list(HYPOTHESES.values())
 
 def planted(gain, seeds=SEEDS, noise=0.01):
     """Results in which INS deploys a policy better by `gain` at equal KL, at a KL of its own."""
-    rng = np.random.default_rng(0)
     found = []
     for cell in wanted(LANGUAGE):
         seed = (cell.pretraining_seed, cell.seed)
@@ -74,6 +73,7 @@ def planted(gain, seeds=SEEDS, noise=0.01):
             continue
         # What reference and data bring, all cells of a seed share; only the noise of each is its own.
         shared = 0.03 * np.random.default_rng([*seed]).normal()
+        rng = np.random.default_rng(int(cell.key()[-8:], 16))
         better = gain if cell.conditioning == "symmetric" else 0.0
         kl = {0.5: 1.3, 0.25: 2.5, 0.1: 4.0}.get(cell.hyperparameters.get("beta"), 5.0)
         kl *= 1.5 if cell.conditioning == "symmetric" else 1.0
