@@ -104,7 +104,7 @@ def declared(*names: str) -> set[str]:
         ("toy", ("toy",)),
         ("theory", ("theory",)),
         ("paper_figures", ("toy",)),
-        ("experiments", ("train",)),
+        ("experiments", ("experiments",)),
     ],
 )
 def test_what_is_imported_is_declared(folder, names):
