@@ -143,7 +143,7 @@ def test_a_cell_from_end_to_end(small, tmp_path, monkeypatch, conditioning):
     cell = Cell("dpo", conditioning, {"beta": 0.1}, seed=7, learning_rate=3e-3, **sizes)
     points, seconds = training.run(cell, tmp_path)
     assert len(points) == 2
-    assert points[-1]["update"] == 2 * points[0]["update"] > 0
+    assert points[-1]["update"] > points[0]["update"] > 0
     assert points[-1]["kl"] > points[0]["kl"] > 0
     assert seconds > 0
     assert "agrees" in points[-1]
