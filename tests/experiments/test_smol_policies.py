@@ -144,7 +144,7 @@ def test_a_cell_from_end_to_end(small, tmp_path, monkeypatch, conditioning):
     points, seconds = training.run(cell, tmp_path)
     assert len(points) == 2
     assert points[-1]["update"] > points[0]["update"] > 0
-    assert points[-1]["kl"] > points[0]["kl"] > 0
+    assert all(point["kl"] > 0.01 for point in points)  # by the reference itself it is below 1e-9
     assert seconds > 0
     assert "agrees" in points[-1]
     assert "agrees" not in points[0]
