@@ -1,11 +1,13 @@
-"""``python -m experiments run | status | analyze``: what InSPO is good for, asked of worlds with a known judge."""
+"""``python -m experiments run | status | analyze | cell``: what InSPO is good for, in worlds with a known judge."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from experiments import report
 from experiments.hypotheses import wanted
@@ -15,6 +17,7 @@ from inspo.command_line import OneLineParser, UserError
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+KEPT = "references and data are kept there [%(default)s]"
 FIRST_GUESS = 120.0
 """Seconds of a cell, where none has been run."""
 
@@ -38,11 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--share", type=_share, default=(0, 1), metavar="I/N", help="every Nth cell alone, from the Ith on"
     )
-    run.add_argument("--work", type=Path, default=Path("results/experiments"), metavar="FOLDER", help="[%(default)s]")
     status = choices.add_parser("status", help="what has been run, and what is left")
     analyze = choices.add_parser("analyze", help="what the results say, and write it beside them")
-    for each in (run, status, analyze):
+    cell = choices.add_parser("cell", help="run one cell of your own, print its numbers and keep nothing")
+    cell.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="of the usual cell, such as cycle=0 seed=3")
+    for each in (run, cell):
+        each.add_argument("--work", type=Path, default=Path("results/experiments"), metavar="FOLDER", help=KEPT)
+    for each in (run, status, analyze, cell):
         each.add_argument("--world", choices=WORLDS, default=next(iter(WORLDS)), help="[%(default)s]")
+    for each in (run, status, analyze):
         each.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="[%(default)s]")
     return parser
 
@@ -52,13 +59,9 @@ def run(here: World, options: argparse.Namespace) -> str:
     import time
 
     started = time.monotonic()
-    import torch
-
     from experiments.machine import about
-    from scaled.workarounds import quiet_deprecations
 
-    quiet_deprecations()
-    torch.set_num_threads(1)  # of so small a model; run several shares side by side
+    _prepare()
     book = here.ledger(options.results)
     kept, refused = book.all()
     mine, of = options.share
@@ -79,6 +82,59 @@ def run(here: World, options: argparse.Namespace) -> str:
     return "\n".join(
         [*notes, f"{done} cells in {(time.monotonic() - started) / 60:.1f} minutes; results in {book.folder}"]
     )
+
+
+def cell(here: World, options: argparse.Namespace) -> str:
+    """Run one cell of the user's own."""
+    chosen = _changed(here.usual, options.changes)
+    _prepare()
+    points, seconds = here.run(chosen, options.work / here.name)
+    last = points[-1]
+    lines = [f"{chosen}", ""]
+    for name, value in last.items():
+        if not name.endswith("_se"):
+            error = f" ± {last[f'{name}_se']:.4f}" if f"{name}_se" in last else ""
+            lines.append(f"  {name:20} {value:9.4f}{error}")
+    return "\n".join([*lines, "", f"{seconds:.0f} s; what the names mean is in experiments/{here.name}/measuring.py"])
+
+
+def _changed(usual: Any, changes: Sequence[str]) -> Any:
+    """A cell with values of the user's.
+
+    Raises:
+        UserError: a name that cells do not have, or a value that none can have.
+    """
+    import yaml
+
+    named = [change.partition("=") for change in changes]
+    known = usual.__dataclass_fields__
+    for name, _, _ in named:
+        if name not in known:
+            raise UserError(f"{name}: a cell has {', '.join(known)}; write NAME=VALUE")
+    try:
+        values = {name: yaml.safe_load(text) for name, _, text in named}
+        for name, value in values.items():
+            if not _alike(value, getattr(usual, name)):
+                raise UserError(f"{name} = {value!r} must be like {getattr(usual, name)!r}")
+        return replace(usual, **values)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(str(error).splitlines()[0]) from None
+
+
+def _alike(value: Any, usual: Any) -> bool:
+    """Whether a value may stand where another one does."""
+    if usual is None or isinstance(usual, float):
+        return type(value) in (int, float) or (usual is None and value is None)
+    return type(value) is type(usual)
+
+
+def _prepare() -> None:
+    import torch
+
+    from scaled.workarounds import quiet_deprecations
+
+    quiet_deprecations()
+    torch.set_num_threads(1)  # of so small a model; run several shares side by side
 
 
 def status(here: World, options: argparse.Namespace) -> str:
@@ -109,7 +165,7 @@ def analyze(here: World, options: argparse.Namespace) -> str:
     return f"{text}\nwritten: {path}"
 
 
-COMMANDS = {"run": run, "status": status, "analyze": analyze}
+COMMANDS = {"run": run, "status": status, "analyze": analyze, "cell": cell}
 
 
 def _positive(text: str) -> float:

@@ -23,6 +23,7 @@ class World:
         about: what it is, in a line.
         version: of the code that makes a cell's numbers.
         cell: makes a cell from what a result file holds.
+        usual: the cell that others are changes of.
         hypotheses: by name.
         run: a cell in a folder for what is made on the way, and its points and seconds.
         draw: its picture into a folder, from results; gives its name.
@@ -32,6 +33,7 @@ class World:
     about: str
     version: int
     cell: Callable[[Mapping[str, Any]], Cell]
+    usual: Cell
     hypotheses: Mapping[str, Hypothesis]
     run: Callable[[Any, Path], tuple[Sequence[dict[str, float]], float]]
     draw: Callable[[Sequence[Result], Path], str]
@@ -51,4 +53,4 @@ def world(name: str) -> World:
     def draw(results: Sequence[Result], folder: Path) -> Any:
         return import_module(f"experiments.{name}.figure").save(results, folder)  # with matplotlib
 
-    return World(name, WORLDS[name], cells.VERSION, cells.Cell.of, hypotheses.HYPOTHESES, run, draw)
+    return World(name, WORLDS[name], cells.VERSION, cells.Cell.of, cells.USUAL, hypotheses.HYPOTHESES, run, draw)

@@ -59,6 +59,8 @@ class Cell:
         known = [*(one.value for one in Conditioning), UNRELATED]
         if self.conditioning not in known:
             raise ValueError(f"conditioning = {self.conditioning!r} must be one of {', '.join(known)}")
+        if self.reference not in ("A", "B", "C"):
+            raise ValueError(f"reference = {self.reference!r} must be A, B or C")
         if self.method in PREFERENCE_MODELS and self.conditioning != "none":
             raise ValueError(f"method = {self.method!r} has conditioning none, not {self.conditioning}")
 
@@ -84,3 +86,7 @@ class Cell:
     def of(cls, facts: Mapping[str, Any]) -> Cell:
         """A cell from what a result file holds; ValueError as :func:`experiments.ledger.of_facts` has it."""
         return of_facts(cls, facts)
+
+
+USUAL = Cell("dpo", "symmetric", {"beta": 0.5}, cycle=3.0)
+"""What ``python -m experiments cell`` changes one thing of."""

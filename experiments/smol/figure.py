@@ -43,7 +43,7 @@ def load(folder: Path) -> list[tuple[Cell, Trace]]:
     for reason in refused:
         sys.stderr.write(f"not drawn: {reason}\n")
     if not results:
-        raise UserError(f"{folder}: has no results; run python -m experiments run --world smol --minutes M")
+        raise UserError(f"{folder}: has no results of this world")
     return [(cast("Cell", result.cell), result.points) for result in results]
 
 

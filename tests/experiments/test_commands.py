@@ -1,0 +1,67 @@
+"""Commands: a mistake is one line and exit code 2, before anything is run; what is there is counted and answered."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from experiments.__main__ import main
+from experiments.language import training
+from experiments.language.cells import USUAL, VERSION, Cell
+from experiments.ledger import Ledger, Result
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (["cycles=3"], "cycles: a cell has method, conditioning, "),
+        (["cycle=a"], "cycle = 'a' must be like 3.0"),
+        (["cycle"], "cycle = None must be like 3.0"),
+        (["pairs=2.5"], "pairs = 2.5 must be like 8000"),
+        (["pairs=true"], "pairs = True must be like 8000"),
+        (["method=ppo"], "method = 'ppo' must be one of dpo, "),
+        (["reference=D"], "reference = 'D' must be A, B or C"),
+        (["hyperparameters={beta: ["], "while parsing"),
+    ],
+)
+def test_a_cell_that_makes_no_sense_is_one_line(changes, says, capsys):
+    assert main(["cell", *changes]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {says}")
+    assert error.count("\n") == 1
+
+
+def test_a_cell_of_ones_own_is_run_and_shown(monkeypatch, capsys, tmp_path):
+    ran = []
+
+    def run(cell, work):
+        ran.append((cell, work))
+        return [{"value": 0.0}, {"value": 0.5, "value_se": 0.01, "scale": 1.25}], 12.3
+
+    monkeypatch.setattr(training, "run", run)
+    given = ["cell", "cycle=0", "draft_cap=0.5", "hyperparameters={beta: 1}", "--work", str(tmp_path)]
+    assert main(given) == 0
+    assert ran == [(replace(USUAL, cycle=0, draft_cap=0.5, hyperparameters={"beta": 1}), tmp_path / "language")]
+    said = capsys.readouterr().out
+    assert "  value                   0.5000 ± 0.0100\n  scale                   1.2500\n" in said
+
+
+def test_results_are_counted_and_answered(tmp_path, capsys):
+    assert main(["analyze", "--results", str(tmp_path)]) == 2
+    assert "has no results; run python -m experiments run --world language" in capsys.readouterr().err
+    book = Ledger(tmp_path / "language", VERSION, Cell.of)
+    numbers = dict.fromkeys(
+        ("kl", "value", "revised", "gained", "gained_able", "log_loss_rescaled", "log_loss_best"), 0.5
+    )
+    path = book.write(Result(USUAL, [numbers], 60.0, {}))
+    shutil.copy(path, path.with_name("foreign.json"))
+    assert main(["status", "--results", str(tmp_path)]) == 0
+    status = capsys.readouterr().out
+    assert status.startswith("1 of ")
+    assert "not counted: foreign.json: is the result of dpo-symmetric-B0-cycle3-seed0" in status
+    assert main(["analyze", "--results", str(tmp_path)]) == 0
+    page = (tmp_path / "LANGUAGE.md").read_text()
+    assert "1 trainings" in page
+    assert "foreign.json" in page
+    assert "![" in page
+    assert (tmp_path / "three_uses.png").is_file()
