@@ -92,8 +92,8 @@ def _row(answer: Answer) -> str:
     else:
         groups = ", ".join(f"{value:+.3f}" for value in found.groups.values())
         cells += [
-            f"{found.mean:+.4f} ± {found.se:.4f} {hypothesis.unit}",
-            f"{found.low:+.4f} to {found.high:+.4f}",
+            f"{found.mean:+.3f} ± {found.se:.3f} {hypothesis.unit}",
+            f"{found.low:+.3f} to {found.high:+.3f}",
             str(found.seeds),
             groups,
             f"{answer.corrected:.2g}",

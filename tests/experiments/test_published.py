@@ -1,0 +1,50 @@
+"""What is published of the experiments is what the committed results say."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import experiments
+from experiments import report
+from experiments.worlds import WORLDS, world
+
+RESULTS = Path(experiments.__file__).parent / "results"
+README = (RESULTS.parents[1] / "README.md").read_text()
+SECTION = README.partition("## Should you use this?")[2].partition("\n## ")[0]
+ROWS = [line for line in SECTION.splitlines() if re.match(r"\| .*`[a-k]-", line)]
+SAID = {"yes": "**yes**", "no: the other way round": "**no, worse**", "not decided": "**not decided**"}
+
+
+@cache
+def known(name):
+    """A world's results, and their answers by name."""
+    results, refused = world(name).ledger(RESULTS).all()
+    assert refused == []
+    return results, {answer.hypothesis.name: answer for answer in report.answers(world(name).hypotheses, results)}
+
+
+@pytest.mark.parametrize("name", [name for name in WORLDS if (RESULTS / name).is_dir()])
+def test_the_page_is_that_of_the_results(name):
+    results, answers = known(name)
+    (picture,) = re.findall(
+        r"^!\[.*\]\((\w+)\.png\)$", page := (RESULTS / f"{name.upper()}.md").read_text(), re.MULTILINE
+    )
+    assert page == report.markdown(world(name), list(answers.values()), results, [], picture)
+    assert (RESULTS / f"{picture}.png").is_file()
+
+
+def test_the_readme_has_rows():
+    assert len(ROWS) >= 5
+    assert {"a-dpo", "g-symmetric"} & set(re.findall(r"`([a-k]-[\w-]+)`", SECTION))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_the_readme_says_what_its_result_says(row):
+    (name,) = re.findall(r"`([a-k]-[\w-]+)`", row)
+    answer = known("language")[1][name]
+    assert SAID[answer.verdict()] in row
+    effect = answer.effect
+    assert f"{effect.mean:+.3f} ± {effect.se:.3f}" in row
+    assert f"| {effect.seeds} " in row
