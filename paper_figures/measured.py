@@ -17,6 +17,8 @@ MODEL is a key of ``names.MODELS``, RUN one of ``commands.SETTINGS`` or ``instru
         "n": 805,                                    instructions, questions, pairs or tokens behind it
         "judge": "gpt-4-1106-preview"}]}             as it was called; null where no judge decides
 
+``arena_hard_sc`` also has ``"fitted_together"``, the names of all models of that fit, since its value depends on them.
+
 A cell is filled from the file alone: nothing is computed but the ratios of Tables 5 and 7. One
 file serves every table that shows its setting, so that no two tables of ours can disagree.
 """
@@ -49,6 +51,7 @@ class Measured(BaseModel):
     se: NonNegativeFloat | None
     n: PositiveInt
     judge: str | None
+    fitted_together: list[str] = []
 
     @model_validator(mode="after")
     def _known(self) -> Measured:
@@ -58,6 +61,8 @@ class Measured(BaseModel):
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(names)}")
         if (self.judge is None) != (METRICS[self.metric].judge is None):
             raise ValueError(f"{self.metric} needs {'a' if METRICS[self.metric].judge else 'no'} judge")
+        if (self.metric == "arena_hard_sc") != bool(self.fitted_together):
+            raise ValueError("arena_hard_sc, and no other, needs fitted_together; score again with --row")
         return self
 
 

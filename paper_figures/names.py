@@ -6,19 +6,20 @@ from typing import NamedTuple
 
 
 class Metric(NamedTuple):
-    """A metric's name in print, and the judge of the paper's numbers, None where no judge decides."""
+    """A metric's name in print; of benchmarks also the judge of the paper's numbers, and how many questions."""
 
     label: str
     judge: str | None = None
+    questions: int = 0
 
 
 METRICS: dict[str, Metric] = {
-    "alpaca_eval_lc": Metric("AlpacaEval 2 LC", "gpt-4-1106-preview"),
-    "alpaca_eval_wr": Metric("AlpacaEval 2 WR", "gpt-4-1106-preview"),
-    "arena_hard_wr": Metric("Arena-Hard WR", "gpt-4-1106-preview"),
-    "arena_hard_sc": Metric("Arena-Hard SC", "gpt-4-1106-preview"),
-    "mt_bench_gpt_4o": Metric("MT-Bench, GPT-4o", "gpt-4o-2024-05-13"),
-    "mt_bench_gpt_4": Metric("MT-Bench, GPT-4", "gpt-4-0613"),
+    "alpaca_eval_lc": Metric("AlpacaEval 2 LC", "gpt-4-1106-preview", 805),
+    "alpaca_eval_wr": Metric("AlpacaEval 2 WR", "gpt-4-1106-preview", 805),
+    "arena_hard_wr": Metric("Arena-Hard WR", "gpt-4-1106-preview", 500),
+    "arena_hard_sc": Metric("Arena-Hard SC", "gpt-4-1106-preview", 500),
+    "mt_bench_gpt_4o": Metric("MT-Bench, GPT-4o", "gpt-4o-2024-05-13", 80),
+    "mt_bench_gpt_4": Metric("MT-Bench, GPT-4", "gpt-4-0613", 80),
     "training_time": Metric("training time"),  # seconds per pair
     "memory": Metric("memory"),  # GiB at the peak
     "inference_time": Metric("inference time"),  # seconds per generated token

@@ -15,6 +15,8 @@ from paper_figures.printed import PaperTable, Printed
 # 1.55. Arena-Hard, 500 questions: its 95 % intervals are about +-2.
 STANDARD_ERRORS = {"AlpacaEval 2": (1.3, 1.6), "Arena-Hard": (2 / 1.96, 2 / 1.96)}
 
+PARTIAL = "†"
+
 
 def rows(
     paper: PaperTable, results: Results, model: str, run: str, metrics: Sequence[str], labels: Sequence[str]
@@ -33,8 +35,13 @@ def rows(
 
 
 def _text(number: Measured) -> str:
-    """``41.3 ±1.4``."""
-    return f"{number.value:.1f}" + ("" if number.se is None else f" ±{number.se:.1f}")
+    """``41.3 ±1.4``, and a mark where it is of fewer questions than the benchmark has."""
+    error = "" if number.se is None else f" ±{number.se:.1f}"
+    return f"{number.value:.1f}{error}{PARTIAL if _is_partial(number) else ''}"
+
+
+def _is_partial(number: Measured) -> bool:
+    return number.n < METRICS[number.metric].questions
 
 
 def filled(results: Results, paper: PaperTable) -> str:
@@ -48,7 +55,27 @@ def notes(paper: PaperTable, results: Results, legend: str) -> list[str]:
     source = f"Paper: arXiv:2512.23126, Table {paper.number} (Section {paper.section}); {legend}"
     fill = [] if all(key in results for key in paper.cells) else [commands.how_to_fill(models)]
     arrows = [arrow_note(paper), noise_note(paper)] if paper.arrows else []
-    return [source, *fill, *_judge_note(paper, results), *arrows, *paper.remarks]
+    ours = [results[key] for key in paper.cells if key in results]
+    return [source, *fill, *_judge_note(paper, results), *_reading_notes(ours), *arrows, *paper.remarks]
+
+
+def _reading_notes(ours: Sequence[Measured]) -> list[str]:
+    """On how many questions marked cells are, and which models each style-controlled one was fitted with."""
+    partial = [
+        f"{_place(number)} {number.n} of {METRICS[number.metric].questions}" for number in ours if _is_partial(number)
+    ]
+    fits: dict[str, list[str]] = {}
+    for number in ours:
+        if number.fitted_together:
+            fits.setdefault(", ".join(number.fitted_together), []).append(_place(number))
+    marked = [f"{PARTIAL} On fewer questions than the benchmark has: {'; '.join(partial)}."] if partial else []
+    fitted = "; ".join(f"{models} ({', '.join(places)})" for models, places in fits.items())
+    return [*marked, *([f"Style control depends on the models fitted together: {fitted}."] if fits else [])]
+
+
+def _place(number: Measured) -> str:
+    """``llama-3-8b/ins-dpo Arena-Hard WR``."""
+    return f"{number.model}/{number.run} {METRICS[number.metric].label}"
 
 
 def _judge_note(paper: PaperTable, results: Results) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 from inspo.command_line import UserError
@@ -22,6 +23,8 @@ COLUMNS = {
     "mt_bench_gpt_4": "MT-Bench, GPT-4",
 }
 MT_BENCH = ("mt_bench_gpt_4o", "mt_bench_gpt_4")
+WIDTH = 100
+"""Columns that a table's notes take; a table itself is wider only by a long name of a model."""
 
 # Rows of the paper's tables; paper_figures takes no others.
 MODELS = ("mistral-7b", "llama-3-8b", "gemma-2-9b")
@@ -120,7 +123,7 @@ def write_row(evaluation: Path, numbers: Sequence[Number], judge: str, trained: 
         name = column(number, judge)
         if name in COLUMNS:
             entry = {"metric": name, "value": number.value, "se": number.se, "n": number.n, "judge": judge}
-            metrics[name] = entry
+            metrics[name] = entry | ({"fitted_together": list(number.together)} if number.together else {})
     row = {"model": evaluation.parent.name, "run": evaluation.name, "seed": seed, "config_hash": config_hash}
     write(path, row | {"metrics": [metrics[name] for name in COLUMNS if name in metrics]})
     return path
@@ -137,23 +140,60 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def table(benchmark: str, numbers: Sequence[Number], source: Source) -> str:
-    """The numbers of one benchmark, one line each, with what they are worth."""
-    rows = [("model", "number", "value", "se", "95 %", "n")]
+    """One row a model; below it the categories, what was and was not usable, and what the numbers are worth."""
+    overall = [number for number in numbers if not number.category]
+    order = [*COLUMNS]
+    overall.sort(key=lambda number: order.index(number.metric) if number.metric in order else len(order))
+    rows: dict[str, dict[str, str]] = {}
+    for number in overall:
+        head, digits = _head(benchmark, number.metric), _digits(number)
+        row = rows.setdefault(number.model, {"n": str(number.n)})
+        row[head] = f"{number.value:.{digits}f}" + ("" if number.se is None else f" ±{number.se:.{digits}f}")
+        if number.interval is not None:
+            row[f"{head} 95 %"] = "{:.1f} to {:.1f}".format(*number.interval)
+    heads = [head for row in rows.values() for head in row if head != "n"]
+    parts = [benchmark, _grid("model", rows, [*dict.fromkeys(heads), "n"])]
+    by_category: dict[str, dict[str, str]] = {}
     for number in numbers:
-        interval = "" if number.interval is None else "{:.1f} to {:.1f}".format(*number.interval)
-        se = "" if number.se is None else f"{number.se:.2f}"
-        rows.append((number.model, number.metric, f"{number.value:.2f}", se, interval, str(number.n)))
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    lines = ["  ".join(row) for row in zip(*map(_aligned, columns), strict=True)]
-    notes = [f"judge: {source.judge}" + (f" at {', '.join(source.endpoints)}" if source.endpoints else "")]
+        if number.category and number.metric.endswith(f"_{number.category}"):
+            by_category.setdefault(number.model, {})[number.category] = f"{number.value:.1f}"
+    counts = {
+        number.model: {name: str(count) for name, count in number.counts.items()} for number in numbers if number.counts
+    }
+    parts += [_grid(title, found) for title, found in (("by category", by_category), ("counts", counts)) if found]
+    return "\n\n".join([*parts, _notes(numbers, source)])
+
+
+def _head(benchmark: str, metric: str) -> str:
+    """``LC``, ``WR text``, ``turn 1``: what the number is called in the file of scores, less the benchmark."""
+    words = metric.removeprefix(benchmark).strip("_").split("_")
+    return " ".join(word.upper() if word in ("lc", "sc", "wr") else word for word in words) or "average"
+
+
+def _digits(number: Number) -> int:
+    """Decimals: of percent 1, of points of 10 one more."""
+    return 2 if number.metric.startswith(("mt_bench", "pairwise_score")) else 1
+
+
+def _grid(title: str, rows: Mapping[str, Mapping[str, str]], heads: Sequence[str] = ()) -> str:
+    """A line a model, names to the left and figures to the right, empty where a model has no such figure."""
+    heads = heads or [*dict.fromkeys(head for row in rows.values() for head in row)]
+    lines = [[title, *heads], *([model, *(row.get(head, "") for head in heads)] for model, row in rows.items())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    gap = "  " if sum(widths) + 2 * len(heads) <= WIDTH else " "
+    return "\n".join(
+        gap.join([first.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip() for first, *cells in lines
+    )
+
+
+def _notes(numbers: Sequence[Number], source: Source) -> str:
+    """Who judged and when, and what must be known of single numbers; in lines of WIDTH."""
+    notes = ["±: standard error, by question; n: questions"]
+    notes.append(f"judge: {source.judge}" + (f" at {', '.join(source.endpoints)}" if source.endpoints else ""))
     if source.dates:
         notes.append(f"judged from {source.dates[0]} to {source.dates[1]}; prompts {source.prompt_hash[:12]}")
     if _empty(source):
         notes.append(f"{source.answers[0].model}: {_empty(source)} empty answers, scored as they were judged")
-    for number in numbers:
-        if number.counts:
-            counts = ", ".join(f"{value} {name}" for name, value in number.counts.items())
-            notes.append(f"{number.model}, {number.metric}: {counts}")
     by_note: dict[str, list[str]] = {}
     for number in numbers:
         if number.note:
@@ -163,13 +203,8 @@ def table(benchmark: str, numbers: Sequence[Number], source: Source) -> str:
     ]
     together = {number.together for number in numbers if number.together}
     notes += [f"fitted together for style control: {', '.join(models)}" for models in sorted(together)]
-    return "\n".join([benchmark, "", *lines, "", *notes])
-
-
-def _aligned(cells: Sequence[str]) -> list[str]:
-    """A column as wide as its widest cell, names to the left and figures to the right."""
-    width = max(map(len, cells))
-    return [cell.ljust(width) if cells[0] in ("model", "number") else cell.rjust(width) for cell in cells]
+    fill = TextWrapper(WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False).fill
+    return "\n".join(map(fill, notes))
 
 
 def paper_row(evaluation: Path) -> str:

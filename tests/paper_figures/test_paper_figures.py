@@ -16,7 +16,7 @@ import pytest
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
-from paper_figures import commands, figure_1, figure_2, overhead, scores, table_1, table_2, table_7
+from paper_figures import commands, figure_1, figure_2, overhead, scores, table_1, table_2, table_3, table_7
 from paper_figures.__main__ import ITEMS, main
 from paper_figures.measured import load
 from paper_figures.names import METRICS
@@ -37,7 +37,7 @@ def made(tmp_path_factory):
 def result(folder, model="llama-3-8b", run="ins-dpo", kind="eval", **changes):
     """Write one result file; `changes` replace its facts, or those of its only metric."""
     metric = {"metric": "alpaca_eval_lc", "value": 41.26, "se": 1.4, "n": 805, "judge": "gpt-4-1106-preview"}
-    metric |= {name: value for name, value in changes.items() if name in metric}
+    metric |= {name: value for name, value in changes.items() if name in {*metric, "fitted_together"}}
     facts = {"model": model, "run": run, "seed": 0, "config_hash": "5f0c", "metrics": [metric]}
     facts |= {name: value for name, value in changes.items() if name in facts}
     path = folder / kind / model / f"{run}.json"
@@ -434,6 +434,29 @@ def test_another_judge_is_named(tmp_path):
     assert "Ours have other judges: AlpacaEval 2 LC by some-judge-2 (the paper: gpt-4-1106-preview)." in text
 
 
+def test_a_cell_of_fewer_questions_is_marked_and_says_how_many(tmp_path):
+    result(tmp_path, n=804)
+    result(tmp_path, run="dpo")
+    (path,) = table_2.make(load(tmp_path)).write(tmp_path)
+    text = path.read_text()
+    assert text.count("| 41.3 ±1.4† |") == text.count("| 41.3 ±1.4 |") == 1
+    assert "† On fewer questions than the benchmark has: llama-3-8b/ins-dpo AlpacaEval 2 LC 804 of 805." in text
+
+
+def test_a_style_controlled_cell_says_with_which_models_it_was_fitted(tmp_path):
+    style = {"metric": "arena_hard_sc", "n": 500}
+    result(tmp_path, fitted_together=["mine", "theirs"], **style)
+    result(tmp_path, run="ins-dpo-4096-30", fitted_together=["mine", "theirs"], **style)
+    result(tmp_path, run="ins-dpo-1024-30", fitted_together=["another", "one more"], **style)
+    (path,) = table_3.make(load(tmp_path)).write(tmp_path)
+    text = path.read_text()
+    (note,) = lines(text, "Style control depends on the models fitted together: ")
+    mine = "mine, theirs (llama-3-8b/ins-dpo-4096-30 Arena-Hard SC, llama-3-8b/ins-dpo Arena-Hard SC)"
+    assert mine in note
+    assert "another, one more (llama-3-8b/ins-dpo-1024-30 Arena-Hard SC)" in note
+    assert "†" not in text
+
+
 def test_overheads_are_ratios_of_two_files(tmp_path):
     """2.4 / 2.0 = 1.20; standard error hypot(.1 / 2, 1.2 x .1 / 2) = hypot(.05, .06) = .078."""
     for run, value in (("dpo", 2.0), ("ins-dpo", 2.4)):
@@ -452,6 +475,8 @@ BAD_RESULTS = {
     "se": ("se: Input should be greater than or equal to 0", {"se": -1.0}),
     "n": ("n: Input should be greater than 0", {"n": 0}),
     "judge": ("needs a judge", {"judge": None}),
+    "fit": ("arena_hard_sc, and no other, needs fitted_together", {"metric": "arena_hard_sc"}),
+    "fit of another": ("arena_hard_sc, and no other, needs fitted_together", {"fitted_together": ["mine"]}),
     "type": ("value: Input should be a valid number", {"value": "41"}),
     "seed": ("seed: Input should be a valid integer", {"seed": True}),
     "run": ("unknown run 'nonsense'", {"run": "nonsense"}),

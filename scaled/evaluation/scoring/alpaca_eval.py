@@ -38,10 +38,10 @@ def win_rate(preferences: Array, model: str, metric: str = WIN_RATE) -> Number:
         raise UserError(f"{model}: no instruction has a usable verdict; look at the judge's answers")
     value, se = mean_and_error(100 * usable)
     counts = {
-        "wins": int((usable > 0.5).sum()),
-        "losses": int((usable < 0.5).sum()),
-        "ties": int((usable == 0.5).sum()),
-        "without a verdict": len(preferences) - len(usable),
+        "won": int((usable > 0.5).sum()),
+        "tied": int((usable == 0.5).sum()),
+        "lost": int((usable < 0.5).sum()),
+        "no verdict": len(preferences) - len(usable),
     }
     return Number(metric, model, value, known(se), len(usable), counts=counts)
 

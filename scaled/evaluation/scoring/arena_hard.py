@@ -72,8 +72,8 @@ def _counts(rows: Sequence[Row], mine: Games) -> dict[str, int]:
         "won": int(mine.weight[mine.points == 1].sum()),
         "tied": int(mine.weight[mine.points == 0.5].sum()),
         "lost": int(mine.weight[mine.points == 0].sum()),
-        "games without a label": sum(label is None for label in labels),
-        "games with a label that is no verdict": len(labels) - len(mine.points) - labels.count(None),
+        "no label": sum(label is None for label in labels),
+        "no verdict": len(labels) - len(mine.points) - labels.count(None),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,26 +29,25 @@ def numbers(rows: Sequence[Row], categories: Mapping[str, str]) -> list[Number]:
     usable = [row for row in rows if row.score != -1]
     counts = {
         "ratings": len(rows),
-        "without a rating": len(rows) - len(usable),
-        "ratings of a question and turn that has one already": len(rows) - len({(r.question, r.turn) for r in rows}),
+        "no rating": len(rows) - len(usable),
+        "repeated": len(rows) - len({(r.question, r.turn) for r in rows}),
     }
-    groups: dict[str, list[Row]] = {AVERAGE: usable}
-    for turn in range(1, TURNS + 1):
-        groups[f"{AVERAGE}_turn_{turn}"] = [row for row in usable if row.turn == turn]
-    for category in sorted({categories[row.question] for row in rows}):
-        mine = [row for row in usable if categories[row.question] == category]
-        groups[f"{AVERAGE}_{category}"] = mine
-        for turn in range(1, TURNS + 1):
-            groups[f"{AVERAGE}_{category}_turn_{turn}"] = [row for row in mine if row.turn == turn]
-    found = [_mean(name, model, group, counts if name == AVERAGE else {}) for name, group in groups.items() if group]
-    turns = [groups[f"{AVERAGE}_turn_{turn}"] for turn in range(1, TURNS + 1)]
-    return [*found, _mean_of_turns(model, turns)] if all(turns) else found
+    found: list[Number] = []
+    for category in ("", *sorted({categories[row.question] for row in rows})):
+        mine = [row for row in usable if category in ("", categories[row.question])]
+        turns = [[row for row in mine if row.turn == turn] for turn in range(1, TURNS + 1)]
+        name = f"{AVERAGE}_{category}" if category else AVERAGE
+        groups = {name: mine} | {f"{name}_turn_{turn}": group for turn, group in enumerate(turns, start=1)}
+        found += [_mean(metric, group, category) for metric, group in groups.items() if group]
+        if not category and all(turns):
+            found.append(_mean_of_turns(model, turns))
+    return [replace(number, counts=counts) if number.metric == AVERAGE else number for number in found]
 
 
-def _mean(name: str, model: str, rows: Sequence[Row], counts: Mapping[str, int]) -> Number:
+def _mean(name: str, rows: Sequence[Row], category: str) -> Number:
     parts = influences([row.score for row in rows], [row.question for row in rows])
     value, se = mean_and_error(parts)
-    return Number(name, model, value, known(se), len(parts), counts=counts)
+    return Number(name, rows[0].model, value, known(se), len(parts), category=category)
 
 
 def _mean_of_turns(model: str, turns: Sequence[Sequence[Row]]) -> Number:

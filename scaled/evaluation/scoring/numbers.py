@@ -24,6 +24,7 @@ class Number:
         counts: of what was and was not usable.
         together: models that were fitted with it, itself included; empty where nothing was fitted.
         note: what a reader must know of it, or empty.
+        category: whose questions are behind it; empty for all of them.
     """
 
     metric: str
@@ -35,6 +36,7 @@ class Number:
     counts: Mapping[str, int] = field(default_factory=dict)
     together: tuple[str, ...] = ()
     note: str = ""
+    category: str = ""
 
 
 def influences(values: ArrayLike, clusters: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:

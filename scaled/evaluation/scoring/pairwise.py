@@ -31,23 +31,21 @@ def numbers(rows: Sequence[Row], categories: Mapping[str, str]) -> list[Number]:
 
 
 def _with_categories(name: str, scale: float, rows: Sequence[Row], categories: Mapping[str, str]) -> list[Number]:
-    groups = {name: list(rows)}
-    for category in sorted({categories[row.question] for row in rows} - {""}):
-        groups[f"{name}_{category}"] = [row for row in rows if categories[row.question] == category]
     found = []
-    for label, group in groups.items():
+    for category in ("", *sorted({categories[row.question] for row in rows} - {""})):
+        group = [row for row in rows if category in ("", categories[row.question])]
         usable = [(row.question, row.value) for row in group if row.value is not None]
         if usable:
             questions, values = zip(*usable, strict=True)
             parts = influences([scale * value for value in values], questions)
             value, se = mean_and_error(parts)
-            counts = _counts(group, name == WIN_RATE) if label == name else {}
-            found.append(Number(label, rows[0].model, value, known(se), len(parts), counts=counts))
+            label, counts = (f"{name}_{category}", {}) if category else (name, _counts(group, name == WIN_RATE))
+            found.append(Number(label, rows[0].model, value, known(se), len(parts), counts=counts, category=category))
     return found
 
 
 def _counts(rows: Sequence[Row], compared: bool) -> dict[str, int]:  # noqa: FBT001  # which of two kinds of rows
-    missing = {"without a verdict": sum(row.value is None for row in rows)}
+    missing = {"no verdict": sum(row.value is None for row in rows)}
     if not compared:
         return {"ratings": len(rows)} | missing
     by_question: dict[str, list[float | None]] = {}
@@ -60,6 +58,6 @@ def _counts(rows: Sequence[Row], compared: bool) -> dict[str, int]:  # noqa: FBT
         "tied": values.count(0.5),
         "lost": values.count(0),
         **missing,
-        "prompts judged in both orders": len(both),
-        "of them with the same verdict": sum(first == second for first, second in both),
+        "both orders": len(both),
+        "same verdict": sum(first == second for first, second in both),
     }

@@ -16,6 +16,7 @@ from paper_figures.measured import load
 from paper_figures.names import METRICS, MODELS
 from scaled.evaluation import results
 from scaled.evaluation.__main__ import main
+from scaled.evaluation.benchmarks import alpaca_eval, arena_hard, mt_bench
 from scaled.evaluation.benchmarks.base import Judgment
 
 
@@ -65,7 +66,7 @@ def test_arena_hard_from_store_to_row(place, capsys):
     plain, controlled = found["arena_hard_wr"], found["arena_hard_sc"]
     assert plain["value"] == 50
     assert plain["n"] == 4
-    assert plain["counts"]["games without a label"] == 2
+    assert plain["counts"]["no label"] == 2
     assert (plain["judge"], plain["endpoint"], plain["dates"][0]) == (
         "judge",
         ["http://judge/v1"],
@@ -110,6 +111,8 @@ def test_columns_are_those_of_paper_figures():
     assert {name: METRICS[name].label for name in results.COLUMNS} == results.COLUMNS
     assert tuple(MODELS) == results.MODELS
     assert set(results.RUNS) == {*SETTINGS, "instruct"}
+    sizes = {"alpaca": alpaca_eval.QUESTIONS, "arena": arena_hard.QUESTIONS, "mt": mt_bench.QUESTIONS}
+    assert all(METRICS[name].questions == sizes[name.split("_")[0]] for name in results.COLUMNS)
 
 
 def test_the_row_of_a_run_needs_to_know_which_training_it_was(place, capsys):
@@ -183,7 +186,7 @@ def annotations(place, order=range(6), **changes):
 def test_the_packages_annotations_must_be_of_the_copys_instructions(place, capsys):
     copy = copy_of("alpaca_eval", place / "copy")
     options = ["--benchmark", "alpaca_eval", "--copy", copy, "--together"]
-    assert re.search(r"alpaca_eval_wr +50.00", score(capsys, *options, annotations(place)))
+    assert re.search(r"theirs +50\.0 ±", score(capsys, *options, annotations(place)))
     for order, message in [
         ([0, 1, 2, 3, 4], "theirs was not judged on 1 of 6 questions, first 5"),
         ([0, 1, 2, 3, 4, 5, 0], "the verdict on instruction 0 is there twice"),
@@ -191,7 +194,7 @@ def test_the_packages_annotations_must_be_of_the_copys_instructions(place, capsy
     ]:
         assert message in score(capsys, *options, annotations(place, order))
     shown = score(capsys, *options, annotations(place, [5, 1, 2, 0, 4]), "--partial")
-    assert re.search(r"alpaca_eval_wr +60.00 +18.71 +5", shown)  # of 1, 1/2, 1, 0, 1/2
+    assert re.search(r"theirs +60\.0 ±18\.7 +5", shown)  # of 1, 1/2, 1, 0, 1/2
     assert "item 0: has not instruction" in score(capsys, *options, annotations(place, preference="?"))
 
 
@@ -203,7 +206,7 @@ def test_the_order_of_annotations_changes_no_win_rate_at_equal_length(place, cap
     (copy / "df_gamed.csv").write_text("\n".join([header, *gamed * 3]))
     options = ["--benchmark", "alpaca_eval", "--copy", copy, "--together"]
     shown = [
-        re.search(r"alpaca_eval_lc +(\S+)", score(capsys, *options, annotations(place, order)))[1]
+        re.search(r"theirs +(\S+)", score(capsys, *options, annotations(place, order)))[1]
         for order in (range(6), [5, 0, 3, 1, 4, 2])
     ]
     assert float(shown[0]) == pytest.approx(float(shown[1]), abs=0.02)
@@ -232,7 +235,9 @@ def test_pairwise_in_both_modes(place, capsys):
     shown = score(capsys, *options)
     found = entries(evaluation / "scores" / "pairwise--judge.json")
     assert (found["pairwise_wr"]["value"], found["pairwise_first_wins"]["value"]) == (50, 100)
-    assert "0 of them with the same verdict" in shown
+    assert re.search(
+        r"counts +won +tied +lost +no verdict +both orders +same verdict\nours +\d+ +0 +\d+ +0 +\d+ +0\n", shown
+    )
     evaluated(place, "pairwise", lambda _: "[[9]]", mode="scores", run="rated")
     score(capsys, *options[:-1], evaluation.parent / "rated", "--mode", "scores")
     assert entries(evaluation.parent / "rated" / "scores" / "pairwise--judge.json")["pairwise_score"]["value"] == 9
@@ -289,6 +294,11 @@ def test_style_control_with_other_models_says_which(place, capsys):
     assert "fitted together for style control: ours, theirs" in shown
     assert "not comparable" not in shown
     assert "| Arena-Hard SC | Arena-Hard WR |" in shown
+    options = ["--benchmark", "arena_hard", "--copy", copy, "--row", "llama-3-8b/ins-dpo", "--together", other]
+    score(capsys, *options, "--trained", run_folder(place))
+    filled = load(place / "results")
+    assert filled["llama-3-8b", "ins-dpo", "arena_hard_sc"].fitted_together == ["ours", "theirs"]
+    assert filled["llama-3-8b", "ins-dpo", "arena_hard_wr"].fitted_together == []
     assert "game" not in shown.splitlines()[0]
 
 
@@ -299,16 +309,20 @@ def test_upstreams_files_are_scored_as_they_are(shared_data, place, capsys):
     answers = source / "arena_hard" / "answers" / "gpt-4-0613.jsonl.gz"
     options = ["--benchmark", "arena_hard", "--copy", copy]
     shown = score(capsys, *options, "--together", labels, "--styles", answers)
-    assert "arena_hard_wr  37.90" in shown
-    assert "arena_hard_sc  37.3" in shown
+    assert re.search(r"model +SC +SC 95 % +WR +WR 95 % +n\ngpt-4-0613 +37\.3 .* 37\.9 ±2\.0 .* 500\n", shown)
     assert "judge: gpt-4-1106-preview" in shown
     shorter = source / "arena_hard" / "labels" / "Llama-3-Base-8B-SFT-Ultrachat.jsonl.gz"
     assert "was not judged on 5 of 500 questions" in score(capsys, *options, "--together", shorter)
-    assert "3.16" in score(capsys, *options, "--together", shorter, "--partial")
+    shown = score(capsys, *options, "--together", shorter, "--partial")
+    assert re.search(r"Llama-3-Base-8B-SFT-Ultrachat +3\.2 ±0\.5 .* 495\n", shown)
+    assert re.search(r"counts +battles +won +tied +lost +no label +no verdict\n.* 31 +0\n", shown)
     path = source / "mt_bench" / "judgments" / "mistral-orpo.jsonl.gz"
     shown = score(capsys, "--benchmark", "mt_bench", "--copy", mt_copy(place / "mt", source), "--together", path)
-    assert re.search(r"mt_bench +5\.86", shown)
-    assert "160 ratings of a question and turn that has one already" in shown
+    assert re.search(r"mistral-orpo +5\.86 ±\d\.\d\d +6\.67 ±\d\.\d\d +5\.04 ±.* 80\n", shown)
+    assert re.search(r"by category +coding +extraction .* writing\nmistral-orpo +3\.6 +5\.3 .* 6\.0\n", shown)
+    assert re.search(r"counts +ratings +no rating +repeated\nmistral-orpo +320 +1 +160\n", shown)
+    assert shown.count("mistral-orpo") == 3
+    assert max(map(len, shown.splitlines())) <= results.WIDTH
 
 
 def test_wrong_files_are_one_line(shared_data, place, capsys):

@@ -77,7 +77,7 @@ def test_text_verdicts_missing_ones_included(data, gamed):
         rows = table[table["model"] == model]
         found = scores.win_rate(rows["preference"].to_numpy(dtype=float), model)
         assert found.value == pytest.approx(expected["win_rate"], abs=1e-9)
-        assert found.counts["without a verdict"] == expected["without_a_preference"]
+        assert found.counts["no verdict"] == expected["without_a_preference"]
         assert controlled(rows, model, gamed).value == pytest.approx(expected["lc"], abs=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_win_rates_by_hand():
     assert found.value == 50
     assert found.se == pytest.approx(100 * 0.5 / 3**0.5)
     assert found.n == 3
-    assert found.counts == {"wins": 1, "losses": 1, "ties": 1, "without a verdict": 1}
+    assert found.counts == {"won": 1, "tied": 1, "lost": 1, "no verdict": 1}
     lost = scores.win_rate(np.array([1.0, 1.0]), "m")
     assert (lost.value, lost.se) == (0, 0)
     with pytest.raises(UserError, match="no instruction"):

@@ -52,7 +52,7 @@ def test_by_hand():
     assert found["mt_bench_turn_2"].se is None
     assert found["mt_bench_mean_of_turns"].value == 6.5
     assert "mt_bench_y_turn_2" not in found
-    assert found["mt_bench"].counts["without a rating"] == 1
+    assert found["mt_bench"].counts["no rating"] == 1
 
 
 def test_the_error_of_the_mean_of_turns_is_the_paired_one_without_missing_ratings():

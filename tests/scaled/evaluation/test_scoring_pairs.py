@@ -51,9 +51,9 @@ def test_comparisons_and_position_bias():
     assert found["pairwise_wr_x"].value == 75
     assert found["pairwise_first_wins"].value == 75
     counts = found["pairwise_wr"].counts
-    assert (counts["won"], counts["tied"], counts["lost"], counts["without a verdict"]) == (3, 1, 1, 1)
-    assert counts["prompts judged in both orders"] == 2
-    assert counts["of them with the same verdict"] == 1
+    assert (counts["won"], counts["tied"], counts["lost"], counts["no verdict"]) == (3, 1, 1, 1)
+    assert counts["both orders"] == 2
+    assert counts["same verdict"] == 1
 
 
 def test_ratings():
@@ -62,4 +62,4 @@ def test_ratings():
     )
     (number,) = found
     assert (number.metric, number.value, number.se, number.n) == ("pairwise_score", 6, 2, 2)
-    assert number.counts == {"ratings": 3, "without a verdict": 1}
+    assert number.counts == {"ratings": 3, "no verdict": 1}
