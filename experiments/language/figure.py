@@ -71,7 +71,7 @@ def draw(results: Sequence[Result], page: style.Page) -> Figure:
             found[cell.conditioning, cell.cycle].append(result)
         elif cell.method == "dpo" and cell.conditioning == "none":
             found[f"dpo {cell.hyperparameters['beta']}", cell.cycle].append(result)
-    sheet = style.sheet(page, 3, across=3, aspect=0.9)
+    sheet = style.sheet(page, 3, across=3, row=3.1)
     deployed, reviser, judge = sheet.axes
     _deployed(deployed, found)
     _reviser(reviser, found)
@@ -144,7 +144,7 @@ def _judge(axis: Any, found: Found) -> None:
             ms=6,
             lw=1.2,
         )
-    axis.set(xlabel="strength of the cycle, nats", ylabel="log-loss above the truth's, nats a pair", ylim=(0, None))
+    axis.set(xlabel="strength of the cycle, nats", ylabel="excess log-loss, nats a pair", ylim=(0, None))
 
 
 def _last(results: Sequence[Result], name: str) -> np.ndarray:
