@@ -11,7 +11,10 @@ from typing import Any
 from experiments.hypotheses import Hypothesis
 from experiments.ledger import Cell, Ledger, Result
 
-WORLDS = {"language": "a small language whose judge is known, and tiny transformers that learned it"}
+WORLDS = {
+    "language": "a small language whose judge is known, and tiny transformers that learned it",
+    "selfplay": "training in rounds on a policy's own responses, in that language",
+}
 
 
 @dataclass(frozen=True)

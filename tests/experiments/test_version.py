@@ -9,10 +9,12 @@ import pytest
 import experiments
 from experiments.worlds import WORLDS, world
 
+LANGUAGE = ("cells", "measuring", "pairs", "preference_models", "reference", "samples", "training", "world")
 MAKES_NUMBERS = {
-    "language": ("cells", "measuring", "pairs", "preference_models", "reference", "samples", "training", "world"),
+    "language": LANGUAGE,
+    "selfplay": ("cells", "measuring", "training", *(f"../language/{module}" for module in LANGUAGE)),
 }
-KNOWN = {"language": (2, "e81eeee3e66a")}
+KNOWN = {"language": (2, "e81eeee3e66a"), "selfplay": (1, "379541aaaf9c")}
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
 

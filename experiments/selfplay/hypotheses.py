@@ -1,0 +1,113 @@
+"""What is asked of self-play, written down before the headline runs; each with the cells that answer it.
+
+Self-play may end anywhere: in the end values are compared as they are, and again at the KL from the first policy that
+both have reached. Sides of a question share their first policy, prompts, random numbers and the first round's judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments.analysis import Point, at_kl
+from experiments.hypotheses import Hypothesis, Seed, last
+from experiments.selfplay.cells import Cell
+
+SEEDS: Sequence[Seed] = [(pretraining, seed) for seed in range(2) for pretraining in range(3)]
+"""Three first policies, two data seeds each."""
+
+CYCLES = (3.0, 0.0)
+
+DPO: Mapping[str, Any] = {"update": "dpo", "hyperparameters": {"beta": 0.5}}
+INPO: Mapping[str, Any] = {"update": "inpo", "hyperparameters": {"eta": 0.125, "tau": 0.025}}
+"""As long a step as DPO's near even preferences, whose log-odds are 4 (P - 1/2), and a pull of a fifth."""
+
+MARGIN = {**DPO, "conditioning": "symmetric", "labeler": "margin"}
+INS = {**DPO, "conditioning": "symmetric", "labeler": "judge"}
+IMPLICIT = {**DPO, "conditioning": "none", "labeler": "margin"}
+ONLINE = {**DPO, "conditioning": "none", "labeler": "judge"}
+NASH = {**INPO, "conditioning": "none", "labeler": "judge"}
+
+
+def less(name: str) -> Callable[[Sequence[Point], Sequence[Point]], float]:
+    """How much less of a number there is in the end."""
+    return lambda treated, control: control[-1][name] - treated[-1][name]
+
+
+def at_shared_kl(treated: Sequence[Point], control: Sequence[Point]) -> float | None:
+    """The difference of values at the largest KL from the first policy that both have had."""
+    paths = [sorted(path, key=lambda point: point["kl"]) for path in (treated, control)]
+    reached = min(path[-1]["kl"] for path in paths)
+    ours, theirs = (at_kl(path, reached, "value", 0.5) for path in paths)
+    return None if ours is None or theirs is None else ours - theirs
+
+
+def _hypothesis(
+    name: str,
+    question: str,
+    cycle: float,
+    *sides: Mapping[str, Any],
+    measure: Callable[..., float | None] | None = None,
+    unit: str = "win rate",
+) -> Hypothesis:
+    where = f"cycle {cycle:g}" if cycle else "preferences of Bradley-Terry"
+    name = name if cycle else f"{name}-cycle0"
+    base = Cell(**sides[0], cycle=cycle)
+    return Hypothesis(f"h-{name}", f"{question}, {where}", sides, base, measure or last("value"), unit, SEEDS)
+
+
+ASKED = [
+    _hypothesis(name, question, cycle, *sides, measure=measure)
+    for cycle in CYCLES
+    for name, question, sides, measure in (
+        (
+            "margin",
+            "INS-DPO labeled by its own margin ends with a larger value than DPO labeled by its implicit reward",
+            (MARGIN, IMPLICIT),
+            None,
+        ),
+        (
+            "margin-kl",
+            "INS-DPO labeled by its own margin has a larger value at equal KL than DPO labeled by its implicit reward",
+            (MARGIN, IMPLICIT),
+            at_shared_kl,
+        ),
+        (
+            "margin-judge",
+            "INS-DPO ends with a larger value labeled by its own margin than by the true judge",
+            (MARGIN, INS),
+            None,
+        ),
+        (
+            "exploitability",
+            "INS-DPO labeled by its own margin ends less exploitable than DPO labeled by its implicit reward",
+            (MARGIN, IMPLICIT),
+            less("exploitability"),
+        ),
+        (
+            "exploitability-style",
+            "INS-DPO labeled by its own margin leaves style less to gain than DPO labeled by its implicit reward",
+            (MARGIN, IMPLICIT),
+            less("exploitability_of_style"),
+        ),
+        (
+            "nash",
+            "INPO ends less exploitable than online DPO, both labeled by the true judge",
+            (NASH, ONLINE),
+            less("exploitability"),
+        ),
+        (
+            "nash-value",
+            "INPO ends with a larger value than online DPO, both labeled by the true judge",
+            (NASH, ONLINE),
+            None,
+        ),
+        (
+            "nash-margin",
+            "INS-DPO labeled by its own margin ends less exploitable than INPO labeled by the true judge",
+            (MARGIN, NASH),
+            less("exploitability"),
+        ),
+    )
+]
+HYPOTHESES = {hypothesis.name: hypothesis for hypothesis in ASKED}
