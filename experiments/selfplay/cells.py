@@ -35,9 +35,10 @@ class Cell:
         cycle: nats for the better style.
         seed: of the data: prompts, responses, labels and order.
         rounds: how many.
-        first_pairs: that are drawn in the first round; with fewer than 8000 a margin hardly learns the cycle.
+        first_pairs: that are drawn in the first round.
+        first_epochs: passes over them; with 8000 pairs a margin that sees the other response needs two for the cycle.
         pairs: that are drawn in every other round.
-        epochs: passes over them.
+        epochs: passes over these.
         learning_rate: at its peak, in every round.
     """
 
@@ -51,6 +52,7 @@ class Cell:
     seed: int = 0
     rounds: int = 4
     first_pairs: int = 8000
+    first_epochs: float = 2.0
     pairs: int = 1000
     epochs: float = 1.0
     learning_rate: float = 1e-3
@@ -79,27 +81,24 @@ class Cell:
 
     def cost(self) -> tuple[str, float]:
         """What cells that take alike share, and how much there is of it."""
-        return f"{self.update} {self.conditioning} {self.labeler}", sum(
-            map(self.drawn, range(1, self.rounds + 1))
-        ) * self.epochs
-
-    def drawn(self, number: int) -> int:
-        """Pairs of a round, counted from 1."""
-        return self.first_pairs if number == 1 else self.pairs
+        amount = self.first_pairs * self.first_epochs + (self.rounds - 1) * self.pairs * self.epochs
+        return f"{self.update} {self.conditioning} {self.labeler}", amount
 
     def pull(self) -> float:
         """The first policy's share in the reference of a round, whose other part is the policy before it."""
         return self.hyperparameters["tau"] / self.hyperparameters["eta"] if self.update == "inpo" else 0.0
 
-    def training(self) -> Training:
-        """A round's training as the language world has it, from the policy that the round starts with.
+    def training(self, number: int = 1) -> Training:
+        """A round's training as the language world has it, from the policy that the round, counted from 1, starts with.
 
         INPO's is IPO's with eta in the place of tau; the reference makes the difference.
         """
         given = self.hyperparameters
         method, options = ("ipo", {"tau": given["eta"]}) if self.update == "inpo" else (self.update, given)
-        names = ("reference", "pretraining_seed", "cycle", "seed", "pairs", "epochs", "learning_rate")
-        return Training(method, self.conditioning, options, **{name: getattr(self, name) for name in names})
+        pairs, epochs = (self.first_pairs, self.first_epochs) if number == 1 else (self.pairs, self.epochs)
+        names = ("reference", "pretraining_seed", "cycle", "seed", "learning_rate")
+        same: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return Training(method, self.conditioning, options, pairs=pairs, epochs=epochs, **same)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Cell:

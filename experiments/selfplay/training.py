@@ -28,6 +28,7 @@ from inspo.conditioning import LogpRequest
 from inspo.hf.rows import enable_tree_rows
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
+from scaled.config import TrainConfig
 from scaled.generation.margins import scale
 from scaled.run.prepare import prepare_run
 from scaled.run.run import assemble
@@ -112,14 +113,15 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     source, player, points = folder, None, []
     for number in range(1, cell.rounds + 1):
         policy = first if player is None else player.policy
-        drawn = draw(policy, words, measure.judge, cell, number)
+        drawn = draw(policy, words, measure.judge, cell.training(number).pairs, cell.seed, number)
         judged = drawn
         if player is not None and cell.labeler == "margin":
             own = player.log_odds(words, drawn)
             judged = [replace(pair, log_odds=float(nats)) for pair, nats in zip(drawn, own, strict=True)]
         records = out / f"{number}.jsonl"
         write_records(records, words, drawn, labels(judged, cell.seed, number))
-        source, player = update(cell, source, Reference(policy, first, cell.pull()), records, words)
+        config = configuration(cell.training(number), source, records, records.with_suffix(""))
+        source, player = update(config, Reference(policy, first, cell.pull()), words)
         points.append({"round": number, "pairs": len(drawn), "agrees": agreement(drawn, judged)})
         points[-1] |= deployed(measure, player.policy)
     shutil.rmtree(out)
@@ -132,11 +134,11 @@ def agreement(drawn: Sequence[Drawn], judged: Sequence[Drawn]) -> float:
     return float((truth == said)[truth != 0].mean())
 
 
-def draw(policy: nn.Module, words: Words, judge: Judge, cell: Cell, number: int) -> list[Drawn]:
+def draw(policy: nn.Module, words: Words, judge: Judge, count: int, seed: int, number: int) -> list[Drawn]:
     """A round's pairs, of prompts that seed and round decide; without equal, empty and cut off ones, as there."""
-    asked = prompts(cell.drawn(number), cell.seed, number)
+    asked = prompts(count, seed, number)
     heads = [words.prompt(prompt) for prompt in asked]
-    one, other = (respond(policy, words, heads, f"{cell.seed}/round {number}/{place}") for place in range(2))
+    one, other = (respond(policy, words, heads, f"{seed}/round {number}/{place}") for place in range(2))
     return [
         Drawn(prompt, both, judge.log_odds(*(words.kind(prompt, said) for said in both)))
         for prompt, both in zip(asked, zip(one, other, strict=True), strict=True)
@@ -144,13 +146,13 @@ def draw(policy: nn.Module, words: Words, judge: Judge, cell: Cell, number: int)
     ]
 
 
-def update(cell: Cell, source: Path, reference: Reference, records: Path, words: Words) -> tuple[Path, Player]:
-    """Train from a folder on a round's records; the new policy's folder, and the policy."""
-    out = records.with_suffix("")
-    config = configuration(cell.training(), source, records, out)
+def update(config: TrainConfig, reference: Reference, words: Words) -> tuple[Path, Player]:
+    """A round's training with a reference; the new policy's folder, and the policy."""
     ready = prepare_run(config)
     if not ready.plan.updates:
-        raise ValueError(f"{records}: {len(ready.train)} pairs are less than one update's: the policy repeats itself")
+        raise ValueError(
+            f"{config.data}: {len(ready.train)} pairs are less than one update's: the policy repeats itself"
+        )
     training = assemble(config, ready)
     if reference.pull:
         examples = training.examples
@@ -159,7 +161,7 @@ def update(cell: Cell, source: Path, reference: Reference, records: Path, words:
         training = replace(training, examples=replace(examples, reference=scored))
     train(training)
     trained: Any = training.accelerator.unwrap_model(training.model)
-    model = out / "model"
+    model = Path(config.out) / "model"
     trained.save_pretrained(model)
     words.tokenizer.save_pretrained(model)
     policy: Any = AutoModelForCausalLM.from_pretrained(model)
