@@ -85,10 +85,10 @@ def test_counts_are_upstreams(data):
             assert number.counts[ours] == expected[theirs]
         labels = data.reference["label_counts"][model]
         if "no_label" in labels:
-            assert number.counts["games without a label"] == labels["no_label"] + labels["conflicting_labels"]
-            assert number.counts["games with a label that is no verdict"] == labels["label_that_is_no_verdict"]
+            assert number.counts["no label"] == labels["no_label"] + labels["conflicting_labels"]
+            assert number.counts["no verdict"] == labels["label_that_is_no_verdict"]
         else:
-            assert number.counts["games without a label"] == labels["games_without"]
+            assert number.counts["no label"] == labels["games_without"]
 
 
 @pytest.mark.parametrize("kind", ["without_self", "with_self"])
@@ -139,7 +139,7 @@ def test_a_win_rate_by_hand():
     (found,) = scores.plain(hand(("A>>B", "A>B"), ("A=B", None)), seed=0)
     assert found.value == pytest.approx(100 * 1.5 / 5)
     assert found.counts["battles"] == 5
-    assert found.counts["games without a label"] == 1
+    assert found.counts["no label"] == 1
     # Residuals by question, w (y - 0.3): 3 * -0.3 + 0.7 = -0.2 and 0.2; error = sqrt(2 (0.04 + 0.04)) / 5.
     assert found.se == pytest.approx(100 * (2 * 0.08) ** 0.5 / 5)
 
