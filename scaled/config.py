@@ -666,13 +666,13 @@ def read_yaml(text: str, name: str) -> Any:
                 raise yaml.composer.ComposerError(None, None, "aliases are not read: write the value again", mark)
             return super().compose_node(parent, index)
 
-        def constructread_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # yaml's signature
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # yaml's signature
             seen: set[str] = set()
             for key, _ in node.value:
                 if str(key.value) in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
                 seen.add(str(key.value))
-            return super().constructread_mapping(node, deep)
+            return super().construct_mapping(node, deep)
 
     try:
         return yaml.load(text, Strict)  # noqa: S506  # a SafeLoader
@@ -725,12 +725,12 @@ def _help_lines() -> list[str]:
         for name, field in group.model_fields.items():
             choices = _choices(field.annotation)
             among = f" ({', '.join(choices)})" if choices else ""
-            text = f"{name}: {field.description}{among} [{_asread_yaml(field.default)}]"
+            text = f"{name}: {field.description}{among} [{_as_yaml(field.default)}]"
             lines += textwrap.wrap(text, HELP_WIDTH, initial_indent="  ", subsequent_indent="      ")
     return [line.replace("%", "%%") for line in lines]
 
 
-def _asread_yaml(default: Any) -> str:
+def _as_yaml(default: Any) -> str:
     value = default.value if isinstance(default, Enum) else default
     if isinstance(value, tuple):
         return ",".join(map(str, value))
