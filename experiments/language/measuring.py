@@ -16,17 +16,16 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-import torch
 from scipy.optimize import minimize, minimize_scalar
 from torch import nn
 
 from experiments.language.pairs import Drawn, draw_pairs
 from experiments.language.samples import Words, kl, logps, prompts, respond
 from experiments.language.world import MALFORMED, Judge, Kind, Prompt, Writer
+from experiments.policies import cross_entropy, held, log_odds, summed
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.generation.interface import Completion
-from scaled.generation.margins import scale
 
 SEED = 1_000_003
 """Of everything that measures; no data has it."""
@@ -99,8 +98,12 @@ class Yardstick:
         """What the judge sees of responses to the prompts."""
         return [self.words.kind(prompt, one) for prompt, one in zip(self.prompts, said, strict=False)]
 
-    def deployed(self, policy: nn.Module) -> dict[str, float]:
-        """What a policy, in evaluation mode, writes to the prompts alone.
+    def answers(self, policy: nn.Module) -> list[Completion]:
+        """What a policy, in evaluation mode, writes to the prompts alone."""
+        return self._said(policy, "answer")
+
+    def deployed(self, policy: nn.Module, said: Sequence[Completion]) -> dict[str, float]:
+        """What a policy's :meth:`answers` are worth.
 
         Returns:
             Means, each with its standard error as ``NAME_se``: ``value``, the win rate over the drafts;
@@ -108,7 +111,6 @@ class Yardstick:
             ``malformed``, share; ``quality``. And of what may be done where that judge is not at hand:
             ``value_strata`` and ``value_lc``, see :func:`stratified` and :func:`length_controlled`.
         """
-        said = self._said(policy, "answer")
         kinds, value = self.kinds(said), self.wins(said, self.drafts)
         lengths = np.array([kind.length for kind in kinds], dtype=float)
         drafts, others = (np.array([kind.length for kind in self.kinds(each)]) for each in (self.drafts, self.others))
@@ -125,8 +127,8 @@ class Yardstick:
             "value_lc": length_controlled(value, lengths - drafts, float(np.std(others - drafts))),
         }
 
-    def reviser(self, policy: nn.Module) -> dict[str, float]:
-        """What a policy writes in view of a response.
+    def reviser(self, policy: nn.Module, answers: Sequence[Completion]) -> dict[str, float]:
+        """What a policy writes in view of a response, beside its :meth:`answers`.
 
         Returns:
             Means, each with its standard error: ``revised``, the win rate of revisions over their draft; ``gained``,
@@ -134,7 +136,6 @@ class Yardstick:
             revisions over independent responses; ``revised_length``, words; and in view of responses by
             :data:`ABLE`, ``revised_able`` and ``gained_able``.
         """
-        answers = self._said(policy, "answer")
         revisions, over_able = (self._said(policy, "revision", drafts) for drafts in (self.drafts, self.able))
         revised, revised_able = self.wins(revisions, self.drafts), self.wins(over_able, self.able)
         return summed(
@@ -160,7 +161,7 @@ class Yardstick:
         triples = [(pair.prompt, *pair.responses) for pair in self.pairs]
         judged, truth = self._judged(margins, triples), np.array([pair.log_odds for pair in self.pairs])
         factor, log_loss = rescaled(judged, truth)
-        return summed(_held(judged, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
+        return summed(held(judged, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
 
     def ranked(self, margins: Margins) -> dict[str, float]:
         """What a judge is good for beyond pairs like those it was trained on.
@@ -174,7 +175,7 @@ class Yardstick:
         """
         able = list(zip(self.prompts, self.others, self.able, strict=True))
         found = {
-            f"able_{name}": values for name, values in _held(self._judged(margins, able), self._truth(able)).items()
+            f"able_{name}": values for name, values in held(self._judged(margins, able), self._truth(able)).items()
         }
         games = [
             (prompt, one, other)
@@ -206,16 +207,13 @@ class Yardstick:
         """
 
         def judge(pairs: Sequence[PreferencePair]) -> np.ndarray:
-            lengths = torch.tensor([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
             needed = loss.reference_requests()
-            terms = loss.terms(
+            return log_odds(
+                loss,
+                pairs,
                 logps(policy, self.words, pairs, loss.requests()),
                 logps(self.reference, self.words, pairs, needed) if needed else None,
-                chosen_length=lengths[:, 0],
-                rejected_length=lengths[:, 1],
             )
-            chosen, rejected = loss.scores(terms)
-            return ((chosen - rejected) * scale(loss)).numpy()
 
         return judge
 
@@ -286,16 +284,6 @@ def length_controlled(value: np.ndarray, difference: np.ndarray, spread: float) 
     return float(_sigmoid(minimize(cost, np.zeros(2)).x[0]))
 
 
-def _held(judged: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """A judge's log-odds against the true ones, pair by pair."""
-    return {
-        "agrees": np.where(truth == 0, 0.5, (judged > 0) == (truth > 0)).astype(float),
-        "margin": judged * np.sign(truth),
-        "log_loss": _cross_entropy(truth, judged),
-        "log_loss_best": _cross_entropy(truth, truth),
-    }
-
-
 def rescaled(judged: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
     """A judge at its best scale, so that none is worse than another for its unit alone.
 
@@ -309,9 +297,9 @@ def rescaled(judged: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
     """
     half = len(judged) // 2
     found = minimize_scalar(
-        lambda scale: _cross_entropy(truth[:half], scale * judged[:half]).mean(), bounds=(0, 100), method="bounded"
+        lambda scale: cross_entropy(truth[:half], scale * judged[:half]).mean(), bounds=(0, 100), method="bounded"
     )
-    return float(found.x), _cross_entropy(truth[half:], found.x * judged[half:])
+    return float(found.x), cross_entropy(truth[half:], found.x * judged[half:])
 
 
 def _borda(wins: np.ndarray, prompts: int) -> np.ndarray:
@@ -325,18 +313,3 @@ def _borda(wins: np.ndarray, prompts: int) -> np.ndarray:
 
 def _sigmoid(log_odds: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-log_odds)))
-
-
-def _cross_entropy(truth: np.ndarray, margin: np.ndarray) -> np.ndarray:
-    """Of sigma(margin) under labels with log-odds `truth`, nats."""
-    p = _sigmoid(truth)
-    return np.asarray(p * np.logaddexp(0, -margin) + (1 - p) * np.logaddexp(0, margin))
-
-
-def summed(found: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means and their standard errors, by name."""
-    numbers = {}
-    for name, values in found.items():
-        numbers[name] = float(np.mean(values))
-        numbers[f"{name}_se"] = float(np.std(values, ddof=1) / len(values) ** 0.5)
-    return numbers

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from experiments.language.samples import Words, prompts, respond
@@ -60,15 +59,6 @@ def draw_pairs(reference: nn.Module, words: Words, judge: Judge, count: int, *se
         )
         for prompt, one, other in zip(asked, first, second, strict=True)
     ]
-
-
-def labels(drawn: Sequence[Drawn], *seed: int) -> list[bool]:
-    """Whether the judge prefers the first of each pair, drawn once by its preference.
-
-    Common random numbers: a stronger preference for the first never turns a label against it.
-    """
-    uniform = np.random.default_rng([*seed, 1]).random(len(drawn))
-    return [bool(u < 1 / (1 + np.exp(-pair.log_odds))) for u, pair in zip(uniform, drawn, strict=True)]
 
 
 def write_records(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,20 +12,18 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from experiments import policies
 from experiments.language.world import Kind, Prompt, draw_prompt, read
 from inspo.conditioning import LogpRequest
-from inspo.hf.rows import request_logps
 from inspo.pairs import PreferencePair
-from inspo.prefix_tree import build_row, pack
 from inspo.sequences import Separator
 from scaled.generation.batching import TransformersBackend
-from scaled.generation.interface import Completion, Request, Settings
+from scaled.generation.interface import Completion, Settings
 
 MAX_TOKENS = 32
 """Of a response; the writer's longest has 16 words and an end."""
 
 SLOTS = 128
-ROW_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -91,32 +88,15 @@ def respond(model: nn.Module, words: Words, asked: Sequence[tuple[int, ...]], ke
         asked: what each response follows.
         key: with its place, what a response's random numbers depend on.
     """
-    queue = deque(Request(f"{key}/{place}", ids, Settings(max_tokens=MAX_TOKENS)) for place, ids in enumerate(asked))
-    places = {request.key: place for place, request in enumerate(queue)}
     backend = TransformersBackend(model, [words.end], slots=SLOTS)
-    found = {places[request.key]: completion for request, completion in backend.generate(queue)}
-    return [found[place] for place in range(len(asked))]
+    return policies.respond(backend, asked, key, Settings(max_tokens=MAX_TOKENS))
 
 
-@torch.no_grad()
 def logps(
     model: nn.Module, words: Words, pairs: Sequence[PreferencePair], requests: Sequence[LogpRequest]
 ) -> dict[LogpRequest, Tensor]:
-    """Log-probs of pairs, in their order.
-
-    Args:
-        model: a policy on tree attention, in evaluation mode.
-        words: its tokens.
-        pairs: in tokens.
-        requests: which log-probs.
-
-    Returns:
-        For each request (pairs,) float64, nats, summed over the response's tokens.
-    """
-    trees = [build_row([pair], requests, separator=words.separator) for pair in pairs]
-    rows = pack(trees, ROW_TOKENS, in_order=True)
-    found = [request_logps(model, row) for row in rows]
-    return {request: torch.cat([part[request].double() for part in found]) for request in requests}
+    """Log-probs of pairs, as :func:`experiments.policies.logps`."""
+    return policies.logps(model, words.separator, pairs, requests)
 
 
 @torch.no_grad()

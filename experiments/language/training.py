@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,18 +15,16 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from experiments.language.cells import PREFERENCE_MODELS, UNRELATED, VERSION, Cell
 from experiments.language.measuring import Yardstick
-from experiments.language.pairs import draw_pairs, labels, write_records
+from experiments.language.pairs import draw_pairs, write_records
 from experiments.language.preference_models import BATCH, PreferenceModel, train_preference_model
 from experiments.language.reference import Pretraining, make_reference
 from experiments.language.samples import Words
 from experiments.language.world import Judge
+from experiments.policies import labels, train_and_look
 from inspo.hf.rows import enable_tree_rows
 from inspo.pairs import PreferencePair
+from inspo.preference_loss import PreferenceLoss
 from scaled.config import TrainConfig
-from scaled.run.prepare import prepare_run
-from scaled.run.run import assemble
-from scaled.training.callbacks import Kind
-from scaled.training.loop import train
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Of a training, at which its policy is measured; before the end as a judge alone."""
@@ -124,29 +119,15 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
 
 
 def _policy(cell: Cell, folder: Path, records: Path, work: Path, measure: Yardstick) -> list[dict[str, float]]:
-    out = work / "runs" / cell.key()
-    shutil.rmtree(out, ignore_errors=True)
-    config = configuration(cell, folder, records, out)
-    ready = prepare_run(config)
-    training = assemble(config, ready)
-    updates = len(training.plan.updates)
-    wanted = {max(1, round(share * updates)) for share in SHARES}
-    points: list[dict[str, float]] = []
+    def look(policy: nn.Module, loss: PreferenceLoss, last: bool) -> dict[str, float]:  # noqa: FBT001  # a callback
+        margins = measure.margins_of(policy, loss)
+        found = measure.judged(margins)
+        if last:
+            answers = measure.answers(policy)
+            found |= measure.deployed(policy, answers) | measure.reviser(policy, answers) | measure.ranked(margins)
+        return found
 
-    def look(running: Any, kind: Kind, update: int, _numbers: Mapping[str, float | None]) -> None:
-        if kind == "update" and update in wanted:
-            policy = running.accelerator.unwrap_model(running.model)
-            policy.eval()
-            margins = measure.margins_of(policy, running.loss)
-            found = measure.judged(margins)
-            if update == updates:
-                found |= measure.deployed(policy) | measure.reviser(policy) | measure.ranked(margins)
-            points.append({"update": update, **found})
-            policy.train()
-
-    train(replace(training, callbacks=(look,)))
-    shutil.rmtree(out, ignore_errors=True)
-    return points
+    return train_and_look(configuration(cell, folder, records, work / "runs" / cell.key()), SHARES, look)
 
 
 def _preference_model(

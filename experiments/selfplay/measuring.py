@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from experiments.language.measuring import SEED, Yardstick, summed
-from experiments.language.samples import kl, respond
+from experiments.language.measuring import Yardstick
+from experiments.language.samples import kl
 from experiments.language.world import MALFORMED, STYLES, Judge, Kind, win_rate
+from experiments.policies import summed
 
 
 def deployed(yardstick: Yardstick, policy: nn.Module) -> dict[str, float]:
@@ -24,7 +25,7 @@ def deployed(yardstick: Yardstick, policy: nn.Module) -> dict[str, float]:
         length, which the style alone is left to gain by.
     """
     heads = [yardstick.words.prompt(prompt) for prompt in yardstick.prompts]
-    said = respond(policy, yardstick.words, heads, f"{SEED}/{yardstick.seed}/answer")
+    said = yardstick.answers(policy)
     kinds = yardstick.kinds(said)
     first = [*yardstick.kinds(yardstick.drafts), *yardstick.kinds(yardstick.others)]
     found = {

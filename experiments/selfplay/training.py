@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from experiments.language.pairs import Drawn, labels, write_records
+from experiments.language.pairs import Drawn, write_records
 from experiments.language.samples import Words, logps, prompts, respond
 from experiments.language.training import configuration, load, reference_of, yardstick
 from experiments.language.world import Judge
+from experiments.policies import labels, log_odds
 from experiments.selfplay.cells import Cell
 from experiments.selfplay.measuring import deployed
 from inspo.conditioning import LogpRequest
@@ -29,7 +29,6 @@ from inspo.hf.rows import enable_tree_rows
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.config import TrainConfig
-from scaled.generation.margins import scale
 from scaled.run.prepare import prepare_run
 from scaled.run.run import assemble
 from scaled.training.loop import train
@@ -80,15 +79,8 @@ class Player:
     def log_odds(self, words: Words, drawn: Sequence[Drawn]) -> np.ndarray:
         """(pairs,) its margins for the first of two responses, nats of log-odds."""
         pairs = [PreferencePair(words.prompt(p.prompt), p.responses[0].tokens, p.responses[1].tokens) for p in drawn]
-        lengths = torch.tensor([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
-        terms = self.loss.terms(
-            logps(self.policy, words, pairs, self.loss.requests()),
-            self.reference.logps(words, pairs, self.loss.reference_requests()),
-            chosen_length=lengths[:, 0],
-            rejected_length=lengths[:, 1],
-        )
-        first, second = self.loss.scores(terms)
-        return ((first - second) * scale(self.loss)).numpy()
+        own = logps(self.policy, words, pairs, self.loss.requests())
+        return log_odds(self.loss, pairs, own, self.reference.logps(words, pairs, self.loss.reference_requests()))
 
 
 def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from experiments.policies import held, log_odds, logps, summed
 from experiments.smol.pairs import Drawn, judged, kept
-from experiments.smol.samples import Talk, kl, logps, respond
+from experiments.smol.samples import Talk, kl, respond
 from experiments.smol.world import MALFORMED, STYLES, Judge, Kind, prompts
 from inspo.conditioning import LogpRequest
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.generation.interface import Completion
-from scaled.generation.margins import scale
 
 SEED = 1_000_003
 """Of everything that measures; no data has it."""
@@ -146,24 +145,10 @@ class Yardstick:
         needed = loss.reference_requests()
         asked = [request for request in needed if request not in self.scored]
         if asked:
-            self.scored.update(logps(self.reference, self.talk, pairs, asked))
-        lengths = torch.tensor([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
-        terms = loss.terms(
-            logps(policy, self.talk, pairs, loss.requests()),
-            {request: self.scored[request] for request in needed} or None,
-            chosen_length=lengths[:, 0],
-            rejected_length=lengths[:, 1],
-        )
-        chosen, rejected = loss.scores(terms)
-        margin = ((chosen - rejected) * scale(loss)).numpy()
-        truth = np.array([pair.log_odds for pair in unlike])
-        p = 1 / (1 + np.exp(-truth))
-        return {
-            "agrees": np.where(truth == 0, 0.5, (margin > 0) == (truth > 0)).astype(float),
-            "margin": margin * np.sign(truth),
-            "log_loss": p * np.logaddexp(0, -margin) + (1 - p) * np.logaddexp(0, margin),
-            "log_loss_best": p * np.logaddexp(0, -truth) + (1 - p) * np.logaddexp(0, truth),
-        }
+            self.scored.update(logps(self.reference, self.talk.separator, pairs, asked))
+        own = logps(policy, self.talk.separator, pairs, loss.requests())
+        margin = log_odds(loss, pairs, own, {request: self.scored[request] for request in needed})
+        return held(margin, np.array([pair.log_odds for pair in unlike]))
 
     def kinds(self, said: Sequence[Completion]) -> list[Kind]:
         """What the judge sees of answers."""
@@ -192,12 +177,3 @@ class Yardstick:
     def _whole(self, answer: Completion) -> tuple[int, ...]:
         """As training has it: with an end, also where it was cut off."""
         return (*answer.text_tokens, self.talk.end)
-
-
-def summed(found: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means and their standard errors, by name."""
-    numbers = {}
-    for name, values in found.items():
-        numbers[name] = float(np.mean(values))
-        numbers[f"{name}_se"] = float(np.std(values, ddof=1) / len(values) ** 0.5)
-    return numbers

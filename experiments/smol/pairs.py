@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from experiments.smol.samples import Talk, messages
 from experiments.smol.world import Judge
 from scaled.generation.interface import Completion
@@ -48,15 +46,6 @@ def judged(
         Drawn(prompt, (one, other), judge.log_odds(talk.kind(one), talk.kind(other)))
         for prompt, one, other in zip(asked, first, second, strict=True)
     ]
-
-
-def labels(drawn: Sequence[Drawn], seed: int) -> list[bool]:
-    """Whether the judge prefers the first of each pair, drawn once by its preference.
-
-    Common random numbers: a stronger preference for the first never turns a label against it.
-    """
-    uniform = np.random.default_rng([seed, 1]).random(len(drawn))
-    return [bool(u < 1 / (1 + np.exp(-pair.log_odds))) for u, pair in zip(uniform, drawn, strict=True)]
 
 
 def write_records(path: Path, talk: Talk, drawn: Sequence[Drawn], first_wins: Sequence[bool]) -> int:

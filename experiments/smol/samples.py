@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,23 +11,20 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from experiments import policies
 from experiments.smol.world import Kind, read
-from inspo.conditioning import LogpRequest
-from inspo.hf.rows import causal_lm, request_logps
-from inspo.pairs import PreferencePair
-from inspo.prefix_tree import build_row, pack
+from inspo.hf.rows import causal_lm
 from inspo.sequences import Separator
 from scaled.data.messages import Message
 from scaled.data.templates import Template
 from scaled.data.tokens import prompt_tokens
 from scaled.generation.batching import TransformersBackend
-from scaled.generation.interface import Completion, Request, Settings
+from scaled.generation.interface import Completion, Settings
 
 MAX_TOKENS = 24
 """Of an answer, with its end."""
 
 SLOTS = 64
-ROW_TOKENS = 1024
 
 PLAIN = Settings(max_tokens=MAX_TOKENS)
 """Temperature 1: the policy as it is."""
@@ -116,31 +112,7 @@ def respond(
         key: with its place, what an answer's random numbers depend on.
         settings: temperature 1 unless told otherwise.
     """
-    queue = deque(Request(f"{key}/{place}", ids, settings) for place, ids in enumerate(asked))
-    places = {request.key: place for place, request in enumerate(queue)}
-    backend = _Backend(model, [talk.end], slots=SLOTS)
-    found = {places[request.key]: completion for request, completion in backend.generate(queue)}
-    return [found[place] for place in range(len(asked))]
-
-
-@torch.no_grad()
-def logps(
-    model: nn.Module, talk: Talk, pairs: Sequence[PreferencePair], requests: Sequence[LogpRequest]
-) -> dict[LogpRequest, Tensor]:
-    """Log-probs of pairs, in their order.
-
-    Args:
-        model: a policy on tree attention, in evaluation mode.
-        talk: its tokens.
-        pairs: in tokens.
-        requests: which log-probs.
-
-    Returns:
-        For each request (pairs,) float64, nats, summed over the answer's tokens.
-    """
-    trees = [build_row([pair], requests, separator=talk.separator) for pair in pairs]
-    found = [request_logps(model, row) for row in pack(trees, ROW_TOKENS, in_order=True)]
-    return {request: torch.cat([part[request].double() for part in found]) for request in requests}
+    return policies.respond(_Backend(model, [talk.end], slots=SLOTS), asked, key, settings)
 
 
 @torch.no_grad()

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from experiments.policies import labels, train_and_look
 from experiments.smol import reference
 from experiments.smol.cells import VERSION, Cell
 from experiments.smol.measuring import Yardstick
-from experiments.smol.pairs import judged, kept, labels, write_records
+from experiments.smol.pairs import judged, kept, write_records
 from experiments.smol.reference import Tuning, make_reference
 from experiments.smol.samples import Talk, respond
 from experiments.smol.world import Judge, prompts
 from inspo.hf.rows import enable_tree_rows
 from scaled.config import TrainConfig
-from scaled.run.prepare import prepare_run
-from scaled.run.run import assemble
-from scaled.training.callbacks import Kind
-from scaled.training.loop import train
 
 SHARES = (0.5, 1.0)
 """Of a training, at which its policy is measured."""
@@ -122,23 +116,10 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     folder = reference_of(cell, work)
     records = records_of(cell, folder, work)
     measure = yardstick(folder, Judge(cycle=cell.cycle), cell.prompts, cell.seed, answers_of(cell, work))
-    out = work / "runs" / cell.key()
-    shutil.rmtree(out, ignore_errors=True)
     started = time.monotonic()
-    config = configuration(cell, folder, records, out)
-    ready = prepare_run(config)
-    training = assemble(config, ready)
-    updates = len(training.plan.updates)
-    wanted = {max(1, round(share * updates)) for share in SHARES}
-    points: list[dict[str, float]] = []
-
-    def look(running: Any, kind: Kind, update: int, _numbers: Mapping[str, float | None]) -> None:
-        if kind == "update" and update in wanted:
-            policy = running.accelerator.unwrap_model(running.model)
-            policy.eval()
-            points.append({"update": update, **measure.measure(policy, running.loss, whole=update == updates)})
-            policy.train()
-
-    train(replace(training, callbacks=(look,)))
-    shutil.rmtree(out, ignore_errors=True)
+    points = train_and_look(
+        configuration(cell, folder, records, work / "runs" / cell.key()),
+        SHARES,
+        lambda policy, loss, last: measure.measure(policy, loss, whole=last),
+    )
     return points, time.monotonic() - started

@@ -11,11 +11,12 @@ import torch
 from experiments.language import training
 from experiments.language.cells import Cell
 from experiments.language.measuring import Yardstick, length_controlled, rescaled, stratified
-from experiments.language.pairs import draw_pairs, labels, write_records
+from experiments.language.pairs import draw_pairs, write_records
 from experiments.language.preference_models import PreferenceModel, train_preference_model
 from experiments.language.reference import Pretraining, conversation, encode, make_reference, tokenizer
 from experiments.language.samples import Words, kl, logps, prompts, respond
 from experiments.language.world import Judge, Prompt, Writer
+from experiments.policies import labels
 from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
@@ -156,7 +157,7 @@ def test_the_reference_measures_as_itself(small):
     """KL 0, an even win rate, margins of 0: every judgment costs log 2."""
     _, reference, words, _ = small
     yardstick = Yardstick.of(reference, words, Judge(cycle=2.0), 300, 0)
-    found = yardstick.deployed(reference)
+    found = yardstick.deployed(reference, yardstick.answers(reference))
     found |= yardstick.judged(yardstick.margins_of(reference, PreferenceLoss("dpo", Conditioning.NONE, {"beta": 0.1})))
     assert found["kl"] == pytest.approx(0, abs=1e-9)
     for name in ("value", "value_strata", "value_lc"):

@@ -8,12 +8,13 @@ import pytest
 import torch
 from tiny_base import ROOT, write_base
 
+from experiments.policies import logps
 from experiments.smol import figure, training
 from experiments.smol.cells import VERSION, Cell, headline
 from experiments.smol.measuring import Yardstick
 from experiments.smol.pairs import judged, kept, write_records
 from experiments.smol.reference import BASE, Tuning, conversations, encode, load, make_reference, tune
-from experiments.smol.samples import SYSTEM, kl, logps, messages, respond
+from experiments.smol.samples import SYSTEM, kl, messages, respond
 from experiments.smol.world import STYLES, Judge, prompts, read, style
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning, LogpRequest, Role
@@ -88,7 +89,7 @@ def test_kl_has_the_mean_of_log_ratios_and_does_not_depend_on_the_batch(small):
     said = respond(policy, talk, heads, "kl")
     request = LogpRequest(Role.CHOSEN)
     pairs = [PreferencePair(head, one.tokens, (*one.tokens, talk.end)) for head, one in zip(heads, said, strict=True)]
-    own, other = (logps(model, talk, pairs, [request])[request].numpy() for model in (policy, reference))
+    own, other = (logps(model, talk.separator, pairs, [request])[request].numpy() for model in (policy, reference))
     exact = kl(policy, reference, talk, heads, said).numpy()
     difference = own - other - exact
     assert abs(difference.mean()) < 4 * difference.std() / len(said) ** 0.5

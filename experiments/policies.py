@@ -1,0 +1,155 @@
+"""What worlds share: responses, log-probs of pairs, margins as judgments, and trainings that are looked at."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inspo.conditioning import LogpRequest
+from inspo.hf.rows import request_logps
+from inspo.pairs import PreferencePair
+from inspo.preference_loss import PreferenceLoss
+from inspo.prefix_tree import build_row, pack
+from inspo.sequences import Separator
+from scaled.config import TrainConfig
+from scaled.generation.interface import Backend, Completion, Request, Settings
+from scaled.generation.margins import scale
+from scaled.run.prepare import prepare_run
+from scaled.run.run import assemble
+from scaled.training.callbacks import Kind
+from scaled.training.loop import train
+
+ROW_TOKENS = 1024
+
+
+def respond(backend: Backend, asked: Sequence[tuple[int, ...]], key: str, settings: Settings) -> list[Completion]:
+    """One response to each.
+
+    Args:
+        backend: of the policy.
+        asked: what each response follows.
+        key: with its place, what a response's random numbers depend on.
+        settings: how they are drawn.
+    """
+    queue = deque(Request(f"{key}/{place}", ids, settings) for place, ids in enumerate(asked))
+    places = {request.key: place for place, request in enumerate(queue)}
+    found = {places[request.key]: completion for request, completion in backend.generate(queue)}
+    return [found[place] for place in range(len(asked))]
+
+
+@torch.no_grad()
+def logps(
+    model: nn.Module, separator: Separator, pairs: Sequence[PreferencePair], requests: Sequence[LogpRequest]
+) -> dict[LogpRequest, Tensor]:
+    """Log-probs of pairs, in their order.
+
+    Args:
+        model: a policy on tree attention, in evaluation mode.
+        separator: between a context and the response after it.
+        pairs: in tokens.
+        requests: which log-probs.
+
+    Returns:
+        For each request (pairs,) float64, nats, summed over the response's tokens.
+    """
+    trees = [build_row([pair], requests, separator=separator) for pair in pairs]
+    found = [request_logps(model, row) for row in pack(trees, ROW_TOKENS, in_order=True)]
+    return {request: torch.cat([part[request].double() for part in found]) for request in requests}
+
+
+def log_odds(
+    loss: PreferenceLoss,
+    pairs: Sequence[PreferencePair],
+    policy: Mapping[LogpRequest, Tensor],
+    reference: Mapping[LogpRequest, Tensor] | None,
+) -> np.ndarray:
+    """(pairs,) what a policy says of pairs: the margin that its loss compares, nats for the chosen response.
+
+    Args:
+        loss: that the policy was trained by.
+        pairs: in tokens.
+        policy: its log-probs, (pairs,) for each request of the loss.
+        reference: likewise; None or empty where the loss reads none.
+    """
+    lengths = torch.tensor([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
+    terms = loss.terms(policy, reference or None, chosen_length=lengths[:, 0], rejected_length=lengths[:, 1])
+    chosen, rejected = loss.scores(terms)
+    return ((chosen - rejected) * scale(loss)).numpy()
+
+
+class Judged(Protocol):
+    """A pair with its true preference."""
+
+    @property
+    def log_odds(self) -> float:
+        """Of the first response being preferred, nats."""
+
+
+def labels(drawn: Sequence[Judged], *seed: int) -> list[bool]:
+    """Whether the judge prefers the first of each pair, drawn once by its preference.
+
+    Common random numbers: a stronger preference for the first never turns a label against it.
+    """
+    uniform = np.random.default_rng([*seed, 1]).random(len(drawn))
+    return [bool(u < 1 / (1 + np.exp(-pair.log_odds))) for u, pair in zip(uniform, drawn, strict=True)]
+
+
+def held(judged: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """A judge's log-odds against the true ones, pair by pair."""
+    return {
+        "agrees": np.where(truth == 0, 0.5, (judged > 0) == (truth > 0)).astype(float),
+        "margin": judged * np.sign(truth),
+        "log_loss": cross_entropy(truth, judged),
+        "log_loss_best": cross_entropy(truth, truth),
+    }
+
+
+def cross_entropy(truth: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Of sigma(margin) under labels with log-odds `truth`, nats."""
+    p = 1 / (1 + np.exp(-truth))
+    return np.asarray(p * np.logaddexp(0, -margin) + (1 - p) * np.logaddexp(0, margin))
+
+
+def summed(found: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Means and their standard errors, by name."""
+    numbers = {}
+    for name, values in found.items():
+        numbers[name] = float(np.mean(values))
+        numbers[f"{name}_se"] = float(np.std(values, ddof=1) / len(values) ** 0.5)
+    return numbers
+
+
+Look = Callable[[nn.Module, PreferenceLoss, bool], Mapping[str, float]]
+"""Of a policy in evaluation mode, its loss, and whether the training has ended: numbers."""
+
+
+def train_and_look(config: TrainConfig, shares: Sequence[float], look: Look) -> list[dict[str, float]]:
+    """Train and look at the policy at shares of the updates; the run's folder is removed, before and afterwards.
+
+    Returns:
+        A point for each share, its ``update`` among the numbers.
+    """
+    shutil.rmtree(Path(config.out), ignore_errors=True)
+    training = assemble(config, prepare_run(config))
+    updates = len(training.plan.updates)
+    wanted = {max(1, round(share * updates)) for share in shares}
+    points: list[dict[str, float]] = []
+
+    def measure(running: Any, kind: Kind, update: int, _numbers: Mapping[str, float | None]) -> None:
+        if kind == "update" and update in wanted:
+            policy = running.accelerator.unwrap_model(running.model)
+            policy.eval()
+            points.append({"update": update, **look(policy, running.loss, update == updates)})
+            policy.train()
+
+    train(replace(training, callbacks=(measure,)))
+    shutil.rmtree(Path(config.out), ignore_errors=True)
+    return points
