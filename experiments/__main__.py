@@ -65,7 +65,7 @@ def run(here: World, options: argparse.Namespace) -> str:
     book = here.ledger(options.results)
     kept, refused = book.all()
     mine, of = options.share
-    left = book.missing(wanted(list(here.hypotheses.values())))[mine::of]
+    left = book.missing(wanted(list(here.hypotheses.values()))[mine::of])
 
     def expected(cell: Cell) -> float:
         return expected_seconds(cell, kept, FIRST_GUESS)

@@ -138,3 +138,25 @@ def beyond_frontier(name: str, start: float) -> Callable[..., float | None]:
         return None if there is None else here[name] - there
 
     return difference
+
+
+def at_shared_kl(name: str, start: float) -> Callable[[Sequence[Point], Sequence[Point]], float]:
+    """How much more one training has of a number than another where both have the largest KL that both have had.
+
+    Args:
+        name: of the number.
+        start: its value at the reference.
+
+    Returns:
+        A function of the paths of two trainings, whose points are policies along it.
+    """
+
+    def difference(treated: Sequence[Point], control: Sequence[Point]) -> float:
+        paths = [sorted(path, key=lambda point: point["kl"]) for path in (treated, control)]
+        reached = min(path[-1]["kl"] for path in paths)
+        ours, theirs = (at_kl(path, reached, name, start) for path in paths)
+        if ours is None or theirs is None:
+            raise AssertionError("both paths reach the KL that both have had")
+        return ours - theirs
+
+    return difference

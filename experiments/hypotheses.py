@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from typing import Any
 
 from experiments.analysis import Point
@@ -47,17 +48,19 @@ class Hypothesis:
 
 
 def wanted(hypotheses: Sequence[Hypothesis]) -> list[Cell]:
-    """Every cell that some hypothesis needs, each once: first those of the questions with the most seeds, by seed."""
+    """Every cell that some hypothesis needs, each once: the first seed of all questions, then the second, and so on."""
     found: dict[str, Cell] = {}
-    for count in sorted({len(hypothesis.seeds) for hypothesis in hypotheses}, reverse=True):
-        everyone = [hypothesis.cells() for hypothesis in hypotheses if len(hypothesis.seeds) == count]
-        for seed in dict.fromkeys(seed for cells in everyone for seed in cells):
-            for cells in everyone:
-                for cell in cells.get(seed, ()):
-                    found.setdefault(cell.key(), cell)
+    for cells in zip_longest(*(hypothesis.cells().values() for hypothesis in hypotheses), fillvalue=()):
+        for cell in chain(*cells):
+            found.setdefault(cell.key(), cell)
     return list(found.values())
 
 
 def last(name: str, other: str | None = None) -> Callable[[Sequence[Point], Sequence[Point]], float]:
     """The difference of a number, or of two, at the end of two trainings."""
     return lambda treated, control: treated[-1][name] - control[-1][other or name]
+
+
+def less(name: str) -> Callable[[Sequence[Point], Sequence[Point]], float]:
+    """How much smaller a number is at the end of the first of two trainings."""
+    return lambda treated, control: control[-1][name] - treated[-1][name]

@@ -77,12 +77,12 @@ class Ledger:
     Attributes:
         folder: of the result files.
         version: of the code that makes the numbers.
-        cell: makes a cell from what a file holds.
+        cell: the class of its cells.
     """
 
     folder: Path
     version: int
-    cell: Callable[[Mapping[str, Any]], Cell]
+    cell: Callable[..., Cell]
 
     def path(self, cell: Cell) -> Path:
         """Where a cell's result is, or will be."""
@@ -130,7 +130,7 @@ class Ledger:
     def _result(self, facts: Any) -> Result:
         if facts["version"] != self.version:
             raise ValueError(f"is of version {facts['version']} of the code, which is at {self.version} now")
-        result = Result(self.cell(facts["cell"]), facts["points"], float(facts["seconds"]), facts["about"])
+        result = Result(of_facts(self.cell, facts["cell"]), facts["points"], float(facts["seconds"]), facts["about"])
         if not result.points:
             raise ValueError("holds no numbers")
         return result

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from inspo.conditioning import LogpRequest
@@ -116,6 +117,24 @@ def cross_entropy(truth: np.ndarray, margin: np.ndarray) -> np.ndarray:
     """Of sigma(margin) under labels with log-odds `truth`, nats."""
     p = 1 / (1 + np.exp(-truth))
     return np.asarray(p * np.logaddexp(0, -margin) + (1 - p) * np.logaddexp(0, margin))
+
+
+def rescaled(judged: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
+    """A judge at its best scale, so that none is worse than another for its unit alone.
+
+    Args:
+        judged: (N,) log-odds, of which the first half fits the scale.
+        truth: (N,) the true ones.
+
+    Returns:
+        What the log-odds are multiplied with, 1 for a calibrated judge; and the log-loss of each pair of the second
+        half.
+    """
+    half = len(judged) // 2
+    found = minimize_scalar(
+        lambda scale: cross_entropy(truth[:half], scale * judged[:half]).mean(), bounds=(0, 100), method="bounded"
+    )
+    return float(found.x), cross_entropy(truth[half:], found.x * judged[half:])
 
 
 def summed(found: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from experiments.ledger import Cell, Ledger, Result
 WORLDS = {
     "language": "a small language whose judge is known, and tiny transformers that learned it",
     "selfplay": "training in rounds on a policy's own responses, in that language",
+    "smol": "SmolLM2-135M-Instruct, short English answers, and a judge of their words",
 }
 
 
@@ -25,17 +26,17 @@ class World:
         name: of its package in :mod:`experiments` and of its folder of results.
         about: what it is, in a line.
         version: of the code that makes a cell's numbers.
-        cell: makes a cell from what a result file holds.
+        cell: the class of its cells.
         usual: the cell that others are changes of.
         hypotheses: by name.
         run: a cell in a folder for what is made on the way, and its points and seconds.
-        draw: its picture into a folder, from results; gives its name.
+        draw: its picture into a folder, from results, in every format of the toy's; gives its name.
     """
 
     name: str
     about: str
     version: int
-    cell: Callable[[Mapping[str, Any]], Cell]
+    cell: Callable[..., Cell]
     usual: Cell
     hypotheses: Mapping[str, Hypothesis]
     run: Callable[[Any, Path], tuple[Sequence[dict[str, float]], float]]
@@ -54,6 +55,12 @@ def world(name: str) -> World:
         return import_module(f"experiments.{name}.training").run(cell, work)  # with torch
 
     def draw(results: Sequence[Result], folder: Path) -> Any:
-        return import_module(f"experiments.{name}.figure").save(results, folder)  # with matplotlib
+        figure = import_module(f"experiments.{name}.figure")  # with matplotlib
+        from toy import style
 
-    return World(name, WORLDS[name], cells.VERSION, cells.Cell.of, cells.USUAL, hypotheses.HYPOTHESES, run, draw)
+        folder.mkdir(parents=True, exist_ok=True)
+        page = style.Page(width=9.0, bare=True)
+        style.save(figure.draw(results, page), figure.CAPTION, folder, figure.NAME, page)
+        return str(figure.NAME)
+
+    return World(name, WORLDS[name], cells.VERSION, cells.Cell, cells.USUAL, hypotheses.HYPOTHESES, run, draw)

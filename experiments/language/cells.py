@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from experiments.ledger import digest, of_facts
+from experiments.ledger import digest
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
 
@@ -81,11 +81,6 @@ class Cell:
         """What its pairs depend on, so that cells which share it are trained on the same ones."""
         names = ("reference", "pretraining_seed", "cycle", "seed", "pairs")
         return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Cell:
-        """A cell from what a result file holds; ValueError as :func:`experiments.ledger.of_facts` has it."""
-        return of_facts(cls, facts)
 
 
 USUAL = Cell("dpo", "symmetric", {"beta": 0.5}, cycle=3.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,14 +40,6 @@ CAPTION = Caption(
     "means over references and data with standard errors; faint points are single trainings.",
     "each color and marker is one way of training, named above.",
 )
-
-
-def save(results: Sequence[Result], folder: Path) -> str:
-    """Write the figure into a folder, in every format of the toy's; gives its name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page = style.Page(width=9.0, bare=True)
-    style.save(draw(results, page), CAPTION, folder, NAME, page)
-    return NAME
 
 
 def draw(results: Sequence[Result], page: style.Page) -> Figure:

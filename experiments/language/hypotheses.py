@@ -6,11 +6,11 @@ frontier: what the plain method has at the same KL from the reference, over seve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.analysis import Point, at_kl, beyond_frontier
-from experiments.hypotheses import Hypothesis, Seed, last
+from experiments.hypotheses import Hypothesis, Seed, last, less
 from experiments.language.cells import UNRELATED, Cell
 
 SEEDS: Sequence[Seed] = [(pretraining, seed) for seed in range(5) for pretraining in range(3)]
@@ -125,11 +125,6 @@ REFERENCES = [
 ]
 
 
-def _less(name: str) -> Callable[[Sequence[Point], Sequence[Point]], float]:
-    """How much smaller a number is at the end."""
-    return lambda treated, control: control[-1][name] - treated[-1][name]
-
-
 # Judges are compared at the best scale of each, fitted on other pairs.
 JUDGES = (
     [
@@ -139,7 +134,7 @@ JUDGES = (
             {"conditioning": conditioning},
             PLAIN,
             base=_cell(cycle=cycle),
-            measure=_less("log_loss_rescaled"),
+            measure=less("log_loss_rescaled"),
             unit="nats a pair",
             seeds=SEEDS if cycle == CYCLE else SIX if cycle == 0 else THREE,
         )
@@ -154,7 +149,7 @@ JUDGES = (
             {"conditioning": conditioning},
             _judge(model),
             base=_cell(cycle=cycle),
-            measure=_less("log_loss_rescaled"),
+            measure=less("log_loss_rescaled"),
             unit="nats a pair",
             seeds=SIX,
         )
@@ -173,7 +168,7 @@ JUDGES = (
             {"conditioning": conditioning},
             PLAIN,
             base=_cell(pairs=FEW),
-            measure=_less("log_loss_rescaled"),
+            measure=less("log_loss_rescaled"),
             unit="nats a pair",
             seeds=SIX,
         )
@@ -225,7 +220,7 @@ NOVEL = [
         "against responses of a kind never seen, the margin of symmetric DPO is nearer to the truth than DPO's",
         INS,
         PLAIN,
-        measure=_less("able_log_loss"),
+        measure=less("able_log_loss"),
         unit="nats a pair",
     ),
     _hypothesis(

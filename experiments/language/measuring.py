@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from torch import nn
 
 from experiments.language.pairs import Drawn, draw_pairs
 from experiments.language.samples import Words, kl, logps, prompts, respond
 from experiments.language.world import MALFORMED, Judge, Kind, Prompt, Writer
-from experiments.policies import cross_entropy, held, log_odds, summed
+from experiments.policies import held, log_odds, rescaled, summed
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.generation.interface import Completion
@@ -282,24 +282,6 @@ def length_controlled(value: np.ndarray, difference: np.ndarray, spread: float) 
         return float(np.mean(np.logaddexp(0, log_odds) - value * log_odds))
 
     return float(_sigmoid(minimize(cost, np.zeros(2)).x[0]))
-
-
-def rescaled(judged: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
-    """A judge at its best scale, so that none is worse than another for its unit alone.
-
-    Args:
-        judged: (N,) log-odds, of which the first half fits the scale.
-        truth: (N,) the true ones.
-
-    Returns:
-        What the log-odds are multiplied with, 1 for a calibrated judge; and the log-loss of each pair of the second
-        half.
-    """
-    half = len(judged) // 2
-    found = minimize_scalar(
-        lambda scale: cross_entropy(truth[:half], scale * judged[:half]).mean(), bounds=(0, 100), method="bounded"
-    )
-    return float(found.x), cross_entropy(truth[half:], found.x * judged[half:])
 
 
 def _borda(wins: np.ndarray, prompts: int) -> np.ndarray:

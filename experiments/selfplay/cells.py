@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from experiments.language.cells import Cell as Training
-from experiments.ledger import digest, of_facts
+from experiments.ledger import digest
 from inspo.conditioning import Conditioning
 
 VERSION = 1
@@ -99,11 +99,6 @@ class Cell:
         names = ("reference", "pretraining_seed", "cycle", "seed", "learning_rate")
         same: dict[str, Any] = {name: getattr(self, name) for name in names}
         return Training(method, self.conditioning, options, pairs=pairs, epochs=epochs, **same)
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Cell:
-        """A cell from what a result file holds; ValueError as :func:`experiments.ledger.of_facts` has it."""
-        return of_facts(cls, facts)
 
 
 USUAL = Cell("dpo", "symmetric", "margin", {"beta": 0.5}, cycle=3.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,14 +35,6 @@ CAPTION = Caption(
     "means over first policies and data with standard errors.",
     "each color and marker is one way of self-play, named above.",
 )
-
-
-def save(results: Sequence[Result], folder: Path) -> str:
-    """Write the figure into a folder, in every format of the toy's; gives its name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page = style.Page(width=9.0, bare=True)
-    style.save(draw(results, page), CAPTION, folder, NAME, page)
-    return NAME
 
 
 def draw(results: Sequence[Result], page: style.Page) -> Figure:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.analysis import Point, at_kl
-from experiments.hypotheses import Hypothesis, Seed, last
+from experiments.analysis import at_shared_kl
+from experiments.hypotheses import Hypothesis, Seed, last, less
 from experiments.selfplay.cells import Cell
 
 SEEDS: Sequence[Seed] = [(pretraining, seed) for seed in range(2) for pretraining in range(3)]
@@ -27,19 +27,6 @@ INS = {**DPO, "conditioning": "symmetric", "labeler": "judge"}
 IMPLICIT = {**DPO, "conditioning": "none", "labeler": "margin"}
 ONLINE = {**DPO, "conditioning": "none", "labeler": "judge"}
 NASH = {**INPO, "conditioning": "none", "labeler": "judge"}
-
-
-def less(name: str) -> Callable[[Sequence[Point], Sequence[Point]], float]:
-    """How much less of a number there is in the end."""
-    return lambda treated, control: control[-1][name] - treated[-1][name]
-
-
-def at_shared_kl(treated: Sequence[Point], control: Sequence[Point]) -> float | None:
-    """The difference of values at the largest KL from the first policy that both have had."""
-    paths = [sorted(path, key=lambda point: point["kl"]) for path in (treated, control)]
-    reached = min(path[-1]["kl"] for path in paths)
-    ours, theirs = (at_kl(path, reached, "value", 0.5) for path in paths)
-    return None if ours is None or theirs is None else ours - theirs
 
 
 def _hypothesis(
@@ -70,7 +57,7 @@ ASKED = [
             "margin-kl",
             "INS-DPO labeled by its own margin has a larger value at equal KL than DPO labeled by its implicit reward",
             (MARGIN, IMPLICIT),
-            at_shared_kl,
+            at_shared_kl("value", 0.5),
         ),
         (
             "margin-judge",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from experiments.ledger import digest, of_facts
+from experiments.ledger import digest
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
 
@@ -68,28 +68,6 @@ class Cell:
         """What cells that take alike share, and how much there is of it."""
         return f"{self.method} {self.conditioning}", self.pairs * self.epochs
 
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Cell:
-        """A cell from what a result file holds; ValueError as :func:`experiments.ledger.of_facts` has it."""
-        return of_facts(cls, facts)
 
-
-HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
-    "dpo": {"beta": 0.1},
-    "ipo": {"tau": 0.1},
-    "simpo": {"beta": 2.0, "gamma": 0.5},
-}
-CYCLE = 3.0
-SEEDS = range(3)
-
-
-def headline() -> list[Cell]:
-    """Every method, plain and INS, with a cycle, and DPO without one too; whole seeds first."""
-    return [
-        Cell(method, conditioning, HYPERPARAMETERS[method], cycle=cycle, seed=seed)
-        for seed in SEEDS
-        for cycle in (CYCLE, 0.0)
-        for method in HYPERPARAMETERS
-        for conditioning in ("none", "symmetric")
-        if cycle or method == "dpo"
-    ]
+USUAL = Cell("dpo", "symmetric", {"beta": 0.1}, cycle=3.0)
+"""What ``python -m experiments cell --world smol`` changes one thing of."""

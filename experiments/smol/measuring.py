@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from experiments.policies import held, log_odds, logps, summed
+from experiments.policies import held, log_odds, logps, rescaled, summed
 from experiments.smol.pairs import Drawn, judged, kept
 from experiments.smol.samples import Talk, kl, respond
 from experiments.smol.world import MALFORMED, STYLES, Judge, Kind, prompts
@@ -84,26 +84,31 @@ class Yardstick:
             whole: whether as a reviser and as a judge too.
 
         Returns:
-            Means, each with its standard error over prompts as ``NAME_se``: see :meth:`deployed`, :meth:`reviser` and
-            :meth:`judged`.
+            Means, each with its standard error over prompts or pairs as ``NAME_se``: see :meth:`deployed`,
+            :meth:`reviser` and :meth:`judged`.
         """
         said = self._said(policy, "answer")
         found = self.deployed(policy, said)
         if whole:
-            found |= self.reviser(policy, said) | self.judged(policy, loss)
-        return summed(found)
+            found |= self.reviser(policy, said)
+        return summed(found) | (self.judged(policy, loss) if whole else {})
 
     def deployed(self, policy: nn.Module, said: Sequence[Completion]) -> dict[str, np.ndarray]:
         """What a policy writes to the prompts alone.
 
         Returns:
-            ``value``, the win rate over the drafts; ``value_sentiment``, by a judge without the cycle; ``reward``,
-            VADER's compound score, :data:`~experiments.smol.world.MALFORMED` of what is malformed; ``kl``, nats an
-            answer; ``length``, words; ``malformed`` and the styles, shares.
+            ``value``, the win rate over the drafts, and of these ``value_draft`` over the first and ``value_other``
+            over the others; ``value_sentiment``, by a judge without the cycle; ``reward``, VADER's compound score,
+            :data:`~experiments.smol.world.MALFORMED` of what is malformed, and ``reward_gained``, how much more that
+            is than the drafts'; ``kl``, nats an answer; ``length``, words; ``malformed`` and the styles, shares.
         """
         kinds = self.kinds(said)
+        usual = np.mean([[kind.sentiment for kind in self.kinds(column)] for column in self.drafts], axis=0)
         return {
             "value": self._wins(kinds, range(DRAFTS)),
+            "value_draft": self._wins(kinds, [0]),
+            "value_other": self._wins(kinds, range(1, DRAFTS)),
+            "reward_gained": np.array([kind.sentiment for kind in kinds]) - usual,
             "value_sentiment": self._wins(kinds, range(DRAFTS), replace(self.judge, cycle=0.0)),
             "reward": np.array([kind.sentiment for kind in kinds]),
             "kl": kl(policy, self.reference, self.talk, self._heads(), said).numpy(),
@@ -132,12 +137,14 @@ class Yardstick:
             "revised_malformed": np.array([kind.sentiment == MALFORMED for kind in kinds], dtype=float),
         }
 
-    def judged(self, policy: nn.Module, loss: PreferenceLoss) -> dict[str, np.ndarray]:
+    def judged(self, policy: nn.Module, loss: PreferenceLoss) -> dict[str, float]:
         """How well sigma of the margin says which of two answers of the reference is preferred.
 
         Returns:
-            ``agrees``, accuracy of the sign against the likelier label; ``margin``, log-odds for that label, nats;
-            ``log_loss``, nats a pair under the true preference; ``log_loss_best``, that of the truth.
+            Means with standard errors: ``agrees``, accuracy of the sign against the likelier label; ``margin``,
+            log-odds for that label, nats; ``log_loss``, nats a pair under the true preference; ``log_loss_best``, that
+            of the truth; ``log_loss_rescaled`` and, without a standard error, ``scale``, see
+            :func:`~experiments.policies.rescaled`.
         """
         unlike = [pair for pair in self.pairs if pair.responses[0].tokens != pair.responses[1].tokens]
         texts = [(pair.prompt, *pair.responses) for pair in unlike]
@@ -148,7 +155,9 @@ class Yardstick:
             self.scored.update(logps(self.reference, self.talk.separator, pairs, asked))
         own = logps(policy, self.talk.separator, pairs, loss.requests())
         margin = log_odds(loss, pairs, own, {request: self.scored[request] for request in needed})
-        return held(margin, np.array([pair.log_odds for pair in unlike]))
+        truth = np.array([pair.log_odds for pair in unlike])
+        factor, log_loss = rescaled(margin, truth)
+        return summed(held(margin, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
 
     def kinds(self, said: Sequence[Completion]) -> list[Kind]:
         """What the judge sees of answers."""

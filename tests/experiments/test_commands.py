@@ -49,7 +49,7 @@ def test_a_cell_of_ones_own_is_run_and_shown(monkeypatch, capsys, tmp_path):
 def test_results_are_counted_and_answered(tmp_path, capsys):
     assert main(["analyze", "--results", str(tmp_path)]) == 2
     assert "has no results; run python -m experiments run --world language" in capsys.readouterr().err
-    book = Ledger(tmp_path / "language", VERSION, Cell.of)
+    book = Ledger(tmp_path / "language", VERSION, Cell)
     numbers = dict.fromkeys(
         ("kl", "value", "revised", "gained", "gained_able", "log_loss_rescaled", "log_loss_best"), 0.5
     )

@@ -8,6 +8,7 @@ from experiments.language import figure
 from experiments.language.cells import Cell
 from experiments.language.hypotheses import CYCLE, STRENGTHS
 from experiments.ledger import Result
+from experiments.worlds import world
 from toy import style
 
 
@@ -42,5 +43,5 @@ def test_what_is_drawn_is_what_results_say(tmp_path):
     assert (list(symmetric.get_xdata()), list(symmetric.get_ydata())) == ([0.0, 3.0], pytest.approx([0.1, 0.2]))
     names = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert names == ["DPO", "INS-DPO (symmetric)", "pairwise model"]
-    assert figure.save(list(results()), tmp_path / "new") == "three_uses"
+    assert world("language").draw(list(results()), tmp_path / "new") == "three_uses"
     assert {path.suffix for path in (tmp_path / "new").iterdir()} == {".png", ".svg", ".pdf"}

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from experiments.language.cells import Cell
-from experiments.ledger import Ledger, Result, expected_seconds, within
+from experiments.ledger import Ledger, Result, expected_seconds, of_facts, within
 
 CELL = Cell("dpo", "symmetric", {"beta": 0.1}, cycle=3.0, seed=1, pairs=4000)
 RESULT = Result(CELL, [{"kl": 1.5, "value": 0.6}], 12.0, {"command": "python -m experiments run"})
@@ -15,7 +15,7 @@ RESULT = Result(CELL, [{"kl": 1.5, "value": 0.6}], 12.0, {"command": "python -m 
 
 @pytest.fixture
 def book(tmp_path):
-    return Ledger(tmp_path, 7, Cell.of)
+    return Ledger(tmp_path, 7, Cell)
 
 
 def test_a_result_comes_back(book, tmp_path):
@@ -56,7 +56,7 @@ def test_a_key_tells_cells_apart_and_is_the_same_tomorrow():
     ]
     assert len({cell.key() for cell in cells}) == len(cells) == 48
     assert CELL.key() == "dpo-symmetric-B0-cycle3-seed1-7f888df4"
-    assert Cell.of(json.loads(json.dumps(CELL.__dict__))) == CELL
+    assert of_facts(Cell, json.loads(json.dumps(CELL.__dict__))) == CELL
 
 
 def test_cells_that_share_data_say_so():

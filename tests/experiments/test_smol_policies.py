@@ -8,20 +8,26 @@ import pytest
 import torch
 from tiny_base import ROOT, write_base
 
+from experiments.hypotheses import wanted
+from experiments.ledger import Result
 from experiments.policies import logps
 from experiments.smol import figure, training
-from experiments.smol.cells import VERSION, Cell, headline
+from experiments.smol.cells import Cell
+from experiments.smol.hypotheses import HYPOTHESES
 from experiments.smol.measuring import Yardstick
 from experiments.smol.pairs import judged, kept, write_records
 from experiments.smol.reference import BASE, Tuning, conversations, encode, load, make_reference, tune
 from experiments.smol.samples import SYSTEM, kl, messages, respond
-from experiments.smol.world import STYLES, Judge, prompts, read, style
+from experiments.smol.world import STYLES, Judge, prompts, read
+from experiments.smol.world import style as style_of
+from experiments.worlds import world
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.hf.rows import enable_tree_rows
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.generation.interface import Completion
+from toy import style
 
 SAID = (
     "I love it so much.", "We hate the noise there.", "You should go there soon.", "Your dog will love it.",
@@ -130,7 +136,10 @@ def test_the_reference_measures_as_itself(small, tmp_path):
     assert found["log_loss"] == pytest.approx(np.log(2))
     assert found["log_loss_best"] < found["log_loss"]
     assert sum(found[name] for name in (*STYLES, "malformed")) == pytest.approx(1)
-    assert {name for name in found if not name.endswith("_se")} == {name[:-3] for name in found if name.endswith("_se")}
+    with_error = {name[:-3] for name in found if name.endswith("_se")}
+    assert {name for name in found if not name.endswith("_se")} == with_error | {"scale"}
+    assert found["value"] == pytest.approx((found["value_draft"] + 3 * found["value_other"]) / 4)
+    assert abs(found["reward_gained"]) < 4 * found["reward_gained_se"] + 0.05
 
 
 @pytest.mark.slow
@@ -175,26 +184,20 @@ def test_the_real_model_writes_english():
         pytest.skip(f"{BASE} is not there: python scaled/examples/fetch_smol.py {BASE}")
     model, talk = load(folder)
     (said,) = respond(model, talk, [(*talk.prompt("How is the old bakery?"), *talk.ids("You"))], "english")
-    assert style("You" + talk.text(said)) == "direct"
+    assert style_of("You" + talk.text(said)) == "direct"
 
 
-def test_the_figure_draws_what_there_is(tmp_path, capsys):
-    results, out = tmp_path / "results", tmp_path / "out"
-    assert figure.main(["--results", str(results), "--out", str(out)]) == 2
-    assert "has no results of this world" in capsys.readouterr().err
-    results.mkdir()
-    cells = [cell for cell in headline() if cell.method != "ipo" and cell.seed < 2]
-    for cell in [*cells, replace(cells[0], conditioning="averaged")]:
-        points = [{"kl": kl + cell.seed, "reward": 0.1 * kl, "value": 0.5 + 0.1 * kl} for kl in (0.5, 1.0, 2.0)]
-        facts = {"version": VERSION, "cell": asdict(cell), "points": points, "seconds": 1.0, "about": {}}
-        (results / f"{cell.key()}.json").write_text(json.dumps(facts, default=dict))
-    (results / "old.json").write_text('{"version": 0}')
-    assert figure.main(["--results", str(results), "--out", str(out)]) == 0
-    assert "not drawn: old.json: is of version 0" in capsys.readouterr().err
-    assert {path.name for path in out.iterdir()} == {"reward_kl.png", "reward_kl.pdf"}
-    drawn = figure.draw(figure.load(results))
-    assert [axis.get_title() for axis in drawn.axes[::2]] == ["Bradley-Terry", "with a cycle of 3 nats"]
-    assert [len(axis.containers) for axis in drawn.axes] == [2, 2, 4, 4]
-    bars = drawn.axes[0].containers[0]
-    assert bars.lines[0].get_xdata() == pytest.approx([1.0, 1.5, 2.5])  # of seeds 0 and 1
+def test_the_figure_draws_what_there_is(tmp_path):
+    cells = [c for c in wanted(list(HYPOTHESES.values())) if c.method != "ipo" and c.seed < 2]
+    cells += [replace(cells[0], conditioning="averaged"), replace(cells[0], pairs=80)]
+    shares = (0.5, 1.0, 2.0)
+    results = [
+        Result(c, [{"kl": kl + c.seed, "reward_gained": 0.1 * kl, "value": 0.5 + 0.1 * kl} for kl in shares], 1.0, {})
+        for c in cells
+    ]
+    drawn = figure.draw(results, style.Page(width=9.0, bare=True))
+    assert [len(axis.containers) for axis in drawn.axes] == [4, 4, 2, 2], "methods and conditionings of the questions"
+    bars = drawn.axes[2].containers[0]
+    assert bars.lines[0].get_xdata() == pytest.approx([0.0, 1.0, 1.5, 2.5])  # from the reference; of seeds 0 and 1
     assert [text.get_text() for text in drawn.legends[0].texts] == ["DPO", "SimPO", "INS (symmetric)", "plain"]
+    assert world("smol").draw(results, tmp_path) == "reward_kl"

@@ -6,7 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from experiments.smol.cells import Cell, headline
+from experiments.hypotheses import wanted
+from experiments.smol.cells import Cell
+from experiments.smol.hypotheses import HYPOTHESES
 from experiments.smol.world import (
     MALFORMED,
     STYLES,
@@ -104,7 +106,7 @@ def test_shares():
 
 
 def test_cells():
-    cells = headline()
+    cells = wanted(list(HYPOTHESES.values()))
     assert len({cell.key() for cell in cells}) == len(cells) == 24
     assert sum(cell.cycle > 0 for cell in cells) == 18
     with pytest.raises(ValueError, match=r"method = 'ppo' must be one of .*dpo"):
