@@ -208,8 +208,9 @@ def _notes(numbers: Sequence[Number], source: Source) -> str:
 
 
 def paper_row(evaluation: Path) -> str:
-    """One row as the paper's tables have it, from all scores of an evaluation's folder."""
+    """One row as the paper's tables have it, from all scores of an evaluation's folder, and what it rests on."""
     cells: dict[str, str] = {}
+    counts: dict[str, int] = {}
     for path in sorted((evaluation / "scores").glob("*.json")):
         content = _read(path)
         for entry in content["numbers"]:
@@ -219,6 +220,7 @@ def paper_row(evaluation: Path) -> str:
             if name in COLUMNS and number.model == content["model"]:
                 se = "" if number.se is None else f" ±{number.se:.1f}"
                 cells.setdefault(name, f"{number.value:.1f}{se}")
+                counts.setdefault(name, number.n)
     heads = [COLUMNS[name] for name in COLUMNS if name in cells]
     if not heads:
         return ""
@@ -229,5 +231,7 @@ def paper_row(evaluation: Path) -> str:
             f"| | {' | '.join(heads)} |",
             f"|{rule}|",
             f"| {title} | {' | '.join(cells[name] for name in COLUMNS if name in cells)} |",
+            "",
+            f"On so many questions: {', '.join(str(counts[name]) for name in COLUMNS if name in cells)}.",
         ]
     )

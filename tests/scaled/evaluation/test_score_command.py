@@ -77,6 +77,7 @@ def test_arena_hard_from_store_to_row(place, capsys):
     assert "not comparable" in controlled["note"]
     assert "not comparable" in shown
     assert "| llama-3-8b/ins-dpo |" in shown
+    assert "On so many questions: 4." in shown
     filled = load(place / "results")
     assert [key[2] for key in filled] == ["arena_hard_wr"]  # no cell for a model that was fitted alone
     measured = filled["llama-3-8b", "ins-dpo", "arena_hard_wr"]
