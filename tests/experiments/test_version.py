@@ -23,6 +23,7 @@ LANGUAGE = (
 MAKES_NUMBERS = {
     "language": LANGUAGE,
     "selfplay": ("cells", "measuring", "training", *(f"../language/{module}" for module in LANGUAGE)),
+    "smol": ("cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
 KNOWN = {"language": (2, "b56dbe835509"), "selfplay": (1, "9815b8ec0613")}
 """The version of each world, and a digest of its code without comments, docstrings and layout."""

@@ -1,0 +1,71 @@
+"""``python -m scaled.data inspect``: what a run will be trained on, before it is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inspo.command_line import OneLineParser, UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; a mistake of the user's is one line and exit code 2."""
+    from scaled.workarounds import quiet_deprecations
+
+    quiet_deprecations()
+    try:
+        options = _parser().parse_args(arguments)
+        print(COMMANDS[options.command](options))  # noqa: T201  # a command line prints
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog="python -m scaled.data", description=__doc__, allow_abbrev=False)
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
+    inspect = choices.add_parser("inspect", help="show pairs token by token as the model will see them")
+    add = inspect.add_argument
+    add("--config", metavar="FILE", help="of the training run, such as scaled/configs/tiny.yaml")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of it; may be repeated")
+    add("--first", type=_count, default=1, metavar="N", help="the first pairs that would be trained on [1]")
+    add("--record", action="append", default=[], metavar="NAME", help="this one instead; may be repeated")
+    add("--tokens", action="store_true", help="one line a token, with depth, row and id")
+    add("--html", type=Path, metavar="FILE", help="write them as a page instead, to be opened in a browser")
+    return parser
+
+
+def inspect(options: argparse.Namespace) -> str:
+    """Show pairs."""
+    from scaled.config import load
+    from scaled.data.inspection import as_page, as_text
+    from scaled.files import write_atomically
+    from scaled.run.seen import seen
+
+    found, decode = seen(load(options.config, options.set), options.first, options.record)
+    if options.html is None:
+        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        return "\n\n".join(as_text(one, decode, each=options.tokens, color=color) for one in found)
+    try:
+        options.html.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(options.html, as_page(found, decode))
+    except OSError as error:
+        raise UserError(f"--html {options.html}: {error.strerror}; name another file") from None
+    return f"{len(found)} pairs: {options.html}"
+
+
+COMMANDS = {"inspect": inspect}
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
