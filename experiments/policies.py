@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from filelock import FileLock
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ from inspo.preference_loss import PreferenceLoss
 from inspo.prefix_tree import build_row, pack
 from inspo.sequences import Separator
 from scaled.config import TrainConfig
+from scaled.files import write_atomically
 from scaled.generation.interface import Backend, Completion, Request, Settings
 from scaled.generation.margins import scale
 from scaled.run.prepare import prepare_run
@@ -144,6 +147,34 @@ def summed(found: Mapping[str, np.ndarray]) -> dict[str, float]:
         numbers[name] = float(np.mean(values))
         numbers[f"{name}_se"] = float(np.std(values, ddof=1) / len(values) ** 0.5)
     return numbers
+
+
+FACTS = "reference.json"
+
+
+def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) -> Path:
+    """A reference's folder, made where it is not there; processes that want it meanwhile wait.
+
+    Args:
+        folder: is complete once it holds :data:`FACTS`.
+        options: all that makes the reference, a dataclass.
+        make: saves model and tokenizer into the folder; gives more facts about them.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: the folder holds another reference.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / FACTS).is_file():
+            facts = make() | {"made_from": asdict(options)}
+            write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+    found = json.loads((folder / FACTS).read_text()).get("made_from")
+    if found != asdict(options):
+        raise ValueError(f"{folder} holds another reference, {found}: remove it, or name another folder")
+    return folder
 
 
 Look = Callable[[nn.Module, PreferenceLoss, bool], Mapping[str, float]]

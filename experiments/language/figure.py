@@ -1,4 +1,4 @@
-"""The three uses of a policy in one picture, from the results that there are: deployed, as a reviser, as a judge."""
+"""The three uses of a policy, and how its margin learns, in one picture, from the results that there are."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
 
 CAPTION = Caption(
     "What each policy is worth: deployed, as a reviser, as a judge",
-    "Left: win rate of the deployed policy over fresh responses of the reference, against what it spends of KL; the "
-    "line is DPO over three strengths of its regularization. Middle: how often an answer beats the draft, written "
-    "without it (open) and in view of it (full). Right: how far sigma(margin), at its best scale, is from the true "
-    "preference, over preferences from Bradley-Terry's to a cycle.",
+    "Deployed: win rate over fresh responses of the reference, against a policy's KL from it; the line is DPO over "
+    "four strengths of its regularization. Reviser: how often an answer beats the draft, written without it (open) and "
+    "in view of it (full). Judge: how far sigma(margin), at its best scale, is from the true preference, over "
+    "preferences from Bradley-Terry's to a cycle. Dynamics: how often the margin's sign is the likelier label's, on "
+    "pairs not trained on, as training goes on.",
     "means over references and data with standard errors; faint points are single trainings.",
     "each color and marker is one way of training, named above.",
 )
@@ -62,11 +63,12 @@ def draw(results: Sequence[Result], page: style.Page) -> Figure:
             found[cell.conditioning, cell.cycle].append(result)
         elif cell.method == "dpo" and cell.conditioning == "none":
             found[f"dpo {cell.hyperparameters['beta']}", cell.cycle].append(result)
-    sheet = style.sheet(page, 3, across=3, row=3.1)
-    deployed, reviser, judge = sheet.axes
+    sheet = style.sheet(page, 4, across=2, row=2.9)
+    deployed, reviser, judge, dynamics = sheet.axes
     _deployed(deployed, found)
     _reviser(reviser, found)
     _judge(judge, found)
+    _dynamics(dynamics, found)
     drawn = {kind for kind, _ in found}
     sheet.legend(
         [
@@ -78,6 +80,7 @@ def draw(results: Sequence[Result], page: style.Page) -> Figure:
     sheet.title(deployed, f"Deployed, cycle {CYCLE:g}")
     sheet.title(reviser, f"Reviser, cycle {CYCLE:g}")
     sheet.title(judge, "Judge")
+    sheet.title(dynamics, f"Dynamics, cycle {CYCLE:g}")
     return sheet.figure
 
 
@@ -136,6 +139,17 @@ def _judge(axis: Any, found: Found) -> None:
             lw=1.2,
         )
     axis.set(xlabel="strength of the cycle, nats", ylabel="excess log-loss, nats a pair", ylim=(0, None))
+
+
+def _dynamics(axis: Any, found: Found) -> None:
+    for kind in ("none", "symmetric", "anchored"):
+        if results := found.get((kind, CYCLE)):
+            _, color, marker = LOOKS[kind]
+            updates = np.array([[point["update"] for point in result.points] for result in results])
+            values = np.array([[point["agrees"] for point in result.points] for result in results])
+            errors = [_se(column) for column in values.T]
+            axis.errorbar(updates.mean(0), values.mean(0), errors, color=color, marker=marker, ms=5, lw=1.2)
+    axis.set(xlabel="updates", ylabel="accuracy of the margin", xlim=(0, None))
 
 
 def _last(results: Sequence[Result], name: str) -> np.ndarray:

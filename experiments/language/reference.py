@@ -9,9 +9,8 @@ Three kinds, by what a reference has seen after a response:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from experiments.language.world import Prompt, Writer, draw_prompt, read, vocabulary
+from experiments.policies import made_once
 from scaled.progress import progress
 
 TEMPLATE = (
@@ -30,7 +30,6 @@ TEMPLATE = (
 )
 SPECIAL = ("<pad>", "<unknown>", "<end>", "<user>", "<assistant>")
 SAME_STYLE = 0.85
-FACTS = "reference.json"
 
 
 @dataclass(frozen=True)
@@ -103,23 +102,11 @@ def batches(options: Pretraining, words: PreTrainedTokenizerBase) -> Iterator[tu
 
 
 def make_reference(options: Pretraining, folder: Path) -> Path:
-    """Train a reference and save it as a Hugging Face folder; one that is there already is left as it is.
+    """Train a reference and save it as a Hugging Face folder, as :func:`experiments.policies.made_once` has it."""
+    return made_once(folder, options, lambda: _pretrain(options, folder))
 
-    Args:
-        options: what makes it.
-        folder: appears once it is complete.
 
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: the folder holds another reference.
-    """
-    if (folder / FACTS).is_file():
-        found = json.loads((folder / FACTS).read_text())["pretraining"]
-        if found != asdict(options):
-            raise ValueError(f"{folder} holds another reference, {found}: remove it, or name another folder")
-        return folder
+def _pretrain(options: Pretraining, folder: Path) -> dict[str, Any]:
     words = tokenizer()
     torch.manual_seed(options.seed)
     model: Any = LlamaForCausalLM(
@@ -155,6 +142,4 @@ def make_reference(options: Pretraining, folder: Path) -> Path:
     model.eval()
     model.save_pretrained(folder)
     words.save_pretrained(folder)
-    facts = {"pretraining": asdict(options), "loss": float(np.mean(losses[-100:])), "unit": "nats a token"}
-    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-    return folder
+    return {"loss": float(np.mean(losses[-100:])), "unit": "nats a token"}

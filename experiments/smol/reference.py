@@ -10,10 +10,9 @@ they end in time and have the style that was drawn. Two kinds, by what a referen
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from experiments.policies import made_once
 from experiments.smol.samples import MAX_TOKENS, Talk, respond
 from experiments.smol.world import FEWEST, STYLES, prompts, style
 from inspo.command_line import UserError
@@ -43,7 +43,6 @@ LONGEST = MAX_TOKENS - 6
 """Tokens of a sentence that is learned from: so that what a reference writes ends in time."""
 
 _SENTENCE = re.compile(r"[^\n]*?[.!?](?=[\s\"]|$)")
-FACTS = "reference.json"
 
 
 @dataclass(frozen=True)
@@ -157,31 +156,25 @@ def tune(model: Any, made: Sequence[tuple[list[int], list[int]]], options: Tunin
 
 
 def make_reference(options: Tuning, folder: Path, base: Path = BASE) -> Path:
-    """Fine-tune a reference and save it as a Hugging Face folder; one that is there already is left as it is.
+    """Fine-tune a reference and save it as a Hugging Face folder, as :func:`experiments.policies.made_once` has it.
 
     Args:
         options: what makes it.
         folder: appears once it is complete.
         base: folder of the instruction model.
 
-    Returns:
-        The folder.
-
     Raises:
         UserError: the instruction model is not there.
         ValueError: the folder holds another reference.
     """
-    if (folder / FACTS).is_file():
-        found = json.loads((folder / FACTS).read_text())["tuning"]
-        if found != asdict(options):
-            raise ValueError(f"{folder} holds another reference, {found}: remove it, or name another folder")
-        return folder
+    return made_once(folder, options, lambda: _fine_tune(options, folder, base))
+
+
+def _fine_tune(options: Tuning, folder: Path, base: Path) -> dict[str, Any]:
     model, talk = load(base)
     made = conversations(sentences(model, talk, options), options.kind)
     name = f"reference {options.kind}{options.seed}"
     loss = tune(model, [encode(talk, prompt, said) for prompt, said in made], options, name)
     model.save_pretrained(folder)
     talk.tokenizer.save_pretrained(folder)
-    facts = {"tuning": asdict(options), "conversations": len(made), "loss": loss, "unit": "nats a token"}
-    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-    return folder
+    return {"conversations": len(made), "loss": loss, "unit": "nats a token"}

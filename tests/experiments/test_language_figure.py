@@ -14,7 +14,7 @@ from toy import style
 
 def result(cell, **numbers):
     usual = {"kl": 2.0, "value": 0.6, "revised": 0.7, "log_loss_rescaled": 0.5, "log_loss_best": 0.3}
-    return Result(cell, [{"agrees": 0.5}, {**usual, **numbers}], 1.0, {})
+    return Result(cell, [{"update": 5, "agrees": 0.5}, {"update": 10, "agrees": 0.7, **usual, **numbers}], 1.0, {})
 
 
 def results():
@@ -33,7 +33,7 @@ def results():
 
 def test_what_is_drawn_is_what_results_say(tmp_path):
     drawn = figure.draw(list(results()), style.Page(width=9.0, bare=True))
-    deployed, reviser, judge = drawn.axes
+    deployed, reviser, judge, dynamics = drawn.axes
     frontier = next(line for line in deployed.lines if line.get_linestyle() == "--")
     assert list(frontier.get_xdata()) == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert list(frontier.get_ydata()) == pytest.approx([0.5, 0.56, 0.66, 0.76, 0.86])
@@ -41,6 +41,8 @@ def test_what_is_drawn_is_what_results_say(tmp_path):
     assert [label.get_text() for label in reviser.get_xticklabels()] == ["DPO", "INS-DPO"]
     symmetric = next(line for line in judge.lines if line.get_color() == style.INS)
     assert (list(symmetric.get_xdata()), list(symmetric.get_ydata())) == ([0.0, 3.0], pytest.approx([0.1, 0.2]))
+    accuracy = next(line for line in dynamics.lines if line.get_color() == style.INS)
+    assert (list(accuracy.get_xdata()), list(accuracy.get_ydata())) == ([5, 10], pytest.approx([0.5, 0.7]))
     names = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert names == ["DPO", "INS-DPO (symmetric)", "pairwise model"]
     assert world("language").draw(list(results()), tmp_path / "new") == "three_uses"

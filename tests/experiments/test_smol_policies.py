@@ -170,7 +170,7 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path):
 
 
 def test_another_reference_is_never_mistaken(tmp_path):
-    facts = {"tuning": asdict(Tuning())}
+    facts = {"made_from": asdict(Tuning())}
     (tmp_path / "reference.json").write_text(json.dumps(facts))
     assert make_reference(Tuning(), tmp_path, tmp_path / "nowhere") == tmp_path
     with pytest.raises(ValueError, match="holds another reference"):
