@@ -5,7 +5,7 @@ One file for one trained model:
     results/eval/MODEL/RUN.json      what judges said of it
     results/cost/MODEL/RUN.json      what training and running it cost
 
-MODEL is a key of ``names.MODELS``, RUN one of ``commands.SETTINGS`` or ``instruct``. Each file holds
+MODEL is a key of ``names.MODELS``, RUN one of ``scaled.reproduce.recipes.RECIPES`` or ``instruct``. Each file holds
 
     {"model": "llama-3-8b", "run": "ins-dpo",        as in its path
      "seed": 0,                                      of the training run
@@ -33,8 +33,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt, ValidationError, model_validator
 
 from inspo.command_line import UserError
-from paper_figures.commands import SETTINGS
 from paper_figures.names import METRICS, MODELS
+from scaled.reproduce.recipes import RECIPES
 
 
 class Measured(BaseModel):
@@ -55,7 +55,7 @@ class Measured(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> Measured:
-        known = {"model": MODELS, "run": [*SETTINGS, "instruct"], "metric": METRICS}
+        known = {"model": MODELS, "run": [*RECIPES, "instruct"], "metric": METRICS}
         for name, names in known.items():
             if getattr(self, name) not in names:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""The one configuration of ``scaled/train.py``: a YAML file and ``--set key=value``; field docs are its help.
+"""The one configuration of ``scaled/train.py``: YAML files and ``--set key=value``; field docs are its help.
 
 Keys are flat. They come in groups, one class each, so that a room of ``scaled/`` takes the options that it
 reads and no others; :class:`TrainConfig` is all of them.
@@ -10,6 +10,7 @@ import argparse
 import datetime as dt
 import hashlib
 import json
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -595,31 +596,84 @@ def _check_loss(config: TrainConfig) -> None:
         raise UserError(f"{config.method}: {error}") from None
 
 
-def load(path: str | Path | None, settings: Sequence[str] = ()) -> TrainConfig:
+def load(paths: Sequence[str | Path], settings: Sequence[str] = ()) -> TrainConfig:
     """Read a configuration.
 
     Args:
-        path: a YAML file of one flat mapping, or None for the defaults.
-        settings: ``key=value`` each, which override the file; values are YAML.
+        paths: YAML files of one flat mapping each, later ones over earlier ones; none for the defaults.
+        settings: ``key=value`` each, which override the files; values are YAML.
 
     Raises:
-        UserError: a file that cannot be read, is no mapping, or has an unknown key or a bad value.
+        UserError: as :func:`compose`, or an unknown key or a bad value, with the file that it is from.
     """
-    values = {} if path is None else read_mapping(Path(path))
-    origin = {} if path is None else dict.fromkeys(values, str(path))
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting}: write it as key=value")
-        values[key.strip()] = read_yaml(text, f"--set {setting}")
-        origin[key.strip()] = "--set"
+    values, origin = compose(paths, settings)
     for key in values:
         if key not in FIELDS:
             raise UserError(f"{origin[key]}: {unknown_name(str(key), list(FIELDS))}")
     try:
         return TrainConfig(**values)
     except ValidationError as error:
-        raise UserError(first_mistake(error, optional=OPTIONAL)) from None
+        raise UserError(with_origin(error, first_mistake(error, optional=OPTIONAL), origin)) from None
+
+
+def compose(
+    paths: Sequence[str | Path], settings: Sequence[str] = (), *, nested: str | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """One mapping of several files and settings, later ones over earlier ones key by key.
+
+    Args:
+        paths: YAML files of one mapping each.
+        settings: ``key=value`` each, over all files.
+        nested: a key whose value is a mapping itself; what is below it are keys of their own, ``nested.key``.
+
+    Returns:
+        Values by key, and by key the file that each is from, or ``--set``.
+
+    Raises:
+        UserError: a file that cannot be read or is no mapping, a setting that is none, or a file that would be
+            ignored, since later files give each of its keys again.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    given: dict[str, set[str]] = {}
+    for path in map(str, paths):
+        found = _flat(read_mapping(Path(path)), nested)
+        if path in given:
+            raise UserError(f"--config {path} is given twice: leave one out")
+        given[path] = set(found)
+        values |= found
+        origin |= dict.fromkeys(found, path)
+    for path, keys in given.items():
+        if keys and path not in origin.values():
+            others = ", ".join(dict.fromkeys(origin[key] for key in sorted(keys)))
+            raise UserError(f"--config {path} has no effect: {others} gives all of its keys again; leave one out")
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting}: write it as key=value")
+        found = _flat({key.strip(): read_yaml(text, f"--set {setting}")}, nested)
+        values |= found
+        origin |= dict.fromkeys(found, "--set")
+    return values, origin
+
+
+def _flat(values: Mapping[str, Any], nested: str | None) -> dict[str, Any]:
+    """With the keys below `nested` as ``nested.key``."""
+    flat = {}
+    for key, value in values.items():
+        if key == nested and isinstance(value, Mapping):
+            flat |= {f"{nested}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def with_origin(error: ValidationError, mistake: str, origin: Mapping[str, str]) -> str:
+    """A mistake behind the files whose keys it is about: its field's, or those that it speaks of."""
+    place = error.errors()[0]["loc"]
+    fields = [str(place[0])] if place else [key for key in origin if re.search(rf"\b{re.escape(str(key))}\b", mistake)]
+    files = dict.fromkeys(origin[key] for key in fields if origin.get(key, "--set") != "--set")
+    return f"{', '.join(files)}: {mistake}" if files else mistake
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -708,14 +762,26 @@ def parse(arguments: Sequence[str] | None = None) -> CommandLine:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file, such as scaled/configs/tiny.yaml")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of the file; may be repeated"
-    )
+    add_configuration(parser, "scaled/configs/tiny.yaml")
     parser.add_argument("--dry-run", action="store_true", help="describe the run, without training")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # the deepspeed launcher adds it
     options = parser.parse_args(arguments)
     return CommandLine(load(options.config, options.set), options.dry_run)
+
+
+def add_configuration(parser: argparse.ArgumentParser, example: str, *, required: bool = False) -> None:
+    """Declare ``--config`` and ``--set``, which both may be repeated."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=[],
+        required=required,
+        help=f"YAML file, such as {example}; may be repeated, later files override earlier ones key by key",
+    )
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of all files; may be repeated"
+    )
 
 
 def _help_lines() -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inspo.command_line import OneLineParser, UserError
+from scaled.config import add_configuration
 from scaled.errors import NonFiniteError, SaveError, report_error
 from scaled.online.config import OnlineConfig, help_lines, load
 
@@ -29,12 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--config", metavar="FILE", required=True, help="YAML file, such as scaled/configs/online/tiny.yaml"
-    )
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="override a key, or train.KEY; may be repeated"
-    )
+    add_configuration(parser, "scaled/configs/online/tiny.yaml", required=True)
     try:
         options = parser.parse_args(arguments)
         config = load(options.config, options.set)

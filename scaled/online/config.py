@@ -1,4 +1,4 @@
-"""The configuration of ``python -m scaled.online``: a YAML file; field docs are its help."""
+"""The configuration of ``python -m scaled.online``: YAML files; field docs are its help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspo.command_line import UserError, first_mistake, unknown_name
-from scaled.config import FIELDS, HELP_WIDTH, Count, Number, Seed, Text, TrainConfig, read_mapping, read_yaml
+from scaled.config import FIELDS, HELP_WIDTH, Count, Number, Seed, Text, TrainConfig, compose, with_origin
 from scaled.config import OPTIONAL as OPTIONAL_FOR_TRAINING
 
 JUDGES = ("reward", "margin", "endpoint")
@@ -136,37 +136,32 @@ class OnlineConfig(BaseModel):
 OPTIONAL = [name for name, field in OnlineConfig.model_fields.items() if type(None) in get_args(field.annotation)]
 
 
-def load(path: str, settings: Sequence[str] = ()) -> OnlineConfig:
+def load(paths: Sequence[str], settings: Sequence[str] = ()) -> OnlineConfig:
     """Read a configuration.
 
     Args:
-        path: a YAML file.
-        settings: ``key=value`` or ``train.key=value`` each, which override the file; values are YAML.
+        paths: YAML files, later ones over earlier ones key by key, below ``train`` too.
+        settings: ``key=value`` or ``train.key=value`` each, which override the files; values are YAML.
 
     Raises:
-        UserError: a file that cannot be read, an unknown key or a bad value.
+        UserError: as :func:`scaled.config.compose`, or an unknown key or a bad value, with the file that it is from.
     """
-    values = read_mapping(Path(path))
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting}: write it as key=value")
-        value = read_yaml(text, f"--set {setting}")
-        if key.startswith("train."):
-            given = values.get("train")
-            values["train"] = {**(given if isinstance(given, dict) else {}), key.removeprefix("train."): value}
-        else:
-            values[key] = value
+    flat, origin = compose(paths, settings, nested="train")
+    train = {key.removeprefix("train."): value for key, value in flat.items() if str(key).startswith("train.")}
+    values = {key: value for key, value in flat.items() if not str(key).startswith("train.")}
+    if train:
+        values = {"train": train} | values
     for key in values:
         if key not in OnlineConfig.model_fields:
-            raise UserError(f"{path}: {unknown_name(str(key), list(OnlineConfig.model_fields))}")
+            raise UserError(f"{origin[key]}: {unknown_name(str(key), list(OnlineConfig.model_fields))}")
     for key in ("model", "prompts", "judge"):
         if key not in values:
-            raise UserError(f"{path}: {key} is missing: {OnlineConfig.model_fields[key].description}")
+            raise UserError(f"{', '.join(paths)}: {key} is missing: {OnlineConfig.model_fields[key].description}")
     try:
         return OnlineConfig(**values)
     except ValidationError as error:
-        raise UserError(first_mistake(error, optional=OPTIONAL)) from None
+        by_field = {key.removeprefix("train."): place for key, place in origin.items()}
+        raise UserError(with_origin(error, first_mistake(error, optional=OPTIONAL), by_field)) from None
 
 
 def help_lines() -> str:

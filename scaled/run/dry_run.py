@@ -140,9 +140,8 @@ def _memory(config: TrainConfig, architecture: PreTrainedConfig, weights: Weight
 def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[PackedRow, float | None, int | None, list[str]]:
     """The fullest row, tokens per update, updates, and lines about them."""
     if ready is None:
-        largest_tree = _largest_tree(config)
-        row = _full_tree(config.row_tokens or config.micro_batch * largest_tree)
-        largest = config.batch_size * largest_tree
+        tree = largest_tree(config)
+        row, largest = _full_tree(config.row_tokens or config.micro_batch * tree), config.batch_size * tree
         return row, None, None, [f"tokens per update: at most {largest:,} (without data and tokenizer to count)"]
     plan = ready.plan
     sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
@@ -161,7 +160,7 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[PackedRow, flo
     )
 
 
-def _largest_tree(config: TrainConfig) -> int:
+def largest_tree(config: TrainConfig) -> int:
     """Tokens of the largest tree of a pair within `max_length`, or 4096: one token of prompt, two equal lengths."""
     limits = sequence_limits(config, conditioned=config.conditioning is not Conditioning.NONE)
     limit, draft_cap = limits.max_length or 4096, limits.draft_tokens

@@ -56,4 +56,4 @@ def test_every_column_that_is_read_is_named():
 
 
 def test_the_help_points_here():
-    assert "docs/data.md" in str(type(load(None, ["architecture=tiny-llama"])).model_fields["data"].description)
+    assert "docs/data.md" in str(type(load([], ["architecture=tiny-llama"])).model_fields["data"].description)

@@ -74,7 +74,7 @@ def test_it_uses_no_symbol_that_it_does_not_explain():
 def test_its_configuration_is_one(tmp_path):
     (text,) = code_blocks(README, "yaml")
     (tmp_path / "my.yaml").write_text(text)
-    config = load(tmp_path / "my.yaml")
+    config = load([tmp_path / "my.yaml"])
     assert (config.batch_size, config.row_tokens, config.trackers) == (128, 16384, ("tensorboard",))
     # And each of its commands, with that file in the place of my.yaml.
     commands = re.findall(r"^\w+ (?:-\S+ \d+ )?scaled/train\.py (.*?)(?: {2,}#.*)?$", README, re.MULTILINE)

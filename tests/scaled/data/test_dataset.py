@@ -149,20 +149,18 @@ def test_each_key_has_its_own_split_columns_and_mistakes(tmp_path):
 )
 def test_a_mistake_in_a_source_is_one_line(key, value, said):
     with pytest.raises(UserError) as error:
-        load(None, [f"{key}={json.dumps(value)}", "architecture=tiny-llama"])
+        load([], [f"{key}={json.dumps(value)}", "architecture=tiny-llama"])
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_sources_are_written_as_one_would_write_them():
-    config = load(None, ["architecture=tiny-llama", "data=a.jsonl", "validation={path: o/n, split: test}"])
+    config = load([], ["architecture=tiny-llama", "data=a.jsonl", "validation={path: o/n, split: test}"])
     assert config.resolved()["data"] == "a.jsonl"
     assert config.resolved()["validation"] == {"path": "o/n", "split": "test"}
     assert config.resolved()["columns"] == {}
     assert config.named("validation") == "o/n, split test"
-    several = load(None, ["architecture=tiny-llama", "data=[a.jsonl, {path: o/n, weight: 0.5, revision: v1}]"])
+    several = load([], ["architecture=tiny-llama", "data=[a.jsonl, {path: o/n, weight: 0.5, revision: v1}]"])
     assert several.resolved()["data"] == ["a.jsonl", {"path": "o/n", "revision": "v1", "weight": 0.5}]
     assert several.named("data") == "a.jsonl, o/n, revision v1"
-    assert (
-        load(None, ["architecture=tiny-llama", f"data={json.dumps(several.resolved()['data'])}"]).data == several.data
-    )
+    assert load([], ["architecture=tiny-llama", f"data={json.dumps(several.resolved()['data'])}"]).data == several.data

@@ -11,13 +11,13 @@ from copies import mt_bench as mt_copy
 from copies import rows, write_lines
 from evaluations import copy_of, evaluate
 
-from paper_figures.commands import SETTINGS
 from paper_figures.measured import load
 from paper_figures.names import METRICS, MODELS
 from scaled.evaluation import results
 from scaled.evaluation.__main__ import main
 from scaled.evaluation.benchmarks import alpaca_eval, arena_hard, mt_bench
 from scaled.evaluation.benchmarks.base import Judgment
+from scaled.reproduce.recipes import RECIPES
 
 
 def score(capsys, *arguments):
@@ -111,7 +111,7 @@ def test_columns_are_those_of_paper_figures():
     assert set(results.COLUMNS) == {name for name, metric in METRICS.items() if metric.judge}
     assert {name: METRICS[name].label for name in results.COLUMNS} == results.COLUMNS
     assert tuple(MODELS) == results.MODELS
-    assert set(results.RUNS) == {*SETTINGS, "instruct"}
+    assert set(results.RUNS) == {*RECIPES, "instruct"}
     sizes = {"alpaca": alpaca_eval.QUESTIONS, "arena": arena_hard.QUESTIONS, "mt": mt_bench.QUESTIONS}
     assert all(METRICS[name].questions == sizes[name.split("_")[0]] for name in results.COLUMNS)
 

@@ -34,12 +34,12 @@ def test_a_damaged_configuration_is_one_line_or_read_as_it_stands(tmp_path):
     for _ in range(YAML_DAMAGES):
         file.write_bytes(damaged(whole, draw))
         try:
-            read = load(file)
+            read = load([file])
         except UserError as error:
             refused += is_one_line(error, "")
         else:
             said = yaml.safe_load(file.read_bytes()) or {}
-            again = load(None, [f"{key}={json.dumps(value, default=str)}" for key, value in said.items()])
+            again = load([], [f"{key}={json.dumps(value, default=str)}" for key, value in said.items()])
             assert read == again
     assert refused > YAML_DAMAGES // 3
 

@@ -8,6 +8,7 @@ import yaml
 from tiny_base import ROOT, write_base
 from tiny_online import TRAIN, values, write_policy, write_prompts
 
+from inspo.command_line import UserError
 from scaled.online.__main__ import main
 from scaled.online.config import load
 
@@ -50,7 +51,7 @@ def test_it_shows_a_table_and_where_results_are(command, tmp_path):
 
 def test_keys_of_the_training_may_be_set(places, tmp_path):
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(values(*places, tmp_path / "out")))
-    config = load(str(tmp_path / "my.yaml"), ["seed=3", "train.beta=0.5"])
+    config = load([str(tmp_path / "my.yaml")], ["seed=3", "train.beta=0.5"])
     assert (config.seed, config.options.beta, config.options.batch_size) == (3, 0.5, 2)
 
 
@@ -172,7 +173,7 @@ def test_an_interrupt_is_one_line(command, tmp_path):
 
 
 def test_the_shipped_configuration_is_one():
-    config = load(str(ROOT / "scaled" / "configs" / "online" / "tiny.yaml"))
+    config = load([str(ROOT / "scaled" / "configs" / "online" / "tiny.yaml")])
     assert config.rounds == 2
     assert config.options.method == "dpo"
 
@@ -181,7 +182,7 @@ def test_the_pages_configuration_and_code_are_right(places, tmp_path, capsys):
     page = (ROOT / "docs" / "online.md").read_text()
     (text,), (code,) = (re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("yaml", "python"))
     (tmp_path / "my.yaml").write_text(text)
-    assert load(str(tmp_path / "my.yaml")).options.batch_size == 64
+    assert load([str(tmp_path / "my.yaml")]).options.batch_size == 64
     small = f"out={str(tmp_path / 'out')!r}, rounds=1, measure_prompts=2, max_tokens=24, train={TRAIN!r}"
     for old, new in (("results/mine", places[0]), ("prompts.jsonl", places[1]), ('train={"method": "dpo"}', small)):
         assert old in code
@@ -196,3 +197,17 @@ def test_other_weights_of_the_first_policy_are_refused(command, tmp_path):
     assert command(model=str(policy), rounds=1)[0] == 0
     write_base(policy, seed=7)
     assert "(its first policy's weights were others): set another out" in command(model=str(policy), rounds=1)[2]
+
+
+def test_files_compose_and_keys_of_the_training_do_too(places, tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(yaml.safe_dump(values(*places, tmp_path / "out")))
+    second.write_text("seed: 4\ntrain: {beta: 0.7}\n")
+    config = load([str(first), str(second)])
+    assert (config.seed, config.options.beta, config.options.batch_size) == (4, 0.7, 2)
+    second.write_text("train: {beta: much}\n")
+    with pytest.raises(UserError, match=rf"^{second}: train: beta = 'much' must be a number"):
+        load([str(first), str(second)])
+    second.write_text("rounds: 3\n")
+    with pytest.raises(UserError, match=rf"{second} has no effect"):
+        load([str(second), str(first)])

@@ -126,7 +126,7 @@ def test_a_faulty_configuration_is_refused(tmp_path, fault):
     file = tmp_path / "config.yaml"
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        load(file)
+        load([file])
     assert said in str(caught.value)
 
 
@@ -135,4 +135,4 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path, tmp_path / "loop", tmp_path / "nothing"):
         with pytest.raises(UserError, match="--config"):
-            load(path)
+            load([path])

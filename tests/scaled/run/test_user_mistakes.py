@@ -234,28 +234,15 @@ def test_mistakes_come_before_a_model_is_loaded(train, monkeypatch):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_committed_configuration_loads_and_can_be_described(path, base, capsys, monkeypatch):
     model = [f"model={base}"] if path.stem == "smol" else []  # a small stand-in for what make train-smol fetches
-    config = load(path, model)
+    config = load([path], model)
     monkeypatch.setattr(
         "sys.argv", ["train.py", "--config", str(path), "--dry-run", *(f"--set={value}" for value in model)]
     )
     monkeypatch.chdir(ROOT)
-    on_hub = path.stem not in ("tiny", "tiny_first", "smol")
-    if on_hub:
-        monkeypatch.setattr(dry_run, "load_architecture", raiser("model = M: cannot be loaded (no hub)"))
-        monkeypatch.setattr(dry_run, "prepare_run", raiser("D: cannot be read: no hub"))
-    assert main() == (2 if on_hub else 0)
-    said, errors = capsys.readouterr()
+    assert main() == 0
+    said, _ = capsys.readouterr()
     assert config.hash() in said
-    for line in ("model = M: cannot be loaded (no hub)", "D: cannot be read: no hub"):
-        assert (f"error: the run would fail here: {line}\n" in errors) is on_hub
-    counts = {
-        "mistral": "7,241,732,096",
-        "llama-3": "8,030,261,248",
-        "gemma-2": "9,241,705,984",
-        "tiny": "405,408",
-        "smol": "405,408",
-    }  # tiny: with the 524 tokens of its own vocabulary
-    assert next(count for start, count in counts.items() if path.stem.startswith(start)) in said
+    assert "parameters: 405,408" in said  # with the 524 tokens of its own vocabulary
     assert "time: " in said
 
 
@@ -306,7 +293,7 @@ def test_a_model_that_is_nowhere_leaves_nothing_to_describe(capsys, monkeypatch)
 
 
 def test_a_models_folder_is_described_whatever_architecture_stands_beside_it(base):
-    described = dry_run.describe_run(load(None, [f"model={base}", "architecture=llama-3-8b-instruct", f"data={TINY}"]))
+    described = dry_run.describe_run(load([], [f"model={base}", "architecture=llama-3-8b-instruct", f"data={TINY}"]))
     assert "parameters: 405,408 (llama)" in described.text
 
 
