@@ -659,7 +659,7 @@ def compose(
 
 def _flat(values: Mapping[str, Any], nested: str | None) -> dict[str, Any]:
     """With the keys below `nested` as ``nested.key``."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if key == nested and isinstance(value, Mapping):
             flat |= {f"{nested}.{name}": inner for name, inner in value.items()}

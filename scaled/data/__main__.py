@@ -30,7 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
     inspect = choices.add_parser("inspect", help="show pairs token by token as the model will see them")
     add = inspect.add_argument
-    add("--config", metavar="FILE", help="of the training run, such as scaled/configs/tiny.yaml")
+    tiny = "scaled/configs/tiny.yaml"
+    add("--config", metavar="FILE", action="append", default=[], help=f"of the run, such as {tiny}; may be repeated")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of it; may be repeated")
     add("--first", type=_count, default=1, metavar="N", help="the first pairs that would be trained on [1]")
     add("--record", action="append", default=[], metavar="NAME", help="this one instead; may be repeated")

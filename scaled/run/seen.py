@@ -32,7 +32,7 @@ def seen(config: TrainConfig, first: int, records: Sequence[str] = ()) -> tuple[
         changes["limit"] = max(first, 2)
     prepared = prepare_run(TrainConfig.model_validate(config.model_dump() | changes))
     train = prepared.train
-    places = range(min(first, len(train)))
+    places: Sequence[int] = range(min(first, len(train)))
     if records:
         names = {str(pair.record): place for place, pair in enumerate(train.pairs)}
         if unknown := [name for name in records if name not in names]:

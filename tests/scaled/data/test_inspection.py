@@ -72,7 +72,7 @@ def test_roles_agree_with_the_loss_mask_of_real_tokenizers(name):
 
 
 def test_text_and_page_of_a_run():
-    config = load(str(TINY), [])
+    config = load([TINY])
     found, decode = seen(config, 2)
     assert len(found) == 2
     text = as_text(found[0], decode)
