@@ -41,10 +41,10 @@ class Cell:
     pretraining_seed: int = 0
     cycle: float = 0.0
     seed: int = 0
-    pairs: int = 160
+    pairs: int = 640
     epochs: float = 1.0
-    batch: int = 8
-    learning_rate: float = 1e-3
+    batch: int = 16
+    learning_rate: float = 2e-4
     lora_rank: int | None = 16
     prompts: int = 96
 

@@ -159,10 +159,10 @@ def kl(
                 logits_to_keep=after,
                 use_cache=False,
             )
-            .logits.double()
+            .logits.float()
             .log_softmax(-1)
             for model in (policy, reference)
         )
         each = (own.exp() * (own - other)).sum(-1)
-        found[members] = (each * seen[:, -after:]).sum(-1)
+        found[members] = (each * seen[:, -after:]).double().sum(-1)
     return found

@@ -15,7 +15,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from inspo.command_line import UserError
 from scaled.config import NOT_DECISIVE, RANDOM, TrainConfig
-from scaled.distributed import from_first, gathered, rank, world_size
+from scaled.distributed import from_first, gathered, rank
 from scaled.model.loading import weights_fingerprint
 from scaled.model.random_weights import write_random_model
 from scaled.run.prepare import Prepared
@@ -162,7 +162,7 @@ def find_checkpoint(config: TrainConfig) -> Path | None:
     """The checkpoint to go on from, the same on all ranks; later ones are set aside, and named.
 
     Raises:
-        UserError: it was made on another number of ranks or with another ZeRO stage.
+        UserError: it was made with another ZeRO stage.
     """
     folder: Path | None = None
     if rank() == 0:
@@ -174,12 +174,12 @@ def find_checkpoint(config: TrainConfig) -> Path | None:
             logger.warning("going on from %s", folder.name)
     folder = from_first(folder)
     if folder is not None:
-        facts = checkpoints.facts(folder)
-        for name, now in (("world_size", world_size()), ("zero_stage", config.zero_stage)):
-            if facts.get(name) != now:
-                raise UserError(
-                    f"{folder} was made with {name} = {facts.get(name)}, not {now}: start as before, or set another out"
-                )
+        stage = checkpoints.facts(folder).get("zero_stage")
+        if stage != config.zero_stage:
+            raise UserError(
+                f"{folder} was made with zero_stage = {stage}, not {config.zero_stage}: "
+                "start as before, or set another out"
+            )
     return folder
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,8 @@ def assemble(
         fingerprints = {"weights": weights} | ready.reference_fingerprints
     facts = {} if resume is None else checkpoints.facts(resume)
     done = int(facts.get("update", 0))
-    accelerator = make_accelerator(config, ready.plan.accumulation, out, config.trackers)
+    other_ranks = resume is not None and facts["world_size"] != world_size()
+    accelerator = make_accelerator(config, ready.plan.accumulation, out, config.trackers, other_ranks=other_ranks)
     on_first(lambda: start_trackers(config, accelerator, done))
 
     @cache
@@ -190,7 +192,9 @@ def assemble(
     set_seed(config.seed)
     model, optimizer = accelerator.prepare(policy, make_optimizer(policy, config))
     if resume is not None:
-        state.load(resume, accelerator, model, optimizer)
+        whole = state.put_together(resume, out / "whole", accelerator) if other_ranks else nullcontext()
+        with whole as partitions:
+            state.load(resume, accelerator, model, optimizer, partitions)
     validation = None
     if validation_examples:
         budget = None if config.row_tokens is None else max(config.row_tokens, *validation_examples.lengths)

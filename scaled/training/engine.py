@@ -24,7 +24,7 @@ WITHOUT_DECAY = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_
 
 
 def make_accelerator(
-    options: EngineOptions, accumulation: int, out: Path, trackers: tuple[str, ...] = ()
+    options: EngineOptions, accumulation: int, out: Path, trackers: tuple[str, ...] = (), *, other_ranks: bool = False
 ) -> Accelerator:
     """Accelerate, for rows of its own making: it wraps, scales by the accumulation, clips and tracks.
 
@@ -33,11 +33,12 @@ def make_accelerator(
         accumulation: micro-steps per update.
         out: the run's folder.
         trackers: by accelerate's names.
+        other_ranks: whether a checkpoint of another number of ranks will be loaded.
     """
     forget_accelerator()
     gpu, plugin = uses_gpu(options), None
     if options.zero_stage:
-        config = deepspeed_config(options, accumulation)
+        config = deepspeed_config(options, accumulation) | {"checkpoint": {"load_universal": other_ranks}}
         plugin = DeepSpeedPlugin(hf_ds_config=config, zero3_init_flag=False)
         if not gpu:
             os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"

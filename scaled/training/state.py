@@ -3,11 +3,18 @@
 model*.safetensors   the weights as transformers saves them (adapter_model.safetensors for LoRA)
 optimizer.pt         AdamW's state; under DeepSpeed instead the folder zero/, partitioned as it is in memory
 random-R.pt          random number generators of rank R
+
+On another number of ranks than a checkpoint was made on, DeepSpeed's partitions are put together first.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -60,18 +67,72 @@ def save_random_state(folder: Path) -> None:
     torch.save(states, folder / f"random-{rank()}.pt")
 
 
-def load(folder: Path, accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Restore optimizer and random numbers; under DeepSpeed the weights too, which else were loaded from the folder."""
+@contextmanager
+def put_together(folder: Path, into: Path, accelerator: Accelerator) -> Iterator[Path | None]:
+    """DeepSpeed's partitions as one (its "universal checkpoint"), for as long as another number of ranks loads them.
+
+    Args:
+        folder: the checkpoint, which is left as it is.
+        into: a folder that is made, with room for weights and moments in float32, and removed.
+        accelerator: the run's; without DeepSpeed nothing is partitioned.
+    """
+    if accelerator.state.deepspeed_plugin is None:
+        yield None
+        return
+    if rank() == 0:
+        shutil.rmtree(into, ignore_errors=True)
+        _universal(folder / ZERO, into / ZERO)
+    barrier()
+    yield into
+    barrier()
+    if rank() == 0:
+        shutil.rmtree(into)
+
+
+def _universal(partitions: Path, into: Path) -> None:
+    from deepspeed.checkpoint.ds_to_universal import main
+
+    options = {"num_extract_workers": 1, "num_merge_workers": 1, "keep_temp_folder": False, "strict": True}
+    folders = {"input_folder": str(partitions), "output_folder": str(into)}
+    with redirect_stdout(StringIO()):
+        main(SimpleNamespace(**folders, **options, inject_missing_state=True))
+
+
+def load(
+    folder: Path,
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    whole: Path | None = None,
+) -> None:
+    """Restore optimizer and random numbers; under DeepSpeed the weights too, which else were loaded from the folder.
+
+    Args:
+        folder: the checkpoint.
+        accelerator: that wrapped model and optimizer.
+        model: as it was wrapped.
+        optimizer: likewise.
+        whole: where its partitions are one, see :func:`put_together`; the engine must expect that.
+    """
+    decay = [group["weight_decay"] for group in optimizer.param_groups]
     if (engine := _deepspeed_engine(accelerator, model)) is not None:
         engine.load_checkpoint(
-            str(folder),
+            str(whole or folder),
             tag=ZERO,
             load_module_strict=not _is_adapted(accelerator, model),
             load_lr_scheduler_states=False,
         )
     else:
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True))
-    states = torch.load(folder / f"random-{rank()}.pt", weights_only=True)
+    # Where DeepSpeed 0.19 loads a ZeRO-3 checkpoint that was put together, all groups get the first one's options, and
+    # all weights one tensor that counts steps.
+    for group, value in zip(optimizer.param_groups, decay, strict=True):
+        group["weight_decay"] = value
+    for moments in optimizer.state.values():
+        if torch.is_tensor(moments.get("step")):
+            moments["step"] = moments["step"].clone()
+    made_by = len(list(folder.glob("random-*.pt")))
+    states = torch.load(folder / f"random-{rank() % made_by}.pt", weights_only=True)
     torch.set_rng_state(states["cpu"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])

@@ -107,8 +107,8 @@ def test_shares():
 
 def test_cells():
     cells = wanted(list(HYPOTHESES.values()))
-    assert len({cell.key() for cell in cells}) == len(cells) == 24
-    assert sum(cell.cycle > 0 for cell in cells) == 18
+    assert len({cell.key() for cell in cells}) == len(cells) == 20
+    assert sum(cell.cycle > 0 for cell in cells) == 14
     with pytest.raises(ValueError, match=r"method = 'ppo' must be one of .*dpo"):
         Cell("ppo", "none")
     with pytest.raises(ValueError, match=r"conditioning = 'both' must be one of none"):
