@@ -9,6 +9,7 @@
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 #   make evaluate-tiny   its answers to a dozen shipped questions: generated, judged by a rule, scored, shown
 #   make online-tiny   two rounds of training on a tiny policy's own responses, labeled by a rule, minutes on one CPU
+#   make reproduce-tiny   Table 4's eight cells by tiny models: trained, judged by a rule, scored, minutes on two CPUs
 #   make train-smol   fetch SmolLM2-135M-Instruct, train it by INS-DPO, compare replies: minutes on two CPUs
 VENV ?= .venv
 PYTHON ?= python3
@@ -16,7 +17,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol evaluate-tiny online-tiny check test lint bench theory proofs coq chromium thorough mutation soak clean
+.PHONY: toy quick figures train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -47,6 +48,10 @@ evaluate-tiny: $(VENV)/.evaluate-ready
 online-tiny: $(VENV)/.train-ready
 	$(PY) scaled/train.py --config scaled/configs/tiny_first.yaml
 	$(PY) -m scaled.online --config scaled/configs/online/tiny.yaml
+
+# What was stopped goes on; a second time it only shows the table again.
+reproduce-tiny: $(VENV)/.evaluate-ready
+	$(PY) -m scaled.reproduce --table 4 --scale tiny --launch local
 
 check: lint
 	$(PY) -m pytest -n auto --dist loadscope -m "not slow"

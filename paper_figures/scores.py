@@ -29,7 +29,7 @@ def rows(
         theirs.append(f"**{text}**" if cell.value == paper.best(model, metric).value else text)
     ours = [results.get((model, run, metric)) for metric in metrics]
     if not any(ours):
-        return [[*labels, *theirs, commands.not_run(run)]]
+        return [[*labels, *theirs, commands.not_run(model, run)]]
     texts = ["*not run*" if number is None else _text(number) for number in ours]
     return [[*labels, *theirs, "below"], [*[""] * (len(labels) - 1), "*ours*", *texts, ""]]
 
@@ -51,9 +51,8 @@ def filled(results: Results, paper: PaperTable) -> str:
 
 def notes(paper: PaperTable, results: Results, legend: str) -> list[str]:
     """The paragraphs below a table of scores."""
-    models = dict.fromkeys(model for model, _, _ in paper.cells)
     source = f"Paper: arXiv:2512.23126, Table {paper.number} (Section {paper.section}); {legend}"
-    fill = [] if all(key in results for key in paper.cells) else [commands.how_to_fill(models)]
+    fill = [] if all(key in results for key in paper.cells) else [commands.how_to_fill(paper.number)]
     arrows = [arrow_note(paper), noise_note(paper)] if paper.arrows else []
     ours = [results[key] for key in paper.cells if key in results]
     return [source, *fill, *_judge_note(paper, results), *_reading_notes(ours), *arrows, *paper.remarks]

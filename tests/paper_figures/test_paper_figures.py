@@ -21,7 +21,7 @@ from paper_figures.__main__ import ITEMS, main
 from paper_figures.measured import load
 from paper_figures.names import METRICS
 from paper_figures.printed import parse, read
-from scaled.reproduce.recipes import RECIPES
+from scaled.reproduce.recipes import BASES, RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = [name for name in ITEMS if name.startswith("table")]
@@ -419,7 +419,7 @@ def test_a_result_fills_its_cell_in_every_table_and_no_other(tmp_path):
         assert below.split("*ours*")[1].startswith(" | 41.3 ±1.4 | *not run* | *not run* | ")
         assert text.count("41.3 ±1.4") == 1
     (mistral,) = lines(two, "| INS-DPO | 29.9")
-    assert mistral.endswith("| not run here: `--config method/dpo.yaml --config strategy/symmetric.yaml` |")
+    assert mistral.endswith("| not run here: `--only mistral-7b/ins-dpo` |")
 
 
 def test_a_number_without_an_error_has_none(tmp_path):
@@ -520,8 +520,8 @@ def test_the_named_commands_are_there():
     makefile = (ROOT / "Makefile").read_text()
     for target in (commands.TOY, commands.TINY):
         assert f"\n{target.removeprefix('make ')}:" in makefile
-    trained = [commands.how_to_fill([model]) for model in table_2.TRAINED]
-    for command in (commands.TINY_BASELINE, *trained, overhead.HOW):
+    assert (ROOT / "scaled" / "reproduce" / "__main__.py").is_file()
+    for command in (commands.TINY_BASELINE, overhead.HOW):
         paths = re.findall(r"\S+/\S+\.(?:py|yaml)\b", command.replace("`", " "))
         assert paths
         assert all((ROOT / path).exists() for path in paths)
@@ -530,8 +530,7 @@ def test_the_named_commands_are_there():
 def test_every_run_of_the_papers_tables_has_its_settings():
     runs = {run for number in (2, 3, 4) for _, run, _ in read(number).cells}
     assert runs - {"instruct"} <= set(RECIPES)
-    files = "--config method/dpo.yaml --config strategy/averaged.yaml"
-    assert commands.not_run("averaged-dpo") == f"not run here: `{files}`"
+    assert {model for number in (2, 3, 4) for model, _, _ in read(number).cells} <= set(BASES)
 
 
 # Files
@@ -561,8 +560,8 @@ def test_markdown_rows_have_equal_columns_and_say_what_is_not_run(name, made):
     assert len(columns) == 1
     assert ("not run here" in text) == (name != "table_1")
     if name in ("table_2", "table_3", "table_4"):
-        assert "deepspeed scaled/train.py --config scaled/configs/base/llama-3-8b-instruct.yaml" in text
-        assert "`python -m scaled.evaluation score --row MODEL/RUN`" in text
+        number = name.removeprefix("table_")
+        assert f"`python -m scaled.reproduce --table {number} --launch local`" in text
 
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):

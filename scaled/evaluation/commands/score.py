@@ -44,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--partial", action="store_true", help="score what is there where judgments are missing")
     add("--row", metavar="MODEL/RUN", help="also write results/eval/MODEL/RUN.json, from which tables are filled")
+    add("--results", type=Path, metavar="FOLDER", help="where --row writes, in place of results")
     add("--trained", type=Path, metavar="FOLDER", help="what the training run left, for --row: seed and configuration")
     add("--seed", type=int, default=0, help="of intervals [0]")
 
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> str:
     _check(options)
     benchmark = by_name(options.benchmark)
     mode = mode_of(benchmark, options.mode)
-    row = _row(options.row)
+    row = _row(options.row, options.results or Path("results"))
     evaluation: Path | None = options.answers or row
     questions = benchmark.questions(options.copy)
 
@@ -109,11 +110,12 @@ def _check(options: argparse.Namespace) -> None:
     for name, benchmark in (("styles", "arena_hard"), ("refit", "alpaca_eval")):
         if getattr(options, name) and options.benchmark != benchmark:
             raise UserError(f"--{name}: {benchmark} alone takes it; leave it out")
-    if options.trained is not None and options.row is None:
-        raise UserError("--trained: goes with --row MODEL/RUN; name the row, or leave it out")
+    for given in ("trained", "results"):
+        if getattr(options, given) is not None and options.row is None:
+            raise UserError(f"--{given}: goes with --row MODEL/RUN; name the row, or leave it out")
 
 
-def _row(name: str | None) -> Path | None:
+def _row(name: str | None, place: Path) -> Path | None:
     """The folder of a row."""
     if name is None:
         return None
@@ -123,4 +125,4 @@ def _row(name: str | None) -> Path | None:
             raise UserError(
                 f"--row {name}: must be MODEL/RUN of the paper's tables; {part!r} is not in {', '.join(known)}"
             )
-    return Path("results/eval") / name
+    return place / "eval" / name
