@@ -31,7 +31,7 @@ def at_kl(points: Sequence[Point], kl: float, name: str, start: float) -> float 
     before = (0.0, start)
     for point in points:
         here = (math.sqrt(max(point["kl"], 0.0)), point[name])
-        if here[0] ** 2 >= kl:
+        if point["kl"] >= kl:
             share = (math.sqrt(kl) - before[0]) / (here[0] - before[0]) if here[0] > before[0] else 1.0
             return before[1] + share * (here[1] - before[1])
         before = here

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import report
-from experiments.analysis import at_kl, beyond_frontier, effect, holm, paired
+from experiments.analysis import at_kl, at_shared_kl, beyond_frontier, effect, holm, paired
 from experiments.hypotheses import wanted
 from experiments.language.hypotheses import HYPOTHESES, SEEDS
 from experiments.ledger import Result
@@ -24,6 +24,16 @@ def test_between_points_it_is_linear_in_the_root_of_kl(kl, expected):
     """The roots .25, .75, 1.5 are half the way from 0 to .5, from .5 to 1, from 1 to 2."""
     found = at_kl(PATH, kl, "value", 0.5)
     assert found is None if expected is None else found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("far", [0.1 + 0.2, 1.4327, 2.5566, 1e-9])
+def test_a_path_reaches_its_own_last_point(far):
+    """Whatever rounding does to roots and squares; two trainings are compared where the shorter one ends."""
+    path, other = [{"kl": far, "value": 0.7}], [{"kl": far / 2, "value": 0.6}, {"kl": 9.0, "value": 0.9}]
+    assert at_kl(path, far, "value", 0.5) == pytest.approx(0.7)
+    expected = 0.7 - at_kl(other, far, "value", 0.5)
+    assert at_shared_kl("value", 0.5)(path, other) == pytest.approx(expected)
+    assert at_shared_kl("value", 0.5)(other, path) == pytest.approx(-expected)
 
 
 def test_a_policy_is_held_against_what_others_have_at_its_kl():

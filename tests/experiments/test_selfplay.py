@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.analysis import at_shared_kl
 from experiments.hypotheses import wanted
 from experiments.language import training as language
 from experiments.language.reference import Pretraining, make_reference
@@ -13,7 +14,7 @@ from experiments.language.world import MALFORMED, STYLES, Judge, Kind, Writer
 from experiments.ledger import Result
 from experiments.selfplay import figure, training
 from experiments.selfplay.cells import Cell
-from experiments.selfplay.hypotheses import HYPOTHESES, IMPLICIT, MARGIN, NASH, ONLINE, SEEDS, at_shared_kl
+from experiments.selfplay.hypotheses import HYPOTHESES, IMPLICIT, MARGIN, NASH, ONLINE, SEEDS
 from experiments.selfplay.measuring import best_style
 from inspo.conditioning import Conditioning
 from inspo.preference_loss import PreferenceLoss
@@ -102,8 +103,8 @@ def test_values_are_compared_where_both_have_been():
         [{"kl": 1.0, "value": 0.7}, {"kl": 4.0, "value": 0.9}],
         [{"kl": 0.25, "value": 0.55}, {"kl": 1.0, "value": 0.6}],
     )
-    assert at_shared_kl(treated, control) == pytest.approx(0.1)
-    assert at_shared_kl(control, treated) == pytest.approx(-0.1)
+    assert at_shared_kl("value", 0.5)(treated, control) == pytest.approx(0.1)
+    assert at_shared_kl("value", 0.5)(control, treated) == pytest.approx(-0.1)
 
 
 def test_what_is_drawn_is_what_results_say():
