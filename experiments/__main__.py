@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--share", type=_share, default=(0, 1), metavar="I/N", help="every Nth cell alone, from the Ith on"
     )
+    run.add_argument("--questions", nargs="+", metavar="NAME", help="the cells of these alone, such as a-dpo [all]")
     status = choices.add_parser("status", help="what has been run, and what is left")
     analyze = choices.add_parser("analyze", help="what the results say, and write it beside them")
     cell = choices.add_parser("cell", help="run one cell of your own, print its numbers and keep nothing")
@@ -65,7 +66,10 @@ def run(here: World, options: argparse.Namespace) -> str:
     book = here.ledger(options.results)
     kept, refused = book.all()
     mine, of = options.share
-    left = book.missing(wanted(list(here.hypotheses.values()))[mine::of])
+    names = options.questions or list(here.hypotheses)
+    if unknown := [name for name in names if name not in here.hypotheses]:
+        raise UserError(f"--questions {unknown[0]}: the world {here.name} asks {', '.join(here.hypotheses)}")
+    left = book.missing(wanted([here.hypotheses[name] for name in names])[mine::of])
 
     def expected(cell: Cell) -> float:
         return expected_seconds(cell, kept, FIRST_GUESS)

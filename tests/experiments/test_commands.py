@@ -8,6 +8,7 @@ import pytest
 from experiments.__main__ import main
 from experiments.language import training
 from experiments.language.cells import USUAL, VERSION, Cell
+from experiments.language.hypotheses import HYPOTHESES
 from experiments.ledger import Ledger, Result
 
 
@@ -46,12 +47,27 @@ def test_a_cell_of_ones_own_is_run_and_shown(monkeypatch, capsys, tmp_path):
     assert "  value                   0.5000 ± 0.0100\n  scale                   1.2500\n" in said
 
 
+def test_the_cells_of_some_questions_are_shared_out(monkeypatch, capsys, tmp_path):
+    """Each share has its own cells, whatever the others have done meanwhile, and a second start has none left."""
+    ran = []
+    monkeypatch.setattr(training, "run", lambda cell, _: (ran.append(cell), ([{"value": 0.5}], 0.001))[1])
+    given = ["run", "--minutes", "60", "--questions", "g-symmetric", "--results", str(tmp_path), "--share"]
+    for share in ("1/2", "2/2", "1/2"):
+        assert main([*given, share]) == 0
+    expected = [cell for (cell,) in HYPOTHESES["g-symmetric"].cells().values()]
+    assert ran == [*expected[::2], *expected[1::2]]
+    assert "0 cells in" in capsys.readouterr().out.splitlines()[-1]
+    assert main([*given, "1/2", "--questions", "z"]) == 2
+    assert capsys.readouterr().err.startswith("error: --questions z: the world language asks a-dpo-cycle0, ")
+
+
 def test_results_are_counted_and_answered(tmp_path, capsys):
     assert main(["analyze", "--results", str(tmp_path)]) == 2
     assert "has no results; run python -m experiments run --world language" in capsys.readouterr().err
     book = Ledger(tmp_path / "language", VERSION, Cell)
     numbers = dict.fromkeys(
-        ("kl", "value", "revised", "gained", "gained_able", "log_loss_rescaled", "log_loss_best"), 0.5
+        ("update", "agrees", "kl", "value", "revised", "gained", "gained_able", "log_loss_rescaled", "log_loss_best"),
+        0.5,
     )
     path = book.write(Result(USUAL, [numbers], 60.0, {}))
     shutil.copy(path, path.with_name("foreign.json"))
