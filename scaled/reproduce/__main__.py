@@ -13,7 +13,7 @@ from inspo.command_line import OneLineParser, UserError
 from scaled.reproduce.tables import SCORES, TABLES, cells
 
 if TYPE_CHECKING:
-    from scaled.reproduce.steps import Choices
+    from scaled.reproduce.steps import Choices, Step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--data", metavar="NAME", help="file of scaled/configs/data [ultrafeedback]")
     add("--hardware", metavar="NAME", help="file of scaled/configs/hardware [four-80gb]")
+    add(
+        "--config",
+        action="append",
+        metavar="FILE",
+        help="also for every training, such as scaled/configs/adapter/lora.yaml",
+    )
     add("--hyperparameters", choices=("search", "files"), help="D.1's, or those of scaled/configs/method [search]")
     add("--judge", metavar="NAME", help="of all benchmarks [the paper's: GPT-4 models that have left OpenAI's API]")
     add("--endpoint", metavar="URL", help="of the judge [OpenAI's]")
@@ -80,9 +86,12 @@ def _run(options: argparse.Namespace) -> int:
     choices = Choices(
         **({"out": Path("results"), "copies": Path("benchmarks/copies")} | {k: v for k, v in given.items() if v}),
         search=options.hyperparameters != "files",
+        configs=tuple(options.config or ()),
         only=tuple(options.only or ()),
     )
     found = steps(options.table, choices)
+    if options.launch:
+        _check_missing([step for step in found if not step.done()], choices, options.launch)
     if options.launch == "local":
         launch.local(found)
         print(f"\nall done; now python -m paper_figures --results {choices.out} --only table_{options.table}")  # noqa: T201
@@ -104,9 +113,23 @@ def _check_rows(options: argparse.Namespace) -> None:
             raise UserError(f"--only {row}: Table {options.table} has {', '.join(rows)}")
 
 
+NEEDED = {"local": ("GPUs", "copy", "judge"), "slurm": ("copy", "judge")}
+"""What must be here when a table is launched; jobs have the GPUs of their nodes."""
+
+
+def _check_missing(todo: Sequence[Step], choices: Choices, launch: str) -> None:
+    """Raise where a step would fail, before hours are spent on those before it."""
+    from scaled.reproduce.missing import missing
+
+    found = [each for each in missing(todo, choices) if each.what in NEEDED[launch]]
+    if found:
+        more = f" (and {len(found) - 1} more, see --dry-run)" if len(found) > 1 else ""
+        raise UserError(f"--launch {launch}: {found[0].what}: {found[0].text}{more}")
+
+
 def described(number: int, choices: Choices, prices: tuple[float, float] | None) -> str:
     """What ``--dry-run`` prints: every step with its command, what is missing, costs, and what D.1 leaves open."""
-    from scaled.reproduce.costs import summary
+    from scaled.reproduce.costs import cost, summary
     from scaled.reproduce.missing import missing
     from scaled.reproduce.steps import steps
     from scaled.reproduce.values import NOTES
@@ -116,10 +139,15 @@ def described(number: int, choices: Choices, prices: tuple[float, float] | None)
     whole = cells(number)
     lines = [f"Table {number}: {len(whole)} cells, {len(found)} steps, {len(found) - len(todo)} of them done", ""]
     for step in found:
-        lines += [f"# {step.name}{' (done, skipped)' if step not in todo else ''}", shlex.join(step.command)]
+        about = cost(step, choices, prices) if step in todo else "done, skipped"
+        lines += [f"# {step.name}{f': {about}' if about else ''}", shlex.join(step.command)]
     if number == 5:
         lines += ["", "max_length and draft_revise of Table 5 are no measurements: paper_figures states them."]
-    lines += ["", "missing here:", *(f"  {line}" for line in missing(todo, choices) or ["nothing"])]
+    lines += [
+        "",
+        "missing here:",
+        *([f"  {each.what}: {each.text}" for each in missing(todo, choices)] or ["  nothing"]),
+    ]
     lines += ["", "costs of what is not done:", *(f"  {line}" for line in summary(todo, choices, prices) or ["none"])]
     if any(step.kind == "choose" for step in found):
         lines += ["", "hyperparameters:", *(f"  {line}" for line in NOTES.splitlines())]

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -18,52 +19,60 @@ from scaled.reproduce.steps import CONFIGS, Choices, Step, instruct_model
 from scaled.reproduce.tables import GPT_4_TURBO
 
 
-def missing(steps: Iterable[Step], choices: Choices) -> list[str]:
+class Missing(NamedTuple):
+    """Something that steps need and do not find here.
+
+    Attributes:
+        what: GPUs, copy or judge, without which a step fails, or model or data, which the hub may have.
+        text: in one line.
+    """
+
+    what: str
+    text: str
+
+
+def missing(steps: Iterable[Step], choices: Choices) -> list[Missing]:
     """What the steps need and do not find on this machine. The network is not asked."""
     steps = list(steps)
-    lines = []
+    found = []
     gpus = max((step.gpus for step in steps), default=0)
     if gpus > torch.cuda.device_count():
-        lines.append(f"GPUs: {gpus} wanted, {torch.cuda.device_count()} here")
-    lines += _models(sorted({step.model for step in steps if step.kind in ("train", "questions", "generate")}))
+        found.append(Missing("GPUs", f"{gpus} wanted, {torch.cuda.device_count()} here"))
+    for name in sorted({step.model for step in steps if step.kind in ("train", "questions", "generate")}):
+        model = instruct_model(name)
+        if not _cached(model, "config.json"):
+            token = "" if os.environ.get("HF_TOKEN") else "; HF_TOKEN is not set, and gated models need it"
+            found.append(Missing("model", f"{model} is not in the hub's cache here, so that the hub is needed{token}"))
     if any(step.kind in ("train", "questions") for step in steps):
-        lines += _data(choices)
+        found += _data(choices)
     for benchmark in sorted({step.benchmark for step in steps} - {"", "pairwise"}):
         try:
             by_name(benchmark).questions(choices.copies / benchmark)
         except UserError as error:
-            lines.append(f"copy of {benchmark}: {error}")
+            found.append(Missing("copy", str(error)))
     if any(step.kind == "judge" for step in steps):
-        lines += _judge(choices)
-    return lines
+        try:
+            judge_of(_judge_options(choices))
+        except UserError as error:
+            found.append(Missing("judge", str(error)))
+    return found
 
 
-def _models(names: Iterable[str]) -> list[str]:
-    lines = []
-    for name in names:
-        model = instruct_model(name)
-        if not isinstance(try_to_load_from_cache(model, "config.json"), str):
-            token = "" if os.environ.get("HF_TOKEN") else "; HF_TOKEN is not set, and gated models need it"
-            lines.append(f"model {model}: not in the hub's cache here, so that the hub is needed{token}")
-    return lines
-
-
-def _data(choices: Choices) -> list[str]:
+def _data(choices: Choices) -> list[Missing]:
     sources = load([CONFIGS / "data" / f"{choices.data}.yaml"], ["architecture=tiny-llama"]).data
     return [
-        f"data {source}: not in the hub's cache here, so that the hub is needed"
+        Missing("data", f"{source} is not in the hub's cache here, so that the hub is needed")
         for source in sources
-        if not Path(source.path).exists()
-        and not isinstance(try_to_load_from_cache(source.path, "README.md", repo_type="dataset"), str)
+        if not (Path(source.path).exists() or _cached(source.path, "README.md", "dataset"))
     ]
 
 
-def _judge(choices: Choices) -> list[str]:
-    """Whether the endpoint can be asked, as the command of the evaluation will find it."""
+def _cached(name: str, file: str, kind: str = "model") -> bool:
+    return isinstance(try_to_load_from_cache(name, file, repo_type=kind), str)
+
+
+def _judge_options(choices: Choices) -> argparse.Namespace:
+    """The judge, as the command of the evaluation is told."""
     parser = argparse.ArgumentParser()
     add_judge(parser, required=True)
-    try:
-        judge_of(parser.parse_args(["--judge", choices.judge or GPT_4_TURBO, *choices.at()]))
-    except UserError as error:
-        return [f"judge: {error}"]
-    return []
+    return parser.parse_args(["--judge", choices.judge or GPT_4_TURBO, *choices.at()])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
-from scaled.config import read_mapping
+from scaled.config import load, read_mapping
 from scaled.evaluation import folder
 from scaled.evaluation.benchmarks.base import by_name
 from scaled.evaluation.results import MT_BENCH
@@ -16,8 +17,8 @@ from scaled.reproduce.recipes import BASES, RECIPES
 from scaled.reproduce.tables import COST_MODELS, COST_RUNS, COSTS, GPT_4_TURBO, SCORES, Scoring
 from scaled.reproduce.values import points, searched
 
-TRAINING_GPUS = 4
-"""D.6."""
+GPUS = {"four-80gb": 4, "offload": 8, "one-80gb": 1, "one-24gb": 1}
+"""Of a training, by file of ``hardware/``; the first are D.6's."""
 
 EVALUATE = ("python", "-m", "scaled.evaluation")
 CONFIGS = Path("scaled/configs")
@@ -59,6 +60,7 @@ class Choices:
         endpoint: of the judge, or None for OpenAI's.
         data: file of ``data/``.
         hardware: file of ``hardware/``.
+        configs: more files for every training, over all others, such as one of ``adapter/``.
         search: whether hyperparameters are searched as D.1 says, or taken from the files of methods.
         only: rows to make, ``MODEL/RUN`` each; none for all.
     """
@@ -69,6 +71,7 @@ class Choices:
     endpoint: str | None = None
     data: str = "ultrafeedback"
     hardware: str = "four-80gb"
+    configs: tuple[str, ...] = ()
     search: bool = True
     only: tuple[str, ...] = ()
 
@@ -138,6 +141,7 @@ def configuration(model: str, run: str, choices: Choices) -> list[str]:
     first = (f"base/{BASES[model]}.yaml", f"data/{choices.data}.yaml")
     files = [*first, *recipe.files, f"hardware/{choices.hardware}.yaml"]
     options = [word for file in files for word in ("--config", str(CONFIGS / file))]
+    options += [word for file in choices.configs for word in ("--config", file)]
     return options + [word for setting in recipe.settings for word in ("--set", setting)]
 
 
@@ -165,12 +169,23 @@ def _training(model: str, run: str, choices: Choices) -> Iterator[Step]:
         yield from _search(model, source, choices)
         options += ["--config", str(choices.out / "search" / model / source / "chosen.yaml")]
         after = (f"choose {model}/{source}",)
-    yield _train(f"train {model}/{run}", model, options, out, after)
+    yield _train(f"train {model}/{run}", model, options, out, GPUS[choices.hardware], after)
 
 
-def _train(name: str, model: str, options: list[str], out: Path, after: tuple[str, ...] = ()) -> Step:
-    command = ("deepspeed", "scaled/train.py", *options, "--set", f"out={out}")
-    return Step("train", name, command, (out / "run.json").is_file, after, TRAINING_GPUS, model=model)
+def _train(name: str, model: str, options: list[str], out: Path, gpus: int, after: tuple[str, ...] = ()) -> Step:
+    options = [*options, "--set", f"out={out}"]
+    command = ("deepspeed", "--num_gpus", str(gpus), "scaled/train.py", *options)
+    return Step("train", name, command, partial(finished, out, options), after, gpus, model=model)
+
+
+def finished(out: Path, options: Sequence[str]) -> bool:
+    """Whether a training has ended there, with the configuration that these options say."""
+    files, settings = ([value for key, value in pairwise(options) if key == name] for name in ("--config", "--set"))
+    try:
+        found = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        return bool(found["config_hash"] == load(files, settings).hash())
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _search(model: str, run: str, choices: Choices) -> Iterator[Step]:
@@ -188,7 +203,7 @@ def _search(model: str, run: str, choices: Choices) -> Iterator[Step]:
         out = search / point
         options = configuration(model, run, choices)
         options += [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-        train = _train(f"train {name} {point}", model, options, out)
+        train = _train(f"train {name} {point}", model, options, out, GPUS[choices.hardware])
         yield train
         for step in _judged(f"{name} {point}", model, str(out), out / "eval", copy, "pairwise", judge, choices):
             yield replace(step, after=(f"questions {model}", train.name)) if step.kind == "generate" else step

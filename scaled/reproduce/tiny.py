@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from inspo.command_line import UserError
@@ -17,7 +18,7 @@ from scaled.evaluation import folder
 from scaled.files import write_atomically
 from scaled.reproduce import launch
 from scaled.reproduce.recipes import RECIPES
-from scaled.reproduce.steps import CONFIGS, EVALUATE, Step
+from scaled.reproduce.steps import CONFIGS, EVALUATE, Step, finished
 from scaled.reproduce.tables import SCORES
 
 EXAMPLES = Path("scaled/examples")
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.table != 4:
         raise UserError(f"--scale tiny has Table 4 alone, not {options.table}")
-    for name in ("copies", "data", "hardware", "hyperparameters", "judge", "endpoint", "prices"):
+    for name in ("copies", "data", "hardware", "hyperparameters", "config", "judge", "endpoint", "prices"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name} is for --scale paper: leave it out")
     if options.launch == "slurm":
@@ -103,7 +104,8 @@ def _name(model: str) -> str:
 def _train(name: str, out: Path, files: tuple[str, ...], settings: tuple[str, ...]) -> Step:
     configs = [word for file in ("tiny_first.yaml", *files) for word in ("--config", str(CONFIGS / file))]
     changes = [word for setting in (*settings, f"out={out}") for word in ("--set", setting)]
-    return Step("train", name, ("python", "scaled/train.py", *configs, *changes), (out / "run.json").is_file)
+    options = [*configs, *changes]
+    return Step("train", name, ("python", "scaled/train.py", *options), partial(finished, out, options))
 
 
 def table(out: Path) -> str:

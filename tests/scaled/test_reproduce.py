@@ -19,15 +19,17 @@ from scaled.evaluation import results
 from scaled.reproduce import costs, launch, values
 from scaled.reproduce.__main__ import main
 from scaled.reproduce.recipes import BASES
-from scaled.reproduce.steps import Choices, Step, steps
+from scaled.reproduce.steps import GPUS, Choices, Step, steps
 from scaled.reproduce.tables import SCORES, TABLES, cells
 
 CHOICES = Choices(Path("results"), Path("copies"))
 
 
 @pytest.fixture(autouse=True)
-def _in_the_checkout(monkeypatch):
+def _in_the_checkout_of_a_machine_with_nothing(monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
 @pytest.mark.parametrize("number", TABLES)
@@ -126,19 +128,18 @@ def test_a_row_that_paper_figures_reads_is_done(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("number", TABLES)
-def test_the_dry_run_says_what_is_wanted_missing_and_spent(number, capsys, monkeypatch, tmp_path):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+def test_the_dry_run_says_what_is_wanted_missing_and_spent(number, capsys, tmp_path):
     assert main(["--table", str(number), "--dry-run", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Table {number}: {len(cells(number))} cells, ")
-    assert "GPUs: " in said
+    assert "  GPUs: " in said
     assert "GPU hours unknown" in said
     if number in SCORES:
         for text in (
             "OPENAI_API_KEY",
-            "copy of arena_hard: ",
-            "trainings: ",
+            "  copy: ",
+            "question.jsonl",
+            "trainings of llama-3-8b: ",
             "by D.6, 8 to 12 hours on 4 A100",
             "805 requests, tokens unknown",
             "dollars unknown without --prices",
@@ -165,6 +166,35 @@ def test_a_finished_training_says_what_the_next_costs(tmp_path):
     choices = replace(CHOICES, out=tmp_path)
     assert costs.training_hours(choices, "llama-3-8b")[:2] == (8.0, 8.0)
     assert costs.training_hours(choices, "mistral-7b")[:2] == (32, 48)
+    for other in ({"hardware": "one-80gb"}, {"configs": ("scaled/configs/adapter/lora.yaml",)}):
+        assert costs.training_hours(replace(choices, **other), "mistral-7b") is None
+
+
+def test_a_training_is_done_where_it_ended_with_this_configuration(tmp_path):
+    choices = replace(CHOICES, out=tmp_path, search=False)
+    (train,) = (each for each in steps(4, choices) if each.name == "train llama-3-8b/dpo")
+    place = tmp_path / "train" / "llama-3-8b" / "dpo"
+    place.mkdir(parents=True)
+    config = load(options(train.command, "config"), options(train.command, "set"))
+    for found, done in (({}, False), ({"config_hash": "5f"}, False), ({"config_hash": config.hash()}, True)):
+        (place / "run.json").write_text(json.dumps(found))
+        assert train.done() is done
+    lora = replace(choices, hardware="one-80gb", configs=("scaled/configs/adapter/lora.yaml",))
+    (other,) = (each for each in steps(4, lora) if each.name == "train llama-3-8b/dpo")
+    assert not other.done()
+    assert load(options(other.command, "config"), options(other.command, "set")).lora_rank == 16
+    assert (train.gpus, other.gpus) == (4, 1)
+    assert {path.stem for path in (ROOT / "scaled" / "configs" / "hardware").glob("*.yaml")} == set(GPUS)
+
+
+def test_mt_benchs_tokens_are_without_answers(tmp_path):
+    question = {"question_id": 1, "category": "writing", "turns": ["Write.", "Again."]}
+    (tmp_path / "question.jsonl").write_text(json.dumps(question) + "\n")
+    assert costs.asked("mt_bench", tmp_path) == costs.Asked(160), "without the judge's prompts nothing is known"
+    both = costs.Asked(2, 10, 20) + costs.Asked(3, 1, 2, answered=False)
+    assert both == costs.Asked(5, 11, 22, answered=False)
+    assert both.shown().startswith("5 requests, without the model's answers about 11 tokens of prompts")
+    assert costs.Asked(2, 10, 20) + costs.Asked(3) == costs.Asked(5)
 
 
 # Launching
@@ -252,6 +282,8 @@ def test_the_point_that_wins_most_is_chosen_and_linked(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--table", "7", "--launch", "local"], "--launch local: GPUs: 1 wanted, 0 here"),
+        (["--table", "4", "--launch", "slurm"], "--launch slurm: copy: benchmarks/copies/alpaca_eval: has no"),
         (["--table", "6"], "invalid choice: 6"),
         (["--table", "2", "--only", "llama-3-8b/dop"], "--only llama-3-8b/dop: Table 2 has mistral-7b/instruct"),
         (["--table", "7", "--only", "llama-3-8b/dpo"], "--only is for rows of Tables 2 to 4"),
