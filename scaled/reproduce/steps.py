@@ -189,11 +189,16 @@ def finished(out: Path, options: Sequence[str]) -> bool:
 
 
 def _search(model: str, run: str, choices: Choices) -> Iterator[Step]:
-    """D.1's: every point of the grid trained and compared, and the best one chosen."""
+    """D.1's: every point of the grid trained and compared, and the best one chosen; all done once it is."""
+    chosen = (choices.out / "search" / model / run / "chosen.yaml").is_file
+    for step in _points(model, run, choices):
+        yield step if step.kind == "questions" else replace(step, done=partial(_any, chosen, step.done))
+
+
+def _points(model: str, run: str, choices: Choices) -> Iterator[Step]:
     top = choices.out / "search" / model
     copy, search, judge = top / "questions", top / run, choices.judge or GPT_4_TURBO
     name = f"{model}/{run}"
-    chosen = (search / "chosen.yaml").is_file
     config = configuration(model, "dpo", choices)
     ask = ("python", "-m", "scaled.reproduce.values")
     asked = (*ask, "questions", *config, "--out", str(copy))
@@ -210,7 +215,8 @@ def _search(model: str, run: str, choices: Choices) -> Iterator[Step]:
         scored.append(f"score {name} {point} pairwise by {judge}")
     link = trained(choices, model, run)
     command = (*ask, "choose", str(search), *points(run), "--judge", judge, "--link", str(link))
-    yield Step("choose", f"choose {name}", command, chosen, tuple(scored), model=model)
+    done = (search / "chosen.yaml").is_file
+    yield Step("choose", f"choose {name}", command, done, tuple(scored), model=model)
 
 
 def _judged(

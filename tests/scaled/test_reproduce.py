@@ -170,6 +170,20 @@ def test_a_finished_training_says_what_the_next_costs(tmp_path):
         assert costs.training_hours(replace(choices, **other), "mistral-7b") is None
 
 
+def test_a_search_is_done_once_its_best_point_is_chosen(tmp_path):
+    choices = replace(CHOICES, out=tmp_path, only=("llama-3-8b/ins-simpo",))
+    place = tmp_path / "search" / "llama-3-8b"
+    before = {step.kind for step in steps(2, choices) if step.done()}
+    (place / "questions").mkdir(parents=True)
+    (place / "questions" / "prompts.jsonl").touch()
+    (place / "ins-simpo").mkdir()
+    (place / "ins-simpo" / "chosen.yaml").write_text("beta: 2.0\ngamma: 1.5\n")
+    todo = [step.name for step in steps(2, choices) if not step.done()]
+    assert not before
+    assert len(todo) == 3 + 3 + 5
+    assert all(name.split()[1] == "llama-3-8b/ins-simpo" for name in todo), "what is left are the row's own cells"
+
+
 def test_a_training_is_done_where_it_ended_with_this_configuration(tmp_path):
     choices = replace(CHOICES, out=tmp_path, search=False)
     (train,) = (each for each in steps(4, choices) if each.name == "train llama-3-8b/dpo")
