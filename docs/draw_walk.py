@@ -131,7 +131,7 @@ def _pair(axis: Axes, found: Walk) -> None:
 
 def _tree(axis: Axes, found: Walk) -> None:
     """To scale: the prompt once, and each response after the other one."""
-    tree, pair = found.examples.trees[found.index], found.examples.pairs[found.index]
+    tree, pair = found.examples.tree(found.index), found.examples.pairs[found.index]
     _text(axis, 1, f"its prefix tree: {len(tree)} tokens score both responses in view of the other")
     x, w, ell = len(pair.prompt), len(pair.chosen), len(pair.rejected)
     scale = 1 / (x + w + ell)
@@ -175,7 +175,7 @@ def _batch(axis: Axes, found: Walk) -> None:
     _text(axis, 1, f"{len(found.batch.pairs)} trees in one row of {len(row)} tokens; who sees whom:")
     index = np.arange(len(row))
     sees = (index[None, :] <= index[:, None]) & (index[:, None] < row.subtree_ends[None, :])
-    own = index < len(found.examples.trees[found.index])
+    own = index < len(found.examples.tree(found.index))
     picture = np.ones((*sees.shape, 3))
     picture[sees] = 0.55
     picture[sees & own[:, None] & own[None, :]] = [int(HERE[i : i + 2], 16) / 255 for i in (1, 3, 5)]

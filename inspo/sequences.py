@@ -10,7 +10,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, get_args
+from itertools import chain
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.pairs import PreferencePair
@@ -79,9 +82,10 @@ def requests_of(requests: Conditioning | Iterable[LogpRequest]) -> tuple[LogpReq
     return requests.requests() if isinstance(requests, Conditioning) else tuple(dict.fromkeys(requests))
 
 
-def response(pair: PreferencePair, role: Role) -> Sequence[int]:
+def response(pair: Any, role: Role) -> Sequence[int]:
     """The response of a pair that plays a role, in token ids."""
-    return pair.chosen if role is Role.CHOSEN else pair.rejected
+    found: Sequence[int] = pair.chosen if role is Role.CHOSEN else pair.rejected
+    return found
 
 
 def scored_sequence(
@@ -108,11 +112,48 @@ def scored_sequence(
     >>> [scored_sequence(pair, request, draft_cap=2) for request in symmetric]
     [(1, 2, 4, 5, 3, 9), (1, 2, 3, 9, 4, 5, 9)]
     """
+    return tuple(chain.from_iterable(scored_parts(pair, request, separator=separator, draft_cap=draft_cap)))
+
+
+def scored_parts(
+    pair: Any,
+    request: LogpRequest,
+    *,
+    separator: Separator = NO_SEPARATOR,
+    draft_cap: int | None = None,
+) -> tuple[Sequence[int], ...]:
+    """What :func:`scored_sequence` puts one after another, of a pair or of whatever has its three parts, as arrays."""
     target = response(pair, request.target)
     if request.context is None:
-        return (*pair.prompt, *target)
+        return pair.prompt, target
     context = response(pair, request.context)[:draft_cap]
-    return (*pair.prompt, *separator.before_context, *context, *separator.before_target, *target)
+    return pair.prompt, separator.before_context, context, separator.before_target, target
+
+
+def sequence_length(
+    sizes: Any,
+    request: LogpRequest,
+    *,
+    separator: Separator = NO_SEPARATOR,
+    draft_cap: int | None = None,
+) -> Any:
+    """Tokens of :func:`scored_sequence`.
+
+    Args:
+        sizes: tokens of prompt, chosen and rejected response: three numbers, or three arrays (n,) for n pairs.
+        request: as for the sequence.
+        separator: likewise.
+        draft_cap: likewise.
+
+    >>> sequence_length((2, 2, 3), LogpRequest(Role.CHOSEN, Role.REJECTED))
+    7
+    """
+    prompt, chosen, rejected = sizes
+    of = {Role.CHOSEN: chosen, Role.REJECTED: rejected}
+    if request.context is None:
+        return prompt + of[request.target]
+    context = of[request.context] if draft_cap is None else np.minimum(of[request.context], draft_cap)
+    return prompt + len(separator.before_context) + context + len(separator.before_target) + of[request.target]
 
 
 LengthPolicy = Literal["cut_prompt", "cut_responses", "drop"]
@@ -243,13 +284,12 @@ def _drafts_exceed_cap(pair: PreferencePair, requests: Iterable[LogpRequest], li
 def _within_length(
     pair: PreferencePair, requests: tuple[LogpRequest, ...], limits: Limits, separator: Separator
 ) -> _Outcome:
-    limit = limits.max_length
+    limit, cap = limits.max_length, limits.draft_tokens
 
     def longest(response_limit: int | None = None) -> int:
         """Tokens of the longest sequence beside the prompt, with both responses cut to a limit."""
-        return max(
-            _length_after_prompt(pair, request, limits.draft_tokens, response_limit, separator) for request in requests
-        )
+        sizes = 0, len(pair.chosen[:response_limit]), len(pair.rejected[:response_limit])
+        return int(max(sequence_length(sizes, request, separator=separator, draft_cap=cap) for request in requests))
 
     if limit is None or len(pair.prompt) + longest() <= limit:
         return pair, None
@@ -273,18 +313,3 @@ def _within_length(
         f"{len(pair.rejected)} tokens need {len(pair.prompt) + longest()} tokens, more than max_length = {limit}, "
         f"and over_length = {limits.over_length} cannot make them fit"
     )
-
-
-def _length_after_prompt(
-    pair: PreferencePair,
-    request: LogpRequest,
-    draft_cap: int | None,
-    response_limit: int | None,
-    separator: Separator,
-) -> int:
-    """Tokens of :func:`scored_sequence` beside the prompt, if both responses were cut to a limit."""
-    target = len(response(pair, request.target)[:response_limit])
-    if request.context is None:
-        return target
-    context = len(response(pair, request.context)[:response_limit][:draft_cap])
-    return len(separator.before_context) + context + len(separator.before_target) + target

@@ -1,27 +1,32 @@
-"""Pairs of tokens -> examples: what is known of a pair before training. Its tree is built here, once.
+"""Pairs of tokens -> examples: what is known of a pair before training, and its tree.
 
 Shapes: n pairs, B pairs of a row.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 from torch import Tensor
 
 from inspo.conditioning import Conditioning, LogpRequest
 from inspo.pairs import PreferencePair, next_others
-from inspo.prefix_tree import PackedRow, build_row, concatenate, restrict
-from inspo.sequences import NO_SEPARATOR, Limits, Separator, fit
+from inspo.prefix_tree import PackedRow, build_row, concatenate, restrict, tree_size
+from inspo.sequences import NO_SEPARATOR, Limits, Separator, scored_parts
 from scaled.config import SequenceOptions
+from scaled.data.pairs import Chosen, InMemory, Mismatched, Pairs, Tokens, fitted, longest_sequences
 from scaled.data.templates import Template
 from scaled.data.tokens import fingerprint
 
 logger = logging.getLogger(__name__)
+
+KEPT_TREES = 1024
+"""Trees that are built once, some 40 MiB of long ones; others are built where they are used."""
 
 PLAIN = Conditioning.NONE.requests()
 """log pi(chosen | x) and log pi(rejected | x): what the deployed policy says."""
@@ -46,6 +51,11 @@ class Layout:
     mismatched: bool = False
 
     @property
+    def requests(self) -> tuple[LogpRequest, ...]:
+        """What either scores, each once."""
+        return tuple(dict.fromkeys((*self.policy, *self.reference)))
+
+    @property
     def draft_cap(self) -> int | None:
         """Maximum tokens of a context; None for no cap."""
         return self.limits.draft_tokens
@@ -55,9 +65,11 @@ class Layout:
 class Examples:
     """The training pairs, or the validation pairs, with what is known of them before training.
 
+    Pairs may be on disk, and few trees are kept, so that memory does not grow with their number but for some numbers
+    of each.
+
     Attributes:
         pairs: n pairs within their limits.
-        trees: n prefix trees, one per pair, that score every request of the layout.
         layout: which log-probs, and how.
         counts: what happened on the way -> how often: see :func:`inspo.sequences.fit` and
             :func:`scaled.data.tokens.tokenize`; for KTO ``dropped_without_mismatch``, pairs left out for want of one.
@@ -65,44 +77,61 @@ class Examples:
         reference: for each reference request (n,) log-probs in nats; empty until the reference has filled it in.
     """
 
-    pairs: tuple[PreferencePair, ...]
-    trees: tuple[PackedRow, ...]
+    pairs: Pairs
     layout: Layout
     counts: Mapping[str, int] = field(default_factory=dict)
     mismatched: Examples | None = None
     reference: Mapping[LogpRequest, Tensor] = field(default_factory=dict)
+    _trees: dict[int, PackedRow] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def tree(self, index: int) -> PackedRow:
+        """The prefix tree of a pair, which scores every request of the layout."""
+        if (kept := self._trees.get(index)) is not None:
+            return kept
+        layout = self.layout
+        tree = build_row([self.pairs[index]], layout.requests, separator=layout.separator, draft_cap=layout.draft_cap)
+        if len(self._trees) < KEPT_TREES:
+            self._trees[index] = tree
+        return tree
+
     def row(self, indices: Iterable[int], requests: Sequence[LogpRequest]) -> PackedRow:
         """Some pairs' trees, one after another in one row, as far as they score `requests`."""
-        return restrict(concatenate([self.trees[index] for index in indices]), requests)
+        return restrict(concatenate([self.tree(index) for index in indices]), requests)
 
     @cached_property
     def lengths(self) -> list[int]:
         """Tokens of each pair's tree under the policy."""
-        return [len(restrict(tree, self.layout.policy)) for tree in self.trees]
+        return [self._length(tokens) for tokens in self.pairs.all_tokens()]
+
+    def _length(self, tokens: Tokens) -> int:
+        separator, cap = self.layout.separator, self.layout.draft_cap
+        sequences = [scored_parts(tokens, each, separator=separator, draft_cap=cap) for each in self.layout.policy]
+        return tree_size([np.concatenate([part for part in parts if len(part)]) for parts in sequences])
 
     @property
     def depth(self) -> int:
         """Tokens of the longest sequence that is scored, but for its last token."""
-        own = max((int(tree.positions.max()) + 1 for tree in self.trees), default=0)
+        layout = self.layout
+        longest = longest_sequences(self.pairs.sizes, layout.requests, layout.limits, layout.separator)
+        own = int(longest.max(initial=1)) - 1
         return own if self.mismatched is None else max(own, self.mismatched.depth)
 
     @cached_property
     def fingerprint(self) -> str:
         """Sha256 of the pairs' tokens and preferences."""
-        return fingerprint(self.pairs)
+        return fingerprint(self.pairs.all_tokens())
 
 
 def make_examples(
-    pairs: Iterable[PreferencePair], layout: Layout, what: str, counts: Counter[str] | None = None
+    pairs: Iterable[PreferencePair], layout: Layout, what: str, counts: Mapping[str, int] | None = None
 ) -> Examples:
-    """Cut pairs to their limits and build their trees.
+    """Cut pairs to their limits.
 
     Args:
-        pairs: the tokenized pairs.
+        pairs: the tokenized pairs; where they are :class:`~scaled.data.pairs.Pairs`, they stay where they are.
         layout: which log-probs, and how.
         what: the pairs are, for messages.
         counts: what happened while they were tokenized -> how often.
@@ -110,51 +139,37 @@ def make_examples(
     Raises:
         ValueError: see :func:`inspo.sequences.fit`; or, for KTO, all prompts are the same.
     """
-    fitted = fit(pairs, layout.policy, layout.limits, separator=layout.separator)
-    kept, happened, others = fitted.pairs, dict(fitted.counts), None
-    if layout.mismatched and kept:
+    given = pairs if isinstance(pairs, Pairs) else InMemory(pairs)
+    kept, _, happened = fitted(given, layout.policy, layout.limits, layout.separator)
+    others = None
+    if layout.mismatched and len(kept):
+        before = len(kept)
         kept, others = _mismatched(kept, layout, what)
-        happened["dropped_without_mismatch"] = len(fitted.pairs) - len(kept)
+        happened["dropped_without_mismatch"] = before - len(kept)
     changed = ", ".join(f"{event.replace('_', ' ')} {count}" for event, count in happened.items() if count)
     if changed:
         logger.warning("%s pairs: %s", what, changed)
-    return _with_trees(kept, layout, dict(counts or {}) | happened, others)
+    return Examples(kept, layout, dict(counts or {}) | happened, others)
 
 
-def _with_trees(
-    pairs: tuple[PreferencePair, ...], layout: Layout, counts: Mapping[str, int], mismatched: Examples | None = None
-) -> Examples:
-    requests = tuple(dict.fromkeys((*layout.policy, *layout.reference)))
-    trees = tuple(build_row([pair], requests, separator=layout.separator, draft_cap=layout.draft_cap) for pair in pairs)
-    return Examples(pairs, trees, layout, counts, mismatched)
-
-
-def _mismatched(
-    pairs: Sequence[PreferencePair], layout: Layout, what: str
-) -> tuple[tuple[PreferencePair, ...], Examples]:
+def _mismatched(pairs: Pairs, layout: Layout, what: str) -> tuple[Pairs, Examples]:
     """Each prompt with the responses to the next other prompt, cut to the limits, for KTO's KL estimate.
 
     Returns:
         The pairs but for those whose mismatched responses do not fit behind the prompt, or are equal once cut to fit;
         and for each of them its mismatched example.
     """
-    others = next_others([pair.prompt for pair in pairs])
+    others = next_others([hashlib.sha256(tokens.prompt.tobytes()).digest() for tokens in pairs.all_tokens()])
     if not others:
         raise ValueError(
             f"kto estimates its KL from mismatched prompts, but all prompts of the {len(pairs)} {what} pairs are "
             f"the same: {'use another method' if what == 'training' else 'raise validation_size, or set it to 0'}"
         )
-    made = [
-        replace(pairs[other], prompt=pair.prompt, record=pair.record, cuttable=pair.cuttable)
-        for pair, other in zip(pairs, others, strict=True)
-    ]
     limits = replace(layout.limits, over_length=("cut_prompt", "cut_responses", "drop"), draft_cap=None)
-    fitted = [fit([one], PLAIN, limits).pairs for one in made]
-    kept = tuple(pair for pair, found in zip(pairs, fitted, strict=True) if found)
-    mismatched = tuple(one for found in fitted for one in found)
-    if not kept:
+    mismatched, kept, _ = fitted(Mismatched(pairs, np.array(others)), PLAIN, limits, NO_SEPARATOR)
+    if not len(kept):
         raise ValueError(f"no mismatched responses of the {len(pairs)} {what} pairs fit: raise max_length")
-    return kept, _with_trees(mismatched, Layout(PLAIN, PLAIN, limits), {})
+    return Chosen(pairs, kept), Examples(mismatched, Layout(PLAIN, PLAIN, limits))
 
 
 def sequence_limits(options: SequenceOptions, *, conditioned: bool) -> Limits:

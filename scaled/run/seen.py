@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from inspo.command_line import UserError
 from scaled.config import RANDOM, TrainConfig
 from scaled.data.inspection import Inspected, inspect
+from scaled.data.prepared import is_prepared
 from scaled.run.prepare import prepare_run
 
 
@@ -16,7 +17,7 @@ def seen(config: TrainConfig, first: int, records: Sequence[str] = ()) -> tuple[
     """Training pairs as the model will see them.
 
     Args:
-        config: of the run; its validation pairs are among those shown, since no split is made.
+        config: of the run; its validation pairs are among those shown, since no split is made; but for prepared data.
         first: how many of the first ones, where no records are named.
         records: names of records as messages have them, such as ``3`` or ``train.jsonl:3``; all data is read for them.
 
@@ -26,10 +27,12 @@ def seen(config: TrainConfig, first: int, records: Sequence[str] = ()) -> tuple[
     Raises:
         UserError: what is wrong with the data, as training has it; or a record that is not among the pairs.
     """
-    changes: dict[str, object] = {"validation": None, "validation_size": 0, "batch_size": 1, "micro_batch": 1}
+    changes: dict[str, object] = {"batch_size": 1, "micro_batch": 1}
     changes |= {"max_updates": None, "sample_kl": None, "validate_every": None, "save_every": None}
-    if not records and not (config.model == RANDOM and config.tokenizer is None):  # that learns its tokens from all
-        changes["limit"] = max(first, 2)
+    if not is_prepared(config):
+        changes |= {"validation": None, "validation_size": 0}
+        if not records and not (config.model == RANDOM and config.tokenizer is None):  # that learns its tokens from all
+            changes["limit"] = max(first, 2)
     prepared = prepare_run(TrainConfig.model_validate(config.model_dump() | changes))
     train = prepared.train
     places: Sequence[int] = range(min(first, len(train)))
@@ -40,7 +43,7 @@ def seen(config: TrainConfig, first: int, records: Sequence[str] = ()) -> tuple[
         places = [names[name] for name in records]
     layout = train.layout
     found = [
-        inspect(train.pairs[place], train.trees[place], layout.separator, layout.policy, layout.reference)
+        inspect(train.pairs[place], train.tree(place), layout.separator, layout.policy, layout.reference)
         for place in places
     ]
     return found, lambda token: text_of(prepared.tokenizer, token)

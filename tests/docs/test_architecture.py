@@ -35,7 +35,7 @@ def test_the_committed_picture_is_of_these_stations():
 def test_a_pair_walks_all_the_way(walked):
     """x = 21, y_w = 16 and y_l = 6 tokens, as the picture says: the tree has 21 + 2 (16 + 6) - 2 = 63."""
     index = walked.index
-    pair, tree = walked.examples.pairs[index], walked.examples.trees[index]
+    pair, tree = walked.examples.pairs[index], walked.examples.tree(index)
     assert walked.record["chosen"]["content"] in walked.line
     assert len(walked.examples) + len(walked.validation) == len(walked.kept)
     assert (len(pair.prompt), len(pair.chosen), len(pair.rejected)) == (21, 16, 6)
