@@ -216,6 +216,79 @@ def _short(sources: tuple[DataSource, ...] | None) -> Any:
 Sources = Annotated[tuple[DataSource, ...], BeforeValidator(_sources), PlainSerializer(_short)]
 
 
+class SafetyOptions(_Options):
+    """Who says of a record's replies whether they are safe: a classifier, or a file of verdicts."""
+
+    classifier: Text | None = Field(
+        default=None, description="folder or hub name of a sequence classifier, which reads question and reply"
+    )
+    unsafe: Text | None = Field(default=None, description="the classifier's label that means unsafe")
+    threshold: Share = Field(default=0.5, description="probability of that label from which on a reply is unsafe")
+    verdicts: Text | None = Field(
+        default=None, description="file of lines {digest: as scaled.data.safety.text_digest, safe: true or false}"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> SafetyOptions:
+        if (self.classifier is None) == (self.verdicts is None):
+            raise UserError("safety: give a classifier or a file of verdicts, one of the two")
+        if (self.classifier is None) != (self.unsafe is None):
+            raise UserError("safety: a classifier goes with unsafe, the label of it that means unsafe")
+        return self
+
+
+class FilterOptions(_Options):
+    """Appendix D.2's four steps, one after another. The defaults are the paper's, without a classifier."""
+
+    duplicates: StrictBool = Field(default=True, description="drop later records of the same prompt and replies")
+    max_tokens: Count | None = Field(default=2048, description="drop a record where either reply has more tokens")
+    min_tokens: Count = Field(default=32, description="drop a record where both replies have fewer tokens")
+    safety: SafetyOptions | None = Field(default=None, description="drop a record where either reply is unsafe")
+    margin: Literal["probability", "gap"] = Field(
+        default="probability",
+        description="how the margin is read: sigma(score_chosen - score_rejected), or the gap of the scores itself",
+    )
+    min_margin: Number | None = Field(default=0.6, description="drop a record with a smaller margin; null for no limit")
+
+    @model_validator(mode="after")
+    def _in_range(self) -> FilterOptions:
+        if self.max_tokens is not None and not 0 <= self.min_tokens <= self.max_tokens:
+            raise UserError(f"min_tokens = {self.min_tokens} must be in [0, max_tokens = {self.max_tokens}]")
+        if self.min_margin is not None and self.margin == "probability" and not 0 <= self.min_margin <= 1:
+            raise UserError(f"min_margin = {self.min_margin} is a probability in [0, 1], or set margin: gap")
+        return self
+
+
+FILTERS = ("none", "unusable", "paper")
+"""What `filters` names."""
+
+
+def _filters(value: Any) -> Any:
+    """A name, or a mapping of the steps that differ from the paper's."""
+    if isinstance(value, FilterOptions) or (isinstance(value, str) and value in FILTERS):
+        return value
+    if not isinstance(value, Mapping):
+        raise UserError(f"filters = {value!r} must be one of {', '.join(FILTERS)}, or a mapping as {{margin: gap}}")
+    options = dict(value)
+    if isinstance(options.get("safety"), Mapping):
+        options["safety"] = _made(SafetyOptions, options["safety"], "filters: safety")
+    return _made(FilterOptions, options, "filters")
+
+
+def _made(kind: type[_Options], values: Mapping[Any, Any], name: str) -> _Options:
+    """Options out of a mapping within a key."""
+    for key in values:
+        if key not in kind.model_fields:
+            raise UserError(f"{name}: {unknown_name(str(key), list(kind.model_fields))}")
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise UserError(f"{name}: {first_mistake(error)}") from None
+
+
+Filtering = Annotated[Literal["none", "unusable", "paper"] | FilterOptions, BeforeValidator(_filters)]
+
+
 class DataOptions(_Options):
     """On what."""
 
@@ -239,11 +312,13 @@ class DataOptions(_Options):
     columns: Columns = Field(
         {}, description="columns that have other names: {prompt: question, chosen: good, rejected: bad}"
     )
-    filters: Literal["none", "unusable", "paper"] = Field(
+    filters: Filtering = Field(
         "none",
         description="records to leave out: none, where one that cannot be trained on is an error; unusable, those with "
         "an empty response, two equal ones, or a conversation that the chat template cannot write; paper, also "
-        "duplicates, lengths and margins as in Appendix D.2",
+        "duplicates, lengths and margins as in Appendix D.2; or a mapping of what differs from these: {duplicates:, "
+        "max_tokens:, min_tokens:, margin: probability or gap, min_margin:, safety: {classifier:, unsafe:, threshold:} "
+        "or {verdicts: FILE}}",
     )
     soft_labels: StrictBool = Field(
         False,

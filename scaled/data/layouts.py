@@ -19,11 +19,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from scaled.data.messages import ROLES, Message, as_messages, parsed, shown
 from scaled.data.sources import Row
+from scaled.data.text_files import Broken
 
 
 class Record(TypedDict):
@@ -77,6 +78,7 @@ class Layout:
     Args:
         columns: what is read -> the name of the column that has it, where that is another one.
         soft_labels: keep probabilities as soft labels.
+        known: columns that earlier rows of the source had, where this begins within it.
 
     Attributes:
         unread: columns with values that were not read -> rows.
@@ -85,10 +87,10 @@ class Layout:
         repeats: records both of whose replies begin with the prompt.
     """
 
-    def __init__(self, columns: Mapping[str, str], *, soft_labels: bool) -> None:
+    def __init__(self, columns: Mapping[str, str], *, soft_labels: bool, known: Iterable[str] = ()) -> None:
         self._columns = columns
         self._soft_labels = soft_labels
-        self._known: dict[str, None] = {}
+        self._known: dict[str, None] = dict.fromkeys(known)
         self.unread: Counter[str] = Counter()
         self.roles: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
@@ -101,6 +103,8 @@ class Layout:
             UnusableRecordError: this row makes no record.
             ValueError: no row of such columns does.
         """
+        if isinstance(row.values, Broken):
+            raise UnusableRecordError("malformed", row.values)
         if not isinstance(row.values, Mapping):
             raise UnusableRecordError("malformed", f"must be an object with columns, got {shown(row.values)}")
         self._known |= dict.fromkeys(map(str, row.values))

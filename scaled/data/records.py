@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 from scaled.config import DataSource
 from scaled.data.layouts import Layout, Record, UnusableRecordError
@@ -87,6 +86,38 @@ def _source(source: Source) -> DataSource:
     return source if isinstance(source, DataSource) else DataSource(path=str(source))
 
 
+class LeftOut(NamedTuple):
+    """A record that is not trained on.
+
+    Attributes:
+        place: where it is, for messages.
+        why: in a word: ``ties``, or what :class:`~scaled.data.layouts.UnusableRecordError` says.
+        said: what is wrong with it.
+    """
+
+    place: str
+    why: str
+    said: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.said}"
+
+
+def examine(row: Row, layout: Layout, *, keep_ties: bool = False) -> Record | LeftOut:
+    """The record that a row says, or why it is left out.
+
+    Raises:
+        ValueError: no row of such columns makes a record.
+    """
+    try:
+        record, tie = layout.record(row)
+    except UnusableRecordError as error:
+        return LeftOut(str(row), error.why, str(error))
+    except ValueError as error:
+        raise ValueError(f"{row}: {error}") from error
+    return LeftOut(str(row), "ties", "a tie (probability 1/2)") if tie and not keep_ties else record
+
+
 def _read(
     rows: Iterable[Row], layout: Layout, limit: int | None, *, keep_ties: bool, keep_going: bool, counts: Counter[str]
 ) -> list[Record]:
@@ -97,24 +128,26 @@ def _read(
         if len(records) == limit:
             break
         name = row.name
-        with problems.of(str(row)):
-            try:
-                record, tie = layout.record(row)
-            except UnusableRecordError:
-                raise
-            except ValueError as error:
-                raise ValueError(f"{row}: {error}") from error
-            if tie and not keep_ties:
-                ties += 1
-            else:
-                records.append(record)
+        found = examine(row, layout, keep_ties=keep_ties)
+        if not isinstance(found, LeftOut):
+            records.append(found)
+        elif found.why == "ties":
+            ties += 1
+        else:
+            problems.note(found)
     if not records:
-        if problems.first is None:
-            raise ValueError(f"{name or 'data'}: every pair is a tie (probability 1/2): there is nothing to learn from")
-        raise ValueError(f"{problems.first}; no record of {name or 'the data'} can be trained on")
+        raise ValueError(nothing_left(name, problems.first))
     counts.update({"ties": ties} if ties else {})
-    _report(f"{name}: " if name else "", layout, len(records), ties, problems, counts)
+    report(name, layout, len(records), ties)
+    problems.report(counts)
     return records
+
+
+def nothing_left(name: str, first: LeftOut | str | None) -> str:
+    """What to say of a source without a record to train on, by the first that is unusable, if one is."""
+    if first is None:
+        return f"{name or 'data'}: every pair is a tie (probability 1/2): there is nothing to learn from"
+    return f"{first}; no record of {name or 'the data'} can be trained on"
 
 
 class Problems:
@@ -126,31 +159,23 @@ class Problems:
 
     def __init__(self, *, refuse: bool) -> None:
         self._refuse = refuse
-        self._first: dict[str, str] = {}
+        self._first: dict[str, LeftOut] = {}
         self._found: Counter[str] = Counter()
 
-    @contextmanager
-    def of(self, place: str) -> Iterator[None]:
-        """Work on one record, which is left out if it turns out to be unusable.
-
-        Args:
-            place: the record, for messages.
+    def note(self, found: LeftOut) -> None:
+        """Count a record.
 
         Raises:
-            ValueError: it is unusable, and the first of these is to be raised.
+            ValueError: the first is to be raised.
         """
-        try:
-            yield
-        except UnusableRecordError as error:
-            message = f"{place}: {error}"
-            if self._refuse:
-                raise ValueError(f"{message}; {REMEDY}") from error
-            self._found[error.why] += 1
-            self._first.setdefault(error.why, message)
+        if self._refuse:
+            raise ValueError(f"{found}; {REMEDY}")
+        self._found[found.why] += 1
+        self._first.setdefault(found.why, found)
 
     @property
-    def first(self) -> str | None:
-        """What was wrong with the first record of all, or None."""
+    def first(self) -> LeftOut | None:
+        """The first record of all, or None."""
         return next(iter(self._first.values()), None)
 
     def report(self, counts: Counter[str]) -> None:
@@ -160,10 +185,20 @@ class Problems:
             logger.warning("%d records left out as %s, the first: %s", self._found[why], why.replace("_", " "), message)
 
 
-def _report(name: str, layout: Layout, kept: int, ties: int, problems: Problems, counts: Counter[str]) -> None:
+class Account(Protocol):
+    """What is kept account of while rows are read, as :class:`~scaled.data.layouts.Layout` does."""
+
+    unread: Counter[str]
+    roles: Counter[str]
+    keys: Counter[str]
+    repeats: int
+
+
+def report(name: str, layout: Account, kept: int, ties: int) -> None:
+    """Log what of a source is not read or left out as a tie, and what looks wrong with it."""
+    name = f"{name}: " if name else ""
     if ties:
         logger.warning("%s%d pairs are ties and left out", name, ties)
-    problems.report(counts)
     for what, names in (
         ("columns that are not read", layout.unread),
         ("roles that are left to the chat template", layout.roles),

@@ -29,6 +29,12 @@ LARGEST_LIST = 2**30
 """Bytes of the largest JSON list, which is read whole."""
 
 
+class Broken(str):
+    """Stands in the place of a row that cannot be read, while those after it can: what is wrong with it."""
+
+    __slots__ = ()
+
+
 def kind_of(path: Path) -> str:
     """A file's suffix; of a compressed text file, the one before ``.gz``."""
     packed = path.suffix.lower() == ".gz"
@@ -50,8 +56,10 @@ def readable(place: str) -> Iterator[None]:
 def _of_lines(path: Path) -> Iterator[tuple[int, Any]]:
     for number, line in _lines(path):
         if line.strip():
-            with _json_of(f"{path.name}: record {number}"):
+            try:
                 values = json.loads(line, object_pairs_hook=_object)
+            except (ValueError, RecursionError) as error:
+                values = Broken(_said(error))
             yield number, values
 
 
@@ -95,12 +103,17 @@ def _of_list(name: str, text: str) -> Iterator[tuple[int, Any]]:
 def _json_of(place: str) -> Iterator[None]:
     try:
         yield
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{place}: not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise ValueError(f"{place}: not read: its lists or objects are nested too deeply") from error
-    except ValueError as error:  # a key that is there twice; an integer of thousands of digits
-        raise ValueError(f"{place}: {one_line(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place}: {_said(error)}") from error
+
+
+def _said(error: ValueError | RecursionError) -> str:
+    """What is wrong with a text in JSON."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg}"
+    if isinstance(error, RecursionError):
+        return "not read: its lists or objects are nested too deeply"
+    return one_line(error)  # a key that is there twice; an integer of thousands of digits
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -126,10 +139,8 @@ def _of_cells(path: Path, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
             header = cells
             _check_header(path.name, header, delimiter)
         elif cells and len(cells) != len(header):
-            raise ValueError(
-                f"{path.name}: record {number}: has {len(cells)} cells, the header has {len(header)}: "
-                "put a text with commas in quotes"
-            )
+            wrong = f"has {len(cells)} cells, the header has {len(header)}: put a text with commas in quotes"
+            yield number, Broken(wrong)
         elif cells:
             yield number, {column: cell or None for column, cell in zip(header, cells, strict=True)}
 
@@ -178,4 +189,7 @@ READERS: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
     ".csv": _of_cells,
     ".tsv": partial(_of_cells, delimiter="\t"),
 }
-"""By suffix, what reads a file; each gives a row's number, from 1, and its values. In JSON lines it is the line's."""
+"""By suffix, what reads a file; each gives a row's number, from 1, and its values, which may be :class:`Broken`.
+
+In JSON lines the number is the line's.
+"""

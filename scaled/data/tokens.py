@@ -15,9 +15,9 @@ import hashlib
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -26,11 +26,13 @@ from transformers.utils.chat_template_utils import encode_marked_chat
 from inspo.pairs import PreferencePair
 from scaled.data.layouts import Record, UnusableRecordError
 from scaled.data.messages import Message
-from scaled.data.records import Problems
+from scaled.data.records import LeftOut, Problems
 from scaled.data.rendering import Rendered, render
 from scaled.data.templates import Template
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BATCH = 1024
 """Records rendered and tokenized at a time."""
@@ -51,7 +53,6 @@ def tokenize(
     vocab_size: int | None = None,
     unusable: Literal["refuse", "drop"] = "refuse",
     counts: Counter[str] | None = None,
-    cut_above: float = 0,
 ) -> list[PreferencePair]:
     """Turn records into pairs of tokens.
 
@@ -68,8 +69,6 @@ def tokenize(
             it out, counted and logged.
         counts: gets ``separately_tokenized``, a number of responses, ``control_tokens_in_text`` and
             ``earlier_reasoning_left_out``, of records, and by what is wrong the records left out.
-        cut_above: tokens of prompt and twice the longer response, up to which a prompt will not be cut, so that its
-            cuttable part is not looked for.
 
     Returns:
         One pair per record, in order, but for those left out.
@@ -80,25 +79,31 @@ def tokenize(
     """
     if isinstance(template, str):
         template = Template.of(tokenizer, template)
-    events: Counter[str] = Counter() if counts is None else counts
+    happened: Counter[str] = Counter() if counts is None else counts
     problems = Problems(refuse=unusable == "refuse")
     records = list(records)
     pairs: list[PreferencePair] = []
     for start in range(0, len(records), BATCH):
-        rendered = []
-        for record in records[start : start + BATCH]:
-            with problems.of(f"record {record['record']}"):
-                rendered.append(render(record, tokenizer, template, events))
-        pairs += _pairs(rendered, tokenizer, template, events, problems, cut_above)
+        for found, events in encode(records[start : start + BATCH], tokenizer, template):
+            if isinstance(found, LeftOut):
+                problems.note(found)
+            else:
+                pairs.append(found)
+            happened.update(events)
     if records and not pairs:
         raise ValueError(f"{problems.first}; no other record can be trained on either")
     if vocab_size is not None:
         _check_vocabulary(pairs, vocab_size)
-    for event, said in _SAID.items():
-        if count := events[event]:
-            logger.warning("%d %s", count, said)
-    problems.report(events)
+    say(happened)
+    problems.report(happened)
     return pairs
+
+
+def say(events: Mapping[str, int]) -> None:
+    """Log what happened while records were tokenized, as :func:`encode` counts it."""
+    for event, said in _SAID.items():
+        if count := events.get(event):
+            logger.warning("%d %s", count, said)
 
 
 def prompt_tokens(turns: Sequence[Message], tokenizer: PreTrainedTokenizerBase, template: Template) -> tuple[int, ...]:
@@ -116,42 +121,94 @@ def prompt_tokens(turns: Sequence[Message], tokenizer: PreTrainedTokenizerBase, 
     return tuple(_ids(tokenizer, template.render(tokenizer, marked), marked=marked != list(turns)))
 
 
-def _pairs(
-    batch: Sequence[Rendered],
+Encoded = tuple[PreferencePair | LeftOut, Counter[str]]
+"""What became of a record, and what happened to it on the way: see :data:`_SAID`."""
+
+
+def encode(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, template: Template) -> list[Encoded]:
+    """What becomes of some records, tokenized together where no text is marked.
+
+    Args:
+        records: not too many.
+        tokenizer: the policy's.
+        template: how conversations are written.
+
+    Returns:
+        For each record its pair, or why it has none; and ``separately_tokenized``, responses, and
+        ``control_tokens_in_text`` and ``earlier_reasoning_left_out``, 1 where it is so.
+    """
+    events = [Counter[str]() for _ in records]
+    texts = [
+        _attempt(record, render, record, tokenizer, template, happened)
+        for record, happened in zip(records, events, strict=True)
+    ]
+    plain = {index: each for index, each in enumerate(texts) if isinstance(each, Rendered) and not each.marked}
+    tokens = dict(zip(plain, _tokens(list(plain.values()), tokenizer), strict=True))
+    found = [
+        each
+        if isinstance(each, LeftOut)
+        else _attempt(each.record, _pair, each, tokens.get(index), tokenizer, template, events[index])
+        for index, each in enumerate(texts)
+    ]
+    return list(zip(found, events, strict=True))
+
+
+def _attempt(record: Record, make: Callable[..., T], *arguments: Any) -> T | LeftOut:
+    try:
+        return make(*arguments)
+    except UnusableRecordError as error:
+        return LeftOut(f"record {record['record']}", error.why, str(error))
+
+
+class _Tokens(NamedTuple):
+    """Token ids of a record's texts, and where in its text each of the prompt's begins and ends, if that is known."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    offsets: Sequence[tuple[int, int]] = ()
+
+
+def _tokens(texts: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[_Tokens]:
+    """The tokens of texts without marks."""
+    if not texts:
+        return []
+    options = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+    prompts = tokenizer([each.prompt for each in texts], **options)
+    full = tokenizer([text for each in texts for text in (each.chosen, each.rejected)], **options)["input_ids"]
+    offsets = [encoding.offsets for encoding in prompts.encodings] if tokenizer.is_fast else [()] * len(texts)
+    return list(map(_Tokens, prompts["input_ids"], full[::2], full[1::2], offsets))
+
+
+def _pair(
+    rendered: Rendered,
+    tokens: _Tokens | None,
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
     events: Counter[str],
-    problems: Problems,
-    cut_above: float,
-) -> list[PreferencePair]:
-    """The pairs of some records, tokenized together where no text is marked."""
-    plain = [text for each in batch if not each.marked for text in each.texts]
-    ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"] if plain else ())
-    pairs = []
-    for each in batch:
-        with problems.of(f"record {each.record['record']}"):
-            prompt, *full = [_marked_ids(tokenizer, text) if each.marked else next(ids) for text in each.texts]
-            for which, text in enumerate(each.texts[1:]):
-                if full[which][: len(prompt)] != prompt:
-                    full[which] = [*prompt, *_ids(tokenizer, text[len(each.prompt) :], marked=each.marked)]
-                    events["separately_tokenized"] += 1
-            chosen, rejected = (_ended(tokens[len(prompt) :], template) for tokens in full)
-            if chosen == rejected:
-                raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
-            long = len(prompt) + 2 * max(len(chosen), len(rejected)) > cut_above  # a response may follow itself
-            cuttable = _first_half(each, tokenizer) if long and not each.marked and tokenizer.is_fast else (0, 0)
-            about = each.record["record"], each.record["preference"], cuttable
-            pairs.append(PreferencePair(prompt, chosen, rejected, *about))
-    return pairs
+) -> PreferencePair:
+    """The pair of a record whose tokens are at hand, if its texts are not marked."""
+    if tokens is None:
+        prompt, first, second = (_marked_ids(tokenizer, text) for text in rendered.texts)
+        tokens = _Tokens(prompt, first, second)
+    prompt, full = tokens.prompt, [tokens.chosen, tokens.rejected]
+    for which, text in enumerate(rendered.texts[1:]):
+        if full[which][: len(prompt)] != prompt:
+            full[which] = [*prompt, *_ids(tokenizer, text[len(rendered.prompt) :], marked=rendered.marked)]
+            events["separately_tokenized"] += 1
+    chosen, rejected = (_ended(ids[len(prompt) :], template) for ids in full)
+    if chosen == rejected:
+        raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
+    record, cuttable = rendered.record, _first_half(rendered, tokens.offsets)
+    return PreferencePair(prompt, chosen, rejected, record["record"], record["preference"], cuttable)
 
 
-def _first_half(rendered: Rendered, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+def _first_half(rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """The tokens of the first half of what the user says last: a longer prompt may lose these and is still a prompt."""
     said = next((turn["content"].strip() for turn in rendered.record["prompt"][::-1] if turn["role"] == "user"), "")
     begin = rendered.prompt.rfind(said)
-    if not said or begin < 0:
+    if not said or begin < 0 or not offsets:
         return 0, 0
-    offsets = tokenizer(rendered.prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     first, half = (bisect_left(offsets, place, key=itemgetter(0)) for place in (begin, begin + len(said) // 2))
     return first, half
 
@@ -187,8 +244,11 @@ def _check_vocabulary(pairs: Iterable[PreferencePair], vocab_size: int) -> None:
         ) from error
 
 
-def fingerprint(pairs: Iterable[PreferencePair]) -> str:
+def fingerprint(pairs: Iterable[Any]) -> str:
     """Sha256 of every token id with its role and of every preference, in order. Record names do not count.
+
+    Args:
+        pairs: with ``prompt``, ``chosen``, ``rejected`` and ``preference``.
 
     >>> fingerprint([PreferencePair([1], [2], [3])]) == fingerprint([PreferencePair([1], [3], [2])])
     False
@@ -197,6 +257,7 @@ def fingerprint(pairs: Iterable[PreferencePair]) -> str:
     for pair in pairs:
         parts = (pair.prompt, pair.chosen, pair.rejected)
         digest.update(np.array([len(part) for part in parts], dtype="<i8").tobytes())
-        digest.update(np.array([token for part in parts for token in part], dtype="<i8").tobytes())
+        for part in parts:
+            digest.update(np.asarray(part, dtype="<i8").tobytes())
         digest.update(np.array(pair.preference, dtype="<f8").tobytes())
     return digest.hexdigest()

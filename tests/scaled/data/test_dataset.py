@@ -61,10 +61,14 @@ def test_one_prompt_cannot_be_split():
 
 
 def test_prompts_of_an_own_validation_source_that_are_trained_on_are_counted(caplog):
-    dataset.warn_of_shared_prompts(load_records(rows(3)), load_records(rows(4, pairs=2)))
+    three, four, others = (
+        [dataset.prompt_of(record) for record in load_records(some)]
+        for some in (rows(3), rows(4, pairs=2), rows(3, name="q"))
+    )
+    dataset.warn_of_shared_prompts(three, four)
     assert caplog.messages == ["validation: 6 of 8 records have a prompt that is trained on"]
     caplog.clear()
-    dataset.warn_of_shared_prompts(load_records(rows(3)), load_records(rows(3, name="q")))
+    dataset.warn_of_shared_prompts(three, others)
     assert not caplog.messages
 
 

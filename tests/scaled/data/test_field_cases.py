@@ -41,7 +41,7 @@ def pairs(records):
         ("25-prompts-on-both-sides/data.jsonl", "refuse", 100),
         (
             "08-csv-unquoted-comma/data.csv",
-            "drop",
+            "refuse",
             "data.csv: record 2: has 4 cells, the header has 3: put a text with",
         ),
         ("11-byte-order-mark/utf16.csv", "refuse", "utf16.csv: line 1: is no text in UTF-8 .*: save it as UTF-8"),

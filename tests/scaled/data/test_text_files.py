@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 
 import pytest
 
 from scaled.config import DataSource
 from scaled.data import text_files
+from scaled.data.records import load_records
 from scaled.data.sources import read_rows
 
 ROWS = [
@@ -20,7 +22,11 @@ CELLS = 'prompt,chosen,rejected\nWhat is it?,A tree.,"A\nrow."\n"And ""this"", S
 
 
 def rows_of(path):
-    return [row.values for row in read_rows(DataSource(path=str(path)))]
+    rows = list(read_rows(DataSource(path=str(path))))
+    for row in rows:
+        if isinstance(row.values, text_files.Broken):
+            raise ValueError(f"{row}: {row.values}")
+    return [row.values for row in rows]
 
 
 GUISES = {
@@ -121,6 +127,17 @@ def test_a_mistake_is_one_line_that_names_file_and_record(tmp_path, mistake):
     with pytest.raises(ValueError, match=f"^{message}") as error:
         rows_of(tmp_path / name)
     assert "\n" not in str(error.value)
+
+
+def test_rows_behind_a_broken_one_are_read(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(ROW + b'\n{"prompt":\n' + ROW + b"\n")
+    (tmp_path / "a.csv").write_text("prompt,chosen,rejected\nQ,A,B\nQ,A,B,C\nQ,A,B\n")
+    for name, said in (("a.jsonl", "not JSON: Expecting value"), ("a.csv", "has 4 cells, the header has 3")):
+        counts: Counter[str] = Counter()
+        assert len(load_records(tmp_path / name, unusable="drop", counts=counts)) == 2
+        assert counts == {"malformed": 1}
+        with pytest.raises(ValueError, match=f"^{name}: record 2: {said}.*; filters=unusable leaves"):
+            load_records(tmp_path / name)
 
 
 def test_sizes_are_checked_before_they_are_read(tmp_path, monkeypatch):
