@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from inspo.command_line import OneLineParser, UserError, count, first_mistake, one_line
 from scaled.config import RANDOM, TrainConfig
 from scaled.data import dataset
+from scaled.data.prepared import Prepared
 from scaled.data.templates import Template
 from scaled.data.tokens import prompt_tokens
 from scaled.device import uses_gpu
@@ -53,6 +54,9 @@ def prompts_of_run(config: TrainConfig, tokenizer: PreTrainedTokenizerBase, coun
     Raises:
         ValueError: the records cannot be read, or there are none that were held out.
     """
+    prepared = Prepared.named(config)
+    if prepared is not None:  # which say what they were made from
+        config = config.model_copy(update=prepared.options.model_dump() | {"seed": prepared.facts["seed"]})
     if config.validation is None and not config.validation_size:
         raise UserError("the run held no records out: give prompts of your own with --prompts FILE")
     left_out: dataset.LeftOut = {}

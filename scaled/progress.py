@@ -27,11 +27,11 @@ class _Lines:
         self._stream.flush()
 
 
-def progress(total: int, what: str, unit: str, done: int = 0) -> Any:
+def progress(total: int | None, what: str, unit: str, done: int = 0) -> Any:
     """A tqdm bar, drawn by rank 0 alone.
 
     Args:
-        total: how many there are.
+        total: how many there are, None where that is not known.
         what: is done to them, in a word.
         unit: one of them.
         done: how many are done already.

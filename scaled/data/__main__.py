@@ -1,4 +1,4 @@
-"""``python -m scaled.data inspect``: what a run will be trained on, before it is."""
+"""``python -m scaled.data prepare | inspect``: what a run will be trained on, made ahead and shown, before it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inspo.command_line import OneLineParser, UserError
+from scaled.config import add_configuration
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,22 +23,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped: the same command goes on\n")
+        return 130
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="python -m scaled.data", description=__doc__, allow_abbrev=False)
     choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
-    inspect = choices.add_parser("inspect", help="show pairs token by token as the model will see them")
-    add = inspect.add_argument
     tiny = "scaled/configs/tiny.yaml"
-    add("--config", metavar="FILE", action="append", default=[], help=f"of the run, such as {tiny}; may be repeated")
-    add("--set", metavar="KEY=VALUE", action="append", default=[], help="override a key of it; may be repeated")
+    prepare = choices.add_parser("prepare", help="write the pairs in tokens that a run trains on to a folder")
+    add_configuration(prepare, tiny)
+    add = prepare.add_argument
+    add("--out", metavar="FOLDER", type=Path, required=True, help="folder to make, or to go on with after a stop")
+    add("--processes", type=_count, default=os.cpu_count() or 1, metavar="N", help="that tokenize at a time [CPUs]")
+    bad = "share of records that may be such as no training could take, where filters leaves these out [0.01]"
+    add("--max-bad", type=_share, default=0.01, metavar="SHARE", help=bad)
+    inspect = choices.add_parser("inspect", help="show pairs token by token as the model will see them")
+    add_configuration(inspect, tiny)
+    add = inspect.add_argument
     add("--first", type=_count, default=1, metavar="N", help="the first pairs that would be trained on [1]")
     add("--record", action="append", default=[], metavar="NAME", help="this one instead; may be repeated")
     add("--tokens", action="store_true", help="one line a token, with depth, row and id")
     add("--html", type=Path, metavar="FILE", help="write them as a page instead, to be opened in a browser")
     return parser
+
+
+def prepare(options: argparse.Namespace) -> str:
+    """Write prepared data."""
+    from scaled.config import load
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there are processes for that
+    from scaled.run.prepare_data import prepare_data
+
+    config = load(options.config, options.set)
+    return prepare_data(config, options.out, processes=options.processes, max_bad=options.max_bad)
 
 
 def inspect(options: argparse.Namespace) -> str:
@@ -59,13 +80,23 @@ def inspect(options: argparse.Namespace) -> str:
     return f"{len(found)} pairs: {options.html}"
 
 
-COMMANDS = {"inspect": inspect}
+COMMANDS = {"prepare": prepare, "inspect": inspect}
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number of at least 1")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError("must be a number in [0, 1]")
+    return share
 
 
 if __name__ == "__main__":

@@ -307,6 +307,11 @@ def _any_of(texts: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
 
 
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A hash of all that decides a tokenizer's token ids of a text."""
+    return _digest(tokenizer, "")
+
+
 def _digest(tokenizer: PreTrainedTokenizerBase, source: str) -> str:
     vocabulary: dict[str, Any] = tokenizer.get_vocab()
     tokens = sorted(vocabulary.items(), key=lambda item: item[1])

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.hf.architectures import check_depth, check_supported
+from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
-from scaled.config import RANDOM, TrainConfig
-from scaled.data import dataset
+from scaled.config import RANDOM, ModelOptions, TrainConfig
+from scaled.data import dataset, prepared
 from scaled.data.examples import (
     PLAIN,
     Examples,
@@ -102,42 +102,26 @@ def prepare_run(
 
 
 def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: dt.date | None) -> Prepared:
-    left_out: dataset.LeftOut = {}
-    sources = dataset.read(config, "data", left_out)
-    others = None if config.validation is None else dataset.read(config, "validation", left_out)
-    source, tokenizer, architecture = _model(config, list(chain.from_iterable(sources)), architecture)
+    given = prepared.Prepared.named(config) or _Records(config)
+    source, tokenizer, architecture = _model(config, given, architecture)
     check_supported(architecture)
     check_targets(architecture, config)
     reference = _reference(config, source, tokenizer, architecture)
-    records = dataset.filtered(config, "data", sources, tokenizer, left_out, config.seed)
-    if others is None:
-        records, validation = dataset.split(records, config.validation_size, config.seed)
-    else:
-        validation = dataset.filtered(config, "validation", others, tokenizer, left_out, config.seed)
-        dataset.warn_of_shared_prompts(records, validation)
+    if isinstance(given, prepared.Prepared):
+        today = config.date or given.date or today
     template = Template.of(tokenizer, config.template, options=config.chat_template_kwargs, today=today)
+    vocabulary = architecture.get_text_config(decoder=True).vocab_size
     loss = config.preference_loss()
     layout = _layout(config, loss, tokenizer, template, architecture)
-    marks = len(layout.separator.before_context) + len(layout.separator.before_target)
-    # KTO also puts prompts in front of the responses to others, which may be of any length.
-    cut_above = 0 if layout.mismatched else (config.max_length or math.inf) - marks
-
-    def examples(chosen: Sequence[Record], what: str) -> Examples:
-        counts: Counter[str] = Counter()
-        vocabulary = architecture.get_text_config(decoder=True).vocab_size
-        unusable: Literal["refuse", "drop"] = "refuse" if config.filters == "none" else "drop"
-        pairs = tokenize(
-            chosen,
-            tokenizer,
-            template,
-            vocab_size=vocabulary,
-            unusable=unusable,
-            counts=counts,
-            cut_above=cut_above,
-        )
-        return make_examples(pairs, layout, what, counts)
-
-    train, validated = examples(records, "training"), examples(validation, "validation")
+    if isinstance(given, prepared.Prepared):
+        given.check(config, tokenizer, template, vocabulary)
+        sides: Sequence[Side] = given.sides()
+    else:
+        sides = given.sides(tokenizer, template, vocabulary)
+    train, validated = (
+        make_examples(pairs, layout, what, counts)
+        for what, (pairs, counts) in zip(("training", "validation"), sides, strict=True)
+    )
     if not train.pairs:
         raise UserError(f"no pair of {config.named('data')} is within max_length = {config.max_length}: raise it")
     check_depth(architecture, max(train.depth, validated.depth))
@@ -152,7 +136,47 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
         max_updates=config.max_updates,
     )
     _say_intervals(config, len(plan.updates))
-    return Prepared(source, architecture, tokenizer, template, loss, train, validated, left_out, plan, reference)
+    return Prepared(source, architecture, tokenizer, template, loss, train, validated, given.left_out, plan, reference)
+
+
+Side = tuple[Iterable[PreferencePair], Mapping[str, int]]
+"""Pairs to train on or to validate on, and what happened while they were tokenized -> how often."""
+
+
+class _Records:
+    """The records of a run in memory, to be tokenized.
+
+    Attributes:
+        left_out: see :class:`Prepared`.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.left_out: dataset.LeftOut = {}
+        self._config = config
+        self._sources = dataset.read(config, "data", self.left_out)
+        self._others = None if config.validation is None else dataset.read(config, "validation", self.left_out)
+
+    def own_tokenizer(self) -> PreTrainedTokenizerBase:
+        """A tokenizer trained on them."""
+        return train_tokenizer(texts(chain.from_iterable(self._sources)), NAMED["chatml"])
+
+    def sides(self, tokenizer: PreTrainedTokenizerBase, template: Template, vocabulary: int) -> list[Side]:
+        """The pairs to train on and those to validate on."""
+        config, left_out = self._config, self.left_out
+        records = dataset.filtered(config, "data", self._sources, tokenizer, left_out, config.seed)
+        if self._others is None:
+            records, validation = dataset.split(records, config.validation_size, config.seed)
+        else:
+            validation = dataset.filtered(config, "validation", self._others, tokenizer, left_out, config.seed)
+            dataset.warn_of_shared_prompts(*(list(map(dataset.prompt_of, side)) for side in (records, validation)))
+        unusable: Literal["refuse", "drop"] = "refuse" if config.filters == "none" else "drop"
+
+        def side(chosen: Sequence[Record]) -> Side:
+            counts: Counter[str] = Counter()
+            options: dict[str, Any] = {"vocab_size": vocabulary, "unusable": unusable, "counts": counts}
+            return tokenize(chosen, tokenizer, template, **options), counts
+
+        return [side(records), side(validation)]
 
 
 def _say_intervals(config: TrainConfig, updates: int) -> None:
@@ -164,24 +188,32 @@ def _say_intervals(config: TrainConfig, updates: int) -> None:
 
 
 def _model(
-    config: TrainConfig, records: Sequence[Record], architecture: PreTrainedConfig | None
+    config: TrainConfig, given: _Records | prepared.Prepared, architecture: PreTrainedConfig | None
 ) -> tuple[str, PreTrainedTokenizerBase, PreTrainedConfig]:
     """Where the weights are, the tokenizer and the architecture; for random weights made from the records."""
     if config.model != RANDOM:
         architecture = architecture or load_architecture(config.model, config.revision)
-        commit = commit_of(config.model, architecture)
-        if config.revision is not None and commit is None:
-            raise UserError(f"revision = {config.revision}: the commit of {config.model} is not known; get it anew")
-        if config.tokenizer is None:
-            tokenizer = load_tokenizer(config.model, commit)
-        else:
-            tokenizer = load_tokenizer(config.tokenizer, config.tokenizer_revision)
-        return config.model, tokenizer, architecture
-    if config.tokenizer is None:
-        tokenizer = train_tokenizer(texts(records), NAMED["chatml"])
-    else:
-        tokenizer = load_tokenizer(config.tokenizer, config.tokenizer_revision)
+        return config.model, named_tokenizer(config, architecture), architecture
+    tokenizer = given.own_tokenizer() if config.tokenizer is None else named_tokenizer(config)
     return str(Path(config.out) / "base"), tokenizer, fitting_architecture(str(config.architecture), tokenizer)
+
+
+def named_tokenizer(config: ModelOptions, architecture: PreTrainedConfig | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer that a configuration names, or the model's own.
+
+    Args:
+        config: names them.
+        architecture: of the model, if it is no random one.
+
+    Raises:
+        UserError: there is none, or the model's commit is not known.
+    """
+    commit = None if architecture is None else commit_of(config.model, architecture)
+    if config.revision is not None and commit is None:
+        raise UserError(f"revision = {config.revision}: the commit of {config.model} is not known; get it anew")
+    if config.tokenizer is None:
+        return load_tokenizer(config.model, commit)
+    return load_tokenizer(config.tokenizer, config.tokenizer_revision)
 
 
 def _reference(

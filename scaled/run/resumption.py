@@ -80,15 +80,14 @@ def _trained(out: Path) -> bool:
     )
 
 
-def lock_folder(config: TrainConfig) -> BaseFileLock:
-    """Hold the run's folder against other starts, until released or the process ends, however it ends.
+def lock_folder(out: Path) -> BaseFileLock:
+    """Hold a run's folder against other starts, until released or the process ends, however it ends.
 
     The lock is the kernel's (flock); over NFS it holds between machines where the server grants locks (version 4).
 
     Raises:
         UserError: another process holds it.
     """
-    out = Path(config.out)
     lock, owner = FileLock(out / ".lock"), out / ".owner"
     try:
         lock.acquire(timeout=0)

@@ -98,7 +98,7 @@ def _run(config: TrainConfig, stop: StopWatch, held: list[BaseFileLock]) -> str:
     if not finished:
         check_disk(config, ready.architecture, saves(config, ready))
     on_first(lambda: claim_folder(config))
-    on_first(lambda: held.append(lock_folder(config)))
+    on_first(lambda: held.append(lock_folder(out)))
     if finished:
         on_first(lambda: check_finished(config, ready))
         return f"{out} holds a finished run of this configuration: its model is in {out / 'model'}"

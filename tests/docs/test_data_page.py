@@ -8,6 +8,7 @@ import yaml
 from pages import ROOT, code_blocks
 
 from scaled.config import COLUMNS, DataOptions, load
+from scaled.data.filters import filters_of
 from scaled.data.records import load_records
 
 PAGE = (ROOT / "docs" / "data.md").read_text()
@@ -39,15 +40,20 @@ def test_what_a_record_may_have_beside_is_read(caplog):
 
 
 def test_columns_of_other_names():
-    (record,) = load_records(RECORDS[2], columns=OPTIONS[-1]["columns"])
+    (record,) = load_records(RECORDS[2], columns=OPTIONS[4]["columns"])
     assert plain(record) == plain(*load_records(RECORDS[0][:1]))
 
 
 def test_every_option_is_one():
     for options in OPTIONS:
         DataOptions.model_validate(options)
-    assert len(OPTIONS) == 5
+    assert len(OPTIONS) == 7
     assert [source.weight for source in DataOptions.model_validate(OPTIONS[3]).data] == [0.25, 2.0]
+
+
+def test_the_steps_of_d2_are_those_of_the_preset():
+    named, written = (filters_of(DataOptions.model_validate(each).filters, classify=False) for each in OPTIONS[5:])
+    assert named == written
 
 
 def test_every_column_that_is_read_is_named():

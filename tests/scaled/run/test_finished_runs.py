@@ -77,7 +77,7 @@ def test_a_result_that_is_gone_or_changed_is_refused_and_can_be_written_again(ro
 
 
 def test_a_folder_is_held_by_one_start_at_a_time(root):
-    lock = lock_folder(config(root))
+    lock = lock_folder(Path(config(root).out))
     with pytest.raises(UserError, match=r"is in use by process \d+ on "):
         running.run(config(root))
     lock.release()
