@@ -7,13 +7,14 @@ import hashlib
 import json
 import logging
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from inspo.command_line import UserError
+from inspo.command_line import UserError, one_line
 from scaled.config import RANDOM, DataOptions, DataSource, FilterOptions, TrainConfig
 from scaled.data.preparation import check_bad, finish, make_shards, records, workers
 from scaled.data.prepared import FACTS, OF_DATA, TOKENIZER, Prepared, facts_of
@@ -27,6 +28,15 @@ from scaled.run.prepare import named_tokenizer
 from scaled.run.resumption import lock_folder
 
 logger = logging.getLogger(__name__)
+
+
+_OTHERWISE = {
+    "tokenizer": "with another tokenizer",
+    "template": "with another chat template",
+    "date": "on another day, which the chat template is told",
+    "bytes": "from files of other sizes",
+}
+"""What a folder's facts are compared by -> what is said where they differ."""
 
 
 def prepare_data(config: TrainConfig, out: Path, *, processes: int = 1, max_bad: float = 0.01) -> str:
@@ -55,6 +65,13 @@ def prepare_data(config: TrainConfig, out: Path, *, processes: int = 1, max_bad:
         raise
     except ValueError as error:  # what records, templates and filters say of a mistake in them
         raise UserError(str(error)) from error
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that tokenizes was ended from outside, as where memory is short: the same command goes on, with "
+            "fewer --processes"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({one_line(error)}): the same command goes on") from error
     finally:
         lock.release()
 
@@ -77,9 +94,9 @@ def _prepare(config: TrainConfig, out: Path, processes: int, max_bad: float) -> 
         "bytes": {source.path: _bytes(source) for source in (*config.data, *(config.validation or ()))},
     }
     if made is not None:
-        for name in facts:
+        for name, said in _OTHERWISE.items():
             if made[name] != facts[name]:
-                raise UserError(f"--out {out} holds data made with other {name}: name another folder, or remove it")
+                raise UserError(f"--out {out} holds data prepared {said}: name another folder, or remove it")
         return _closing(out, made)
     shards = out / f".shards-{_digest(config, facts)}"
     for other in out.glob(".shards-*"):
