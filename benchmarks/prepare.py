@@ -34,8 +34,10 @@ EVERY = 0.2
 """Seconds between two samples of memory."""
 
 COMMON = ["filters=unusable", "max_length=512", "validation_size=1000"]
+"""Of the preparation; the training has the same."""
+
 TRAINING = ["method=simpo", "measure_deployed=false", "zero_stage=0", "precision=float32", "device=cpu", "threads=1"]
-TRAINING += ["batch_size=8", "micro_batch=8", "max_updates=1", "gradient_checkpointing=false", "validation_size=1000"]
+TRAINING += ["batch_size=8", "micro_batch=8", "max_updates=1", "gradient_checkpointing=false"]
 
 
 class Prepared(NamedTuple):
@@ -109,7 +111,9 @@ def start(data: Path, model: Path, scratch: Path) -> Spent:
     """What a training takes from its start to the first line of its metrics.jsonl."""
     out = scratch / f"run-{data.name}"
     settings = [
-        each for name in (f"data={data}", f"model={model}", f"out={out}", *TRAINING) for each in ("--set", name)
+        each
+        for name in (f"data={data}", f"model={model}", f"out={out}", *COMMON, *TRAINING)
+        for each in ("--set", name)
     ]
     return watch([sys.executable, "scaled/train.py", *settings], out / "metrics.jsonl", 1)[0]
 
@@ -136,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             numbers += start(made, model, scratch)
             numbers += start(data, model, scratch) if options.raw else ()
             rows.append([f"{count:,}", *(f"{number:,.0f}" if number > 100 else f"{number:.1f}" for number in numbers)])
+            print(markdown(rows[-1:]).splitlines()[0], file=sys.stderr)  # a later one may take very long
     print(markdown(rows))
 
 

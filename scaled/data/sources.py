@@ -150,7 +150,7 @@ def _of_hub(source: DataSource, splits: tuple[str, ...]) -> Iterator[Row]:
     table = _of_split(name, loaded, source, splits)
     _check_revision(name, source.revision, table)
     for number, values in _of_table(name, table):
-        yield Row(name, number, values)
+        yield Row(str(source), number, values)
 
 
 def _check_revision(name: str, revision: str | None, table: Any) -> None:

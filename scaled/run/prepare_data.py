@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import shutil
+from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,10 @@ from transformers import PreTrainedTokenizerBase
 from inspo.command_line import UserError, one_line
 from scaled.config import RANDOM, DataOptions, DataSource, FilterOptions, TrainConfig
 from scaled.data.preparation import check_bad, finish, make_shards, records, workers
-from scaled.data.prepared import FACTS, OF_DATA, TOKENIZER, Prepared, facts_of
+from scaled.data.prepared import FACTS, OF_DATA, SIDES, TOKENIZER, Prepared, facts_of
 from scaled.data.records import texts
 from scaled.data.selection import select
-from scaled.data.shards import Maker
+from scaled.data.shards import EVENTS, Maker
 from scaled.data.templates import NAMED, Template, tokenizer_digest
 from scaled.model.loading import load_architecture, load_tokenizer
 from scaled.model.random_weights import train_tokenizer
@@ -156,7 +157,17 @@ def _digest(config: TrainConfig, facts: dict[str, Any]) -> str:
 
 
 def _closing(out: Path, facts: dict[str, Any]) -> str:
+    left_out = Counter({name: 0 for counts in facts["left_out"].values() for name in counts})
+    for counts in (*facts["left_out"].values(), *(_refused(facts[side]["counts"]) for side in SIDES)):
+        left_out.update(counts)
+    said = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in left_out.items() if count)
     return (
         f"{facts['train']['pairs']:,} pairs to train on and {facts['validation']['pairs']:,} to validate on are in "
-        f"{out}: set data={out}; what was left out is in {out / FACTS}"
+        f"{out}: set data={out}\n"
+        f"{facts['rows']:,} records were read; left out: {said or 'none'}; examples are in {out / FACTS}"
     )
+
+
+def _refused(counts: dict[str, int]) -> dict[str, int]:
+    """Of what happened on the way to tokens, what left a record out."""
+    return {name: count for name, count in counts.items() if name not in EVENTS}

@@ -178,10 +178,10 @@ def command(data: Path, base: Path, out: Path, processes: int) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "moments"), [(1, (1, 7)), (2, (4,))])
+@pytest.mark.parametrize(("processes", "moments"), [(1, (1, 4)), (2, (3,))])
 def test_a_kill_at_any_moment_and_a_second_start_end_with_the_same_bytes(base, tmp_path, processes, moments):
     """Killed when there are so many shards; no process is left behind."""
-    data = write(tmp_path / "a.jsonl", [json.loads(line) for line in TINY.read_text().splitlines()] * 16)
+    data = write(tmp_path / "a.jsonl", [json.loads(line) for line in TINY.read_text().splitlines()] * 8)
     whole = tmp_path / "whole"
     assert main(command(data, base, whole, 1)[3:]) == 0
     out = tmp_path / "killed"
@@ -283,7 +283,8 @@ def test_each_step_counts_what_is_planted(config, tmp_path):
     data = write(tmp_path / "a.jsonl", rows)
     options = {"safety": {"verdicts": str(verdicts)}, "max_tokens": 800}
     chosen = config(data=str(data), filters=options, max_length=None, draft_cap=None)
-    prepare_data(chosen, tmp_path / "made", max_bad=0.1)
+    said = prepare_data(chosen, tmp_path / "made", max_bad=0.1)
+    assert "60 records were read; left out: empty 1, equal 1, duplicate 4, length 5, unsafe 3, margin 6; " in said
     facts = json.loads((tmp_path / "made" / "prepared.json").read_text())
     found = facts["left_out"]["data"]
     assert {name: count for name, count in found.items() if count} == {
