@@ -46,7 +46,6 @@ from scaled.progress import progress
 PAIRS = 4096
 """Of a file that is kept."""
 
-
 Pool = Callable[[Iterable[Job]], Iterator[Path]]
 """Makes shards and says where they are, in order."""
 
@@ -128,15 +127,8 @@ def finish(out: Path, folder: Path, selection: Selection, facts: Mapping[str, An
     """
     sides = {"train": selection.train, "validation": selection.validation}
     made = {name: _copy(out, folder, name, chosen) for name, chosen in sides.items()}
-    about = {"rows": selection.rows, "bad": selection.bad}
-    whole = {
-        "format": FORMAT,
-        **facts,
-        **about,
-        **made,
-        "left_out": selection.left_out,
-        "examples": selection.examples,
-    }
+    whole = {"format": FORMAT, **facts, "rows": selection.rows, "bad": selection.bad, **made}
+    whole |= {"left_out": selection.left_out, "examples": selection.examples}
     write_atomically(out / FACTS, json.dumps(whole, indent=1) + "\n")
     shutil.rmtree(folder)
     return whole
@@ -144,6 +136,8 @@ def finish(out: Path, folder: Path, selection: Selection, facts: Mapping[str, An
 
 def _copy(out: Path, folder: Path, name: str, chosen: Selected) -> dict[str, Any]:
     """Copy pairs in their order to files of their own; returns the facts of them."""
+    for stale in out.glob(f"{name}-*.arrow"):  # of a start that was killed, and had another limit
+        stale.unlink()
     files: list[Path] = []
     for table in chosen.tables(PAIRS):
         files.append(out / f"{name}-{len(files):05d}.arrow")

@@ -114,6 +114,8 @@ def _prepare(config: TrainConfig, out: Path, processes: int, max_bad: float) -> 
 
 def _tokenizer(config: TrainConfig, out: Path, *, finished: bool) -> PreTrainedTokenizerBase:
     """The tokenizer; where it is trained on the data, it is kept beside them."""
+    if not finished:
+        shutil.rmtree(out / TOKENIZER, ignore_errors=True)
     if config.model != RANDOM:
         return named_tokenizer(config, load_architecture(config.model, config.revision))
     if config.tokenizer is not None:
@@ -122,7 +124,6 @@ def _tokenizer(config: TrainConfig, out: Path, *, finished: bool) -> PreTrainedT
         staged = out / f".{TOKENIZER}.new"
         shutil.rmtree(staged, ignore_errors=True)
         train_tokenizer(texts(records(config, "data")), NAMED["chatml"]).save_pretrained(staged)
-        shutil.rmtree(out / TOKENIZER, ignore_errors=True)
         staged.replace(out / TOKENIZER)
     return load_tokenizer(str(out / TOKENIZER))
 

@@ -217,6 +217,7 @@ def test_what_a_kill_while_copying_leaves_is_written_again(config, tmp_path, mon
     monkeypatch.undo()
     (file,) = (tmp_path / "killed").glob("train-*.arrow")
     file.write_bytes(b"half")
+    file.with_name("train-00001.arrow").write_bytes(b"of a longer one")
     made = []
     monkeypatch.setattr(shards.store, "write", spying(shards.store.write, made))
     prepare_data(chosen, tmp_path / "killed")
