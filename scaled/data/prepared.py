@@ -154,7 +154,10 @@ class Prepared:
 
 def is_prepared(options: DataOptions) -> bool:
     """Whether `data` names prepared data, alone or among others."""
-    return any((Path(source.path) / FACTS).is_file() for source in options.data)
+    try:
+        return any((Path(source.path) / FACTS).is_file() for source in options.data)
+    except OSError:  # a folder that may not be read, or too long a name: reading it says so
+        return False
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -387,6 +387,7 @@ def test_a_bad_record_is_named_and_counted_and_many_stop_it(config, tmp_path, ki
     ("settings", "said"),
     [
         ({"data": "nowhere.jsonl"}, "nowhere.jsonl: there is no such file"),
+        ({"data": "a/" * 2100}, "cannot be read: File name too long"),
         ({"data": "{path: o/n, split: test}"}, "o/n: "),
         ({"filters": "{margin: ratio}"}, "filters: margin = 'ratio' must be one of probability, gap"),
         ({"filters": "{safety: {classifier: x}}"}, "a classifier goes with unsafe"),
