@@ -2,8 +2,8 @@
 
 Synthetic records, a question of 20 words and two replies of 40, in the tokens of the shipped tiny model. Each number of
 records is prepared in a fresh process with its workers, and a training of the tiny model is started on what it wrote,
-up to its first update: SimPO, which has no reference to score. Memory is private (pages of files are the system's
-cache), sampled, at its peak: of the first process, and of all together.
+up to its first update: SimPO, which has no reference to score. Memory is anonymous (pages of files are the system's
+cache), sampled, at its peak: of the first process, and of all together. Needs Linux.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TRAINING += ["batch_size=8", "micro_batch=8", "max_updates=1", "gradient_checkpo
 
 
 class Prepared(NamedTuple):
-    """What a preparation took: seconds, and MiB of private memory at its peak."""
+    """What a preparation took: seconds, and MiB of anonymous memory at its peak."""
 
     spent: Spent
     first: float
@@ -95,16 +95,25 @@ def prepare(data: Path, model: Path, out: Path, processes: int) -> Prepared:
 
 
 def _now(pid: int) -> tuple[float, float, float]:
-    """MiB of private memory of a process and of its children, and their processor seconds."""
+    """MiB of memory of a process and of its children, and their processor seconds."""
     import psutil
 
     found, seconds = [0.0], 0.0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         tree = [process, *process.children(recursive=True)]
-        found = [each.memory_full_info().uss / 2**20 for each in tree]
+        found = [_anonymous(each.pid) for each in tree]
         seconds = sum(sum(each.cpu_times()[:4]) for each in tree)
     return found[0], sum(found[1:]), seconds
+
+
+def _anonymous(pid: int) -> float:
+    """MiB of a process's memory that are no pages of files; 0 where it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def start(data: Path, model: Path, scratch: Path) -> Spent:

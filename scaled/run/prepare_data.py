@@ -136,7 +136,10 @@ def _differences(made: dict[str, Any], given: dict[str, Any]) -> str:
 def _files(source: DataSource) -> list[Path]:
     """The files of a source that is here; none of one on the hub."""
     path = Path(source.path)
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] * path.is_file()
+    try:
+        return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] * path.is_file()
+    except OSError:  # which reading it says better
+        return []
 
 
 def _bytes(source: DataSource) -> int | None:
