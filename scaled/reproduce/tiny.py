@@ -1,8 +1,8 @@
 """``--scale tiny``: Table 4's eight cells by tiny models and a judge by rule. It shows that all of it works, no more.
 
 Each of the two models is a shipped tiny architecture whose random weights first learn to write as the shipped data do;
-seeds tell them apart. Where the paper has two benchmarks, a dozen shipped questions stand for both. Nothing that is
-written here has the form or the names that paper_figures reads.
+seeds tell them apart. Where the paper has two benchmarks, the validation prompts stand for both, and their chosen
+responses for the baseline. Nothing that is written here has the form or the names that paper_figures reads.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from scaled.reproduce.recipes import RECIPES
 from scaled.reproduce.steps import CONFIGS, EVALUATE, Step, finished
 from scaled.reproduce.tables import SCORES
 
-EXAMPLES = Path("scaled/examples")
-QUESTIONS = EXAMPLES / "evaluation"
 FIRST = ("epochs=4",)
 """Of the models that all runs of one start from."""
 SETTINGS = ("epochs=1", "learning_rate=5.0e-4", "beta=0.1")
@@ -73,16 +71,19 @@ def steps(out: Path, rows: list[str], endpoint: str) -> Iterator[Step]:
     """The steps of some rows, ``MODEL/RUN`` each."""
     from scaled.examples.evaluate_tiny import JUDGE
 
-    models = dict.fromkeys(row.partition("/")[0] for row in rows)
-    for seed, model in enumerate(SCORES[4].models):
-        if model in models:
-            yield _train(f"train {_name(model)}", out / _name(model) / "first", (), (*FIRST, f"seed={seed}"))
+    seeds = {model: seed for seed, model in enumerate(SCORES[4].models)}
+    for model in dict.fromkeys(row.partition("/")[0] for row in rows):
+        first, copy = out / _name(model) / "first", out / _name(model) / "questions"
+        yield _train(f"train {_name(model)}", first, (), (*FIRST, f"seed={seeds[model]}"))
+        asked = ("questions", *_options((), (f"model={first / 'model'}", f"seed={seeds[model]}")), "--out", str(copy))
+        done = (copy / "prompts.jsonl").is_file
+        yield Step("questions", f"questions {_name(model)}", ("python", "-m", "scaled.reproduce.values", *asked), done)
     for row in rows:
         model, _, name = row.partition("/")
-        start, place = out / _name(model) / "first", out / _name(model) / name
-        settings = (*SETTINGS, f"model={start / 'model'}")
+        start, place = out / _name(model), out / _name(model) / name
+        settings = (*SETTINGS, f"model={start / 'first' / 'model'}", f"seed={seeds[model]}")
         yield _train(f"train {_name(model)}/{name}", place, RECIPES[name].files, settings)
-        files = ("--benchmark", "pairwise", "--copy", str(QUESTIONS))
+        files = ("--benchmark", "pairwise", "--copy", str(start / "questions"))
         answers = ("--answers", str(place / "eval"))
         judged = (*answers, "--judge", JUDGE, "--endpoint", endpoint)
         made = ("--model", str(place), "--out", str(place / "eval"), "--name", f"{_name(model)}-{name}")
@@ -101,10 +102,13 @@ def _name(model: str) -> str:
     return f"tiny-for-{model}"
 
 
-def _train(name: str, out: Path, files: tuple[str, ...], settings: tuple[str, ...]) -> Step:
+def _options(files: tuple[str, ...], settings: tuple[str, ...]) -> list[str]:
     configs = [word for file in ("tiny_first.yaml", *files) for word in ("--config", str(CONFIGS / file))]
-    changes = [word for setting in (*settings, f"out={out}") for word in ("--set", setting)]
-    options = [*configs, *changes]
+    return configs + [word for setting in settings for word in ("--set", setting)]
+
+
+def _train(name: str, out: Path, files: tuple[str, ...], settings: tuple[str, ...]) -> Step:
+    options = _options(files, (*settings, f"out={out}"))
     return Step("train", name, ("python", "scaled/train.py", *options), partial(finished, out, options))
 
 
@@ -113,10 +117,10 @@ def table(out: Path) -> str:
     from scaled.examples.evaluate_tiny import JUDGE
 
     lines = [
-        f"**Table 4, {MARK}: 0.4 million weights, a dozen questions, a judge by rule.** Says nothing of the paper's",
+        f"**Table 4, {MARK}: 0.4 million weights, shipped prompts, a judge by rule.** Says nothing of the paper's",
         "models and methods; it shows that training, answers, judgments and scores work together.",
         "",
-        "| stands for | conditioning | win rate over answers by hand, percent | questions |",
+        "| stands for | conditioning | win rate over the chosen responses, percent | questions |",
         "|:--|:--|--:|--:|",
     ]
     for model, name in SCORES[4].rows:
