@@ -126,7 +126,7 @@ class AdapterOptions(_Options):
     init_lora_weights: Literal["default", "gaussian", "orthogonal"] = Field(
         "default", description="how the adapter begins; only such ways as add zero, so that the policy is its reference"
     )
-    qlora: StrictBool = Field(False, description="quantize the frozen weights to 4 bits (needs a GPU and bitsandbytes)")
+    qlora: StrictBool = Field(False, description="quantize the frozen weights to 4 bits (needs bitsandbytes)")
 
 
 COLUMNS = (

@@ -92,3 +92,14 @@ def forget_accelerator() -> None:
     GradientState._reset_state()  # noqa: SLF001
     for name in ("USE_CPU", "USE_DEEPSPEED", "MIXED_PRECISION", "TORCH_DEVICE"):
         os.environ.pop(f"ACCELERATE_{name}", None)
+
+
+def keep_quantized_layout(model: Any) -> None:
+    """Keep 4-bit weights as they are while they are read without a gradient on a CPU.
+
+    bitsandbytes 0.50 packs them anew there, in place, for a faster kernel; a later backward pass takes them for
+    unpacked ones, and its gradients are of no weights that ever were.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

@@ -35,7 +35,7 @@ from scaled.config import PolicyOptions
 from scaled.device import uses_gpu
 from scaled.model.adapters import lora
 from scaled.model.precision import autocast, weights_dtype
-from scaled.workarounds import is_lost_rank, quiet
+from scaled.workarounds import is_lost_rank, keep_quantized_layout, quiet
 
 _MAIN = "main"
 """The branch that the hub's clients take where none is named."""
@@ -113,7 +113,9 @@ def load_weights(source: str | Path, options: PolicyOptions, commit: str | None 
             bnb_4bit_use_double_quant=True,
             llm_int8_skip_modules=["lm_head"],
         )
-    return load_in(dtype, source, commit, **quantized)
+    model = load_in(dtype, source, commit, **quantized)
+    keep_quantized_layout(model)
+    return model
 
 
 def load_in(dtype: torch.dtype, source: str | Path, commit: str | None = None, **quantized: Any) -> PreTrainedModel:

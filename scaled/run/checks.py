@@ -30,8 +30,6 @@ def check_machine(config: TrainConfig) -> None:
     gpu = uses_gpu(config)
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("device = cuda, but there is no GPU here: set device=cpu, or start on a machine with one")
-    if config.qlora and not gpu:
-        raise UserError("qlora quantizes on a GPU and there is none here: set qlora=false")
     if config.attention in ("flex", "varlen") and not gpu:
         raise UserError(f"attention = {config.attention} needs a GPU, and this run is on the CPU: set attention=auto")
     if config.optim.startswith("paged") and not gpu:

@@ -64,7 +64,6 @@ MISTAKES = {
     "row too small": ({"row_tokens": 20}, "row_tokens = 20 is less than the largest pair's"),
     "longer than the model": ({"max_length": 4096}, "exceeds the model's 2048 positions"),
     "no GPU": ({"device": "cuda"}, "there is no GPU here: set device=cpu"),
-    "quantized without GPU": ({"qlora": True, "lora_rank": 4}, "there is none here: set qlora=false"),
     "everything validated on": ({"validation_size": 24}, "leaves nothing of 24 records"),
     "unknown separator": ({"separator": "token:<sep>"}, '"<sep>" is not a token'),
     "unknown template": ({"template": "alpaca"}, 'unknown template "alpaca"'),
