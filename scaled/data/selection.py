@@ -1,4 +1,4 @@
-"""Which rows of the shards are taken, in what order, and on which side of the split; by some 60 bytes a row.
+"""Which rows of the shards are taken, in what order, and on which side of the split; by numbers and digests alone.
 
 Shapes: n rows of a source, m pairs that are taken.
 """
