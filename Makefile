@@ -17,7 +17,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint bench theory proofs coq chromium thorough mutation soak clean
+.PHONY: toy quick figures train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint packages bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -56,8 +56,10 @@ reproduce-tiny: $(VENV)/.evaluate-ready
 check: lint
 	$(PY) -m pytest -n auto --dist loadscope -m "not slow"
 
-test: lint
-	$(PY) -m pytest -n auto --dist loadscope
+# Checks and packages at a time: the first keep the processors busy, the second the disk.
+test: $(VENV)/.dev-ready
+	@$(MAKE) --no-print-directory -j 2 lint packages
+	$(PY) -m pytest -n auto --dist loadscope --durations 30
 
 lint: $(VENV)/.dev-ready
 	$(VENV)/bin/ruff check
@@ -76,7 +78,10 @@ proofs: coq
 
 # Debian's packages that tests use, about 900 MB and 400 MB. Where they cannot be installed, `make test` goes on: tests
 # that need them are skipped and say why.
-test: coq chromium
+packages:
+	@$(MAKE) --no-print-directory coq
+	@$(MAKE) --no-print-directory chromium
+
 coq:
 	@$(PYTHON) -c 'import sys, theory.proofs; sys.exit(theory.proofs.missing() is not None)' || \
 	$(call apt_install,coq libcoq-mathcomp-algebra)
