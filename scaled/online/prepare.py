@@ -20,6 +20,7 @@ from scaled.config import DataSource
 from scaled.data import dataset
 from scaled.data.messages import Message, as_messages
 from scaled.data.sources import read_rows
+from scaled.data.text_files import Broken
 from scaled.device import uses_gpu
 from scaled.distributed import join, world_size
 from scaled.files import write_atomically
@@ -122,6 +123,8 @@ def _read_prompts(config: OnlineConfig) -> tuple[list[list[Message]], list[list[
     """The prompts to train on and those to measure on, with none in common."""
     found = []
     for row in read_rows(DataSource(path=config.prompts)):
+        if isinstance(row.values, Broken):
+            raise UserError(f"{row}: {row.values}")
         if not isinstance(row.values, dict) or row.values.get("prompt") in (None, "", []):
             raise UserError(f"{row}: has no prompt: give it a column of that name, text or messages")
         try:

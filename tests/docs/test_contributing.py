@@ -35,8 +35,13 @@ def test_no_page_or_setting_names_a_host_that_others_cannot_reach():
 
 
 def test_check_is_the_fast_part_of_test():
-    check, test = (re.findall(rf"^{target}: lint\n\t(.*)$", MAKEFILE, re.MULTILINE)[0] for target in ("check", "test"))
-    assert check == f'{test} -m "not slow"'
+    check, test = (
+        re.findall(rf"^{target}:.*\n(?:\t@.*\n)?\t(.*pytest.*)$", MAKEFILE, re.MULTILINE)[0]
+        for target in ("check", "test")
+    )
+    assert check == test.replace(" --durations 30", "") + ' -m "not slow"'
+    for target in ("check: lint", "-j 2 lint packages"):
+        assert target in MAKEFILE, "both look at the code first"
 
 
 def test_the_hooks_are_the_environments_own_ruff():
