@@ -69,6 +69,17 @@ def join(*, gpu: bool, always: bool, threads: int | None) -> None:
         logging.getLogger("scaled").setLevel(logging.ERROR)
 
 
+def leave() -> None:
+    """Part from the other processes at the end, all at a time.
+
+    A rank that just ends may be ended by its own threads (torch 2.13, gloo: "terminate called without an active
+    exception", seen once, after everything was written).
+    """
+    if torch.distributed.is_initialized():
+        barrier()
+        torch.distributed.destroy_process_group()
+
+
 def threads_of_rank(wanted: int | None) -> int:
     """CPU threads of this rank.
 

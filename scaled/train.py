@@ -32,7 +32,7 @@ def _main() -> int:
     """
     from inspo.command_line import UserError
     from scaled.config import parse
-    from scaled.distributed import rank
+    from scaled.distributed import leave, rank
     from scaled.errors import NonFiniteError, SaveError, report_error
     from scaled.workarounds import is_lost_rank, quiet_deprecations
 
@@ -69,6 +69,7 @@ def _main() -> int:
     else:
         if rank() == 0:
             print(message)  # noqa: T201  # where everything is
+        leave()
         return 0
     # The process group is broken: tearing it down would wait for ranks that are gone.
     os._exit(1)
