@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pydantic import ValidationError
 
@@ -22,6 +23,18 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting."""
         raise UserError(f"{message} (--help lists the options)")
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Of a command that goes on after a stop: its own; 2 for a mistake of the user's, in one line; 130 stopped."""
+    try:
+        return command()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped: the same command goes on\n")
+        return 130
 
 
 def count(text: str) -> int:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def environment() -> dict[str, str]:
     own = str(Path(sys.executable).parent)  # the launcher starts "python3"
     inherited = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     return inherited | {"PATH": f"{own}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def settings(values: Mapping[str, object]) -> list[str]:
+    """Values of a configuration as the trainer's command is given them."""
+    return [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
 
 
 def launch(ranks: int, *command: str) -> subprocess.CompletedProcess:

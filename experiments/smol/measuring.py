@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ class Yardstick:
             is than the drafts'; ``kl``, nats an answer; ``length``, words; ``malformed`` and the styles, shares.
         """
         kinds = self.kinds(said)
-        usual = np.mean([[kind.sentiment for kind in self.kinds(column)] for column in self.drafts], axis=0)
+        usual = np.mean([[kind.sentiment for kind in column] for column in self.met], axis=0)
         return {
             "value": self._wins(kinds, range(DRAFTS)),
             "value_draft": self._wins(kinds, [0]),
@@ -159,6 +160,11 @@ class Yardstick:
         factor, log_loss = rescaled(margin, truth)
         return summed(held(margin, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
 
+    @cached_property
+    def met(self) -> list[list[Kind]]:
+        """What the judge sees of the drafts: :data:`DRAFTS` times N."""
+        return [self.kinds(column) for column in self.drafts]
+
     def kinds(self, said: Sequence[Completion]) -> list[Kind]:
         """What the judge sees of answers."""
         return [self.talk.kind(one) for one in said]
@@ -166,7 +172,7 @@ class Yardstick:
     def _wins(self, kinds: Sequence[Kind], against: Sequence[int], judge: Judge | None = None) -> np.ndarray:
         """(N,) P(answer > draft), exact for each pair of texts, over some drafts of its prompt."""
         judge = judge or self.judge
-        columns = [self.kinds(self.drafts[number]) for number in against]
+        columns = [self.met[number] for number in against]
         return np.array(
             [
                 np.mean([judge.probability(kind, column[place]) for column in columns])

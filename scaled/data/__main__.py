@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, count, exit_code
 from scaled.config import add_configuration
 
 
@@ -17,15 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from scaled.workarounds import quiet_deprecations
 
     quiet_deprecations()
-    try:
-        options = _parser().parse_args(arguments)
-        print(COMMANDS[options.command](options))  # noqa: T201  # a command line prints
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped: the same command goes on\n")
-        return 130
+    return exit_code(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    print(COMMANDS[options.command](options))  # noqa: T201  # a command line prints
     return 0
 
 
@@ -37,13 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     add_configuration(prepare, tiny)
     add = prepare.add_argument
     add("--out", metavar="FOLDER", type=Path, required=True, help="folder to make, or to go on with after a stop")
-    add("--processes", type=_count, default=os.cpu_count() or 1, metavar="N", help="that tokenize at a time [CPUs]")
+    add("--processes", type=count, default=os.cpu_count() or 1, metavar="N", help="that tokenize at a time [CPUs]")
     bad = "share of records that may be such as no training could take, where filters leaves these out [0.01]"
     add("--max-bad", type=_share, default=0.01, metavar="SHARE", help=bad)
     inspect = choices.add_parser("inspect", help="show pairs token by token as the model will see them")
     add_configuration(inspect, tiny)
     add = inspect.add_argument
-    add("--first", type=_count, default=1, metavar="N", help="the first pairs that would be trained on [1]")
+    add("--first", type=count, default=1, metavar="N", help="the first pairs that would be trained on [1]")
     add("--record", action="append", default=[], metavar="NAME", help="this one instead; may be repeated")
     add("--tokens", action="store_true", help="one line a token, with depth, row and id")
     add("--html", type=Path, metavar="FILE", help="write them as a page instead, to be opened in a browser")
@@ -81,12 +78,6 @@ def inspect(options: argparse.Namespace) -> str:
 
 
 COMMANDS = {"prepare": prepare, "inspect": inspect}
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number of at least 1")
-    return int(text)
 
 
 def _share(text: str) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 from scaled.reproduce.tables import SCORES, TABLES, cells
 
 if TYPE_CHECKING:
@@ -21,14 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from scaled.workarounds import quiet_deprecations
 
     quiet_deprecations()
-    try:
-        return _run(_parser().parse_args(arguments))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped: the same command goes on\n")
-        return 130
+    return exit_code(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:

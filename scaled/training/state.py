@@ -124,13 +124,13 @@ def load(
         )
     else:
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True))
-    # Where DeepSpeed 0.19 loads a ZeRO-3 checkpoint that was put together, all groups get the first one's options, and
-    # all weights one tensor that counts steps.
-    for group, value in zip(optimizer.param_groups, decay, strict=True):
-        group["weight_decay"] = value
-    for moments in optimizer.state.values():
-        if torch.is_tensor(moments.get("step")):
-            moments["step"] = moments["step"].clone()
+    if whole is not None:
+        # With ZeRO-3, DeepSpeed 0.19 then gives all groups the first one's options, and all weights one step counter.
+        for group, value in zip(optimizer.param_groups, decay, strict=True):
+            group["weight_decay"] = value
+        for moments in optimizer.state.values():
+            if torch.is_tensor(moments.get("step")):
+                moments["step"] = moments["step"].clone()
     made_by = len(list(folder.glob("random-*.pt")))
     states = torch.load(folder / f"random-{rank() % made_by}.pt", weights_only=True)
     torch.set_rng_state(states["cpu"])

@@ -25,7 +25,7 @@ MAKES_NUMBERS = {
     "selfplay": ("cells", "measuring", "training", *(f"../language/{module}" for module in LANGUAGE)),
     "smol": ("cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
-KNOWN = {"language": (2, "4afdd0be1d54"), "selfplay": (1, "03f9bf74d78c"), "smol": (1, "dcd06cbb3c4c")}
+KNOWN = {"language": (2, "4afdd0be1d54"), "selfplay": (1, "03f9bf74d78c"), "smol": (1, "2dff673bae15")}
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
 

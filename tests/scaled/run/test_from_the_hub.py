@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import pytest
 from datasets import Dataset
+from launching import settings
 from local_hub import commit_of, serving
 from safetensors.torch import load_file
 from tiny_base import ROOT, SMALL, TINY, write_base
@@ -19,9 +20,8 @@ from tiny_base import ROOT, SMALL, TINY, write_base
 
 def train(values: Mapping[str, object], variables: Mapping[str, str], *options: str) -> str:
     """What the trainer prints in a process of its own, which must end well."""
-    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     done = subprocess.run(
-        [sys.executable, "scaled/train.py", *settings, *options],
+        [sys.executable, "scaled/train.py", *settings(values), *options],
         cwd=ROOT,
         env=os.environ | dict(variables),
         capture_output=True,

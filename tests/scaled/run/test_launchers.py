@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from launching import settings
 from tiny_base import ROOT, SMALL
 
 from scaled.training.journal import read
@@ -27,14 +28,9 @@ def launched(launcher: str, out: Path) -> list[dict]:
     """The journal of a short training that a launcher started."""
     command, world_size, zero_stage = LAUNCHERS[launcher]
     values = SMALL | {"out": str(out), "limit": 40, "validation_size": 8, "max_updates": 2, "micro_batch": 4}
-    settings = [
-        part
-        for name, value in (values | {"zero_stage": zero_stage}).items()
-        for part in ("--set", f"{name}={json.dumps(value)}")
-    ]
     own = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     done = subprocess.run(
-        [*command, "scaled/train.py", *settings],
+        [*command, "scaled/train.py", *settings(values | {"zero_stage": zero_stage})],
         cwd=ROOT,
         env=own | {"OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}"},
         capture_output=True,

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from launching import assert_same_to_1e_6, launch
+from launching import assert_same_to_1e_6, launch, settings
 from tiny_base import SMALL
 
 pytestmark = pytest.mark.slow
@@ -24,8 +24,7 @@ def train(ranks, out, zero_stage):
         "keep_checkpoints": 2,
         "weight_decay": 0.1,
     }
-    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-    done = launch(ranks, "scaled/train.py", *settings)
+    done = launch(ranks, "scaled/train.py", *settings(values))
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
 

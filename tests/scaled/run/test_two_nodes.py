@@ -1,12 +1,11 @@
 """Two machines, which two network namespaces stand for, train as one does: hostfile and the real deepspeed launcher."""
 
-import json
 import os
 import shutil
 import subprocess
 
 import pytest
-from launching import environment, free_ports, launch, weights
+from launching import environment, free_ports, launch, settings, weights
 from tiny_base import ROOT, SMALL
 
 pytestmark = pytest.mark.slow
@@ -42,10 +41,10 @@ def nodes():
             ip("netns", "del", name)
 
 
-def settings(out):
+def small(out):
     values = SMALL | {"out": str(out), "zero_stage": 2, "limit": 40, "validation_size": 8, "max_updates": 2}
     values |= {"batch_size": 16, "micro_batch": 4}
-    return [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    return settings(values)
 
 
 def test_two_nodes_train_to_the_weights_of_one(nodes, tmp_path):
@@ -57,7 +56,7 @@ def test_two_nodes_train_to_the_weights_of_one(nodes, tmp_path):
             [
                 *("ip", "netns", "exec", name, "deepspeed", "--hostfile", str(hosts), "--no_ssh"),
                 *("--node_rank", str(rank), "--master_addr", master, "--master_port", port),
-                *("scaled/train.py", *settings(tmp_path / "two")),
+                *("scaled/train.py", *small(tmp_path / "two")),
             ],
             cwd=ROOT,
             env=environment() | {"GLOO_SOCKET_IFNAME": interface},
@@ -69,6 +68,6 @@ def test_two_nodes_train_to_the_weights_of_one(nodes, tmp_path):
     ]
     said = [process.communicate(timeout=300)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(said)[-3000:]
-    done = launch(2, "scaled/train.py", *settings(tmp_path / "one"))
+    done = launch(2, "scaled/train.py", *small(tmp_path / "one"))
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert (weights(tmp_path / "two") - weights(tmp_path / "one")).abs().max() <= 1e-6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from launching import PATIENCE
+from launching import PATIENCE, settings
 from tiny_base import ROOT, SMALL
 
 PACKAGES = Path(sysconfig.get_paths()["purelib"])
@@ -29,9 +28,8 @@ def without(tmp_path_factory) -> Path:
 
 def start(without: Path, out: Path, **changes: object) -> subprocess.CompletedProcess:
     values = SMALL | {"out": str(out), "limit": 24, "validation_size": 8, "max_updates": 1} | changes
-    settings = [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
     return subprocess.run(
-        [sys.executable, "-S", "scaled/train.py", *settings],
+        [sys.executable, "-S", "scaled/train.py", *settings(values)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{without}{os.pathsep}{ROOT}"},
         capture_output=True,

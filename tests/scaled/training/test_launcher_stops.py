@@ -1,6 +1,5 @@
 """Two ranks and the launcher's processes: a rank is killed, the launcher is told to stop. Four launches."""
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from launching import (
     assert_same_to_1e_6,
     environment,
     launcher,
+    settings,
 )
 from tiny_base import ROOT
 
@@ -35,10 +35,8 @@ RUN = COMMON | {
 }
 
 
-def settings(out: Path) -> list[str]:
-    return [
-        part for name, value in (RUN | {"out": str(out)}).items() for part in ("--set", f"{name}={json.dumps(value)}")
-    ]
+def of_run(out: Path) -> list[str]:
+    return settings(RUN | {"out": str(out)})
 
 
 def updates_written(out: Path) -> int:
@@ -49,7 +47,7 @@ def updates_written(out: Path) -> int:
 @contextmanager
 def started(out: Path) -> Iterator[subprocess.Popen]:
     """The command on two ranks; whatever is left of it afterwards is killed."""
-    command = launcher(2, "scaled/train.py", *settings(out))
+    command = launcher(2, "scaled/train.py", *of_run(out))
     with (out.parent / f"{out.name}.log").open("a") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=log, stderr=log)
     try:
