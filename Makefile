@@ -5,6 +5,7 @@
 #   make proofs  Coq checks the theorems of theory/proofs, after installing it where it can
 #   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
+#   make report  the page of all results with the explorer in it, report/index.html; needs Node 20
 #   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory: minutes
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 #   make evaluate-tiny   its answers to a dozen shipped questions: generated, judged by a rule, scored, shown
@@ -17,7 +18,7 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint packages bench theory proofs coq chromium thorough mutation soak clean
+.PHONY: toy quick figures report npm train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint packages bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
@@ -27,6 +28,16 @@ quick: $(VENV)/.toy-ready
 
 figures: $(VENV)/.toy-ready
 	$(PY) -m paper_figures
+
+# With the toy's results where there are any, else a quick run of it.
+report: $(VENV)/.report-ready report/node_modules/.ready
+	test -f results/toy/results.json || test -f results/toy-quick/results.json || \
+		$(PY) toy/run.py --quick --out results/toy-quick
+	$(PY) -m report
+
+report/node_modules/.ready: report/package.json report/package-lock.json
+	npm ci --prefix report
+	touch $@
 
 # The launcher calls `python3`, so the environment's own must come first.
 train-tiny: $(VENV)/.train-ready
@@ -76,11 +87,12 @@ theory: $(VENV)/.dev-ready
 proofs: coq
 	$(PYTHON) -m theory.proofs
 
-# Debian's packages that tests use, about 900 MB and 400 MB. Where they cannot be installed, `make test` goes on: tests
+# Debian's packages that tests use, about 900 MB and 400 MB, and npm's for the page, 90 MB. Where they cannot be installed, `make test` goes on: tests
 # that need them are skipped and say why.
 packages:
 	@$(MAKE) --no-print-directory coq
 	@$(MAKE) --no-print-directory chromium
+	@$(MAKE) --no-print-directory npm
 
 coq:
 	@$(PYTHON) -c 'import sys, theory.proofs; sys.exit(theory.proofs.missing() is not None)' || \
@@ -88,6 +100,11 @@ coq:
 
 chromium:
 	@command -v chromium >/dev/null || $(call apt_install,chromium)
+
+npm:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory report/node_modules/.ready \
+		|| echo "make npm: its packages could not be installed"; \
+	else echo "make npm: npm is not installed"; fi
 
 define apt_install
 if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
@@ -128,13 +145,17 @@ $(VENV)/.smol-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group smol --editable .
 	touch $@ $(VENV)/.train-ready
 
+$(VENV)/.report-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --group report --editable .
+	touch $@ $(VENV)/.toy-ready
+
 $(VENV)/.evaluate-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group evaluate --editable .
 	touch $@ $(VENV)/.train-ready
 
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group dev --editable .
-	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready $(VENV)/.evaluate-ready
+	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready $(VENV)/.evaluate-ready $(VENV)/.report-ready
 
 clean:
-	rm -rf $(VENV) results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) report/node_modules report/index.html results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "alpaca_eval": "alpaca-eval",
+    "markdown_it": "markdown-it-py",
 }
 # Which pin the ones that they go with.
 DISTRIBUTIONS |= {"tokenizers": "transformers", "httpx2": "openai"}
@@ -105,10 +106,11 @@ def declared(*names: str) -> set[str]:
         ("theory", ("theory",)),
         ("paper_figures", ("toy",)),
         ("experiments", ("experiments",)),
+        ("report", ("report", "train")),
     ],
 )
 def test_what_is_imported_is_declared(folder, names):
-    own = {"inspo", "scaled", "toy", "theory", "paper_figures", "experiments"}
+    own = {"inspo", "scaled", "toy", "theory", "paper_figures", "experiments", "report"}
     helpers = {path.stem for path in (ROOT / "tests").glob("*.py")}
     known = declared(*names)
     checked = 0

@@ -49,7 +49,7 @@ def run(config: ToyConfig) -> None:
     from rich.console import Console
 
     user = _user_table(config)
-    earlier = _read(config.out / "results.json") if config.redraw else None
+    earlier = read(config.out / "results.json") if config.redraw else None
     effective = config.effective()
     with _parts(config.out, _key(effective, user, earlier)) as parts:
         if earlier:
@@ -192,8 +192,12 @@ def _parts(out: Path, key: str) -> Iterator[Path]:
             out.rmdir()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Results as this version wrote them, changed by nobody since."""
+def read(path: Path) -> dict[str, Any]:
+    """A results.json as this version wrote it, changed by nobody since.
+
+    Raises:
+        UserError: it is missing, foreign, of another version, or was changed; the message says which.
+    """
     anew = "run without --redraw to make it anew"
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: no file; {anew}")

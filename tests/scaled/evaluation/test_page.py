@@ -1,10 +1,9 @@
 """The page of answers in a real browser: what strangers wrote stays text, and everything can be found."""
 
 import json
-import shutil
 
 import pytest
-from examples import missing
+from browsing import chromium, opened
 
 from scaled.evaluation.benchmarks.base import Answer, Question
 from scaled.evaluation.page import Entry, Verdict, render
@@ -48,32 +47,17 @@ ENTRIES = [
 
 @pytest.fixture(scope="module")
 def browser():
-    found = shutil.which("chromium")
-    if found is None:
-        missing("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def page(browser, tmp_path, request):
-    options = getattr(request, "param", {})
     file = tmp_path / "page.html"
     file.write_text(render(f"Ours {PLANTED[1]}", MODELS, ENTRIES, [PLANTED[0], "judge: j"]), encoding="utf-8")
-    context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | options))
-    opened, complaints = context.new_page(), []
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda asked: None if asked.url.startswith("file:") else complaints.append(asked.url))
-    opened.goto(file.as_uri())
-    yield opened
-    assert opened.evaluate("window.planted") is None
-    assert not complaints
-    context.close()
+    with opened(browser, file.as_uri(), **getattr(request, "param", {})) as shown:
+        yield shown
+        assert shown.evaluate("window.planted") is None
 
 
 def names(page):
