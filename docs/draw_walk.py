@@ -96,8 +96,8 @@ def _record(axis: Axes, found: Walk) -> None:
     (turn,) = found.record["prompt"]
     lines = (
         ("prompt", f"{turn['role']}: {turn['content']}"),
-        ("chosen", found.record["chosen"]["content"]),
-        ("rejected", found.record["rejected"]["content"]),
+        ("chosen", found.record["chosen"][0]["content"]),
+        ("rejected", found.record["rejected"][0]["content"]),
         ("preference", f"{found.record['preference']:g}, a hard label"),
     )
     y = 1.0

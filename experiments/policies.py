@@ -83,7 +83,7 @@ def log_odds(
         policy: its log-probs, (pairs,) for each request of the loss.
         reference: likewise; None or empty where the loss reads none.
     """
-    lengths = torch.tensor([[len(pair.chosen), len(pair.rejected)] for pair in pairs])
+    lengths = torch.tensor([pair.scored_lengths for pair in pairs])
     terms = loss.terms(policy, reference or None, chosen_length=lengths[:, 0], rejected_length=lengths[:, 1])
     chosen, rejected = loss.scores(terms)
     return ((chosen - rejected) * scale(loss)).numpy()

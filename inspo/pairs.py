@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+Span = tuple[int, int]
+"""First and past-the-last of some tokens in a row."""
 
 
 def next_others(prompts: Sequence[Any]) -> list[int]:
@@ -33,6 +37,9 @@ def next_others(prompts: Sequence[Any]) -> list[int]:
 class PreferencePair:
     """One prompt and two responses to it, in token ids. The responses may be any integer sequence.
 
+    A response may be a conversation of several replies. What stands between these, the user's turns and the headers of
+    the next replies, is masked: read as what it is, in the target as in the context, and never scored.
+
     Attributes:
         prompt: everything before the response, down to the header that opens the assistant's turn:
             beginning-of-text token, system message, earlier turns. At least one token, since the
@@ -44,10 +51,13 @@ class PreferencePair:
         cuttable: first and past-the-last token of the prompt's part that may be cut where the pair is too long, such as
             the beginning of a long question; what is outside of it, the headers of turns, stays. None: all but the
             last token.
+        chosen_masked: spans of tokens of `chosen` that are not scored, in order, neither its first token nor its last.
+        rejected_masked: likewise of `rejected`.
 
     Raises:
-        ValueError: an empty prompt or response, two equal responses, something that is not a token
-            id, a preference outside [0, 1], or a part outside of the prompt; the message names the record.
+        ValueError: an empty prompt or response, two equal responses, something that is not a token id, a preference
+            outside [0, 1], a part outside of the prompt or spans that are not within a response; the message names the
+            record.
 
     >>> PreferencePair([1, 2], [3, 9], [4, 9], record=17).chosen
     (3, 9)
@@ -61,7 +71,9 @@ class PreferencePair:
     rejected: Sequence[int]
     record: int | str = 0
     preference: float = 1.0
-    cuttable: tuple[int, int] | None = None
+    cuttable: Span | None = None
+    chosen_masked: tuple[Span, ...] = ()
+    rejected_masked: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
         for name, what in (("prompt", "prompt"), ("chosen", "chosen response"), ("rejected", "rejected response")):
@@ -81,6 +93,27 @@ class PreferencePair:
             raise ValueError(
                 f"record {self.record}: cuttable = {self.cuttable} is no part of the prompt's {len(self.prompt)} tokens"
             )
+        for name, response, masked in (
+            ("chosen_masked", self.chosen, self.chosen_masked),
+            ("rejected_masked", self.rejected, self.rejected_masked),
+        ):
+            edges = [0, *(edge for span in masked for edge in span), len(response)]
+            if masked and not all(left < right for left, right in pairwise(edges)):
+                raise ValueError(
+                    f"record {self.record}: {name} = {masked} must be spans in order, apart, within {len(response)} "
+                    "tokens, and neither the first nor the last of these"
+                )
+
+    @property
+    def scored_lengths(self) -> tuple[int, int]:
+        """Scored tokens of the chosen and of the rejected response.
+
+        >>> PreferencePair([1], [2, 3, 4], [2, 9], chosen_masked=((1, 2),)).scored_lengths
+        (2, 2)
+        """
+        masked = self.chosen_masked, self.rejected_masked
+        chosen, rejected = (sum(end - start for start, end in spans) for spans in masked)
+        return len(self.chosen) - chosen, len(self.rejected) - rejected
 
     def check_vocabulary(self, vocab_size: int) -> None:
         """Check that the model has every token.

@@ -27,11 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from inspo.conditioning import Conditioning, LogpRequest
-from inspo.pairs import PreferencePair
-from inspo.sequences import NO_SEPARATOR, Separator, requests_of, response, scored_sequence
+from inspo.pairs import PreferencePair, Span
+from inspo.sequences import NO_SEPARATOR, Separator, requests_of, scored_of, scored_sequence
 
 Integers = npt.NDArray[np.int32]
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class ScoredTarget:
         request: which response given which.
         rows: (n,) int32, the rows of hidden states that predict the labels. The first one is the
             last row of the context; targets may share rows.
-        labels: (n,) int32, the target's token ids.
+        labels: (n,) int32, the target's token ids, but for those that are masked.
     """
 
     pair: int
@@ -111,9 +110,9 @@ def build_row(
     tree = _Tree([sequence[:-1] for sequence in sequences])
     targets = []
     for (index, request), sequence, spans in zip(keys, sequences, tree.spans, strict=True):
-        length = len(response(pairs[index], request.target))
         rows = np.concatenate([np.arange(start, end, dtype=np.int32) for start, end in spans])
-        targets.append(ScoredTarget(index, request, rows[-length:], sequence[-length:]))
+        scored = scored_of(pairs[index], request.target)
+        targets.append(ScoredTarget(index, request, rows[-len(scored) :][scored], sequence[-len(scored) :][scored]))
     return PackedRow(
         tree.tokens,
         tree.positions,

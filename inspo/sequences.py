@@ -14,9 +14,10 @@ from itertools import chain
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from inspo.conditioning import Conditioning, LogpRequest, Role
-from inspo.pairs import PreferencePair
+from inspo.pairs import PreferencePair, Span
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,15 @@ def response(pair: Any, role: Role) -> Sequence[int]:
     return found
 
 
+def scored_of(pair: PreferencePair, role: Role) -> npt.NDArray[np.bool_]:
+    """(n,) which tokens of a pair's response are scored: all but the masked ones."""
+    masked = pair.chosen_masked if role is Role.CHOSEN else pair.rejected_masked
+    scored = np.ones(len(response(pair, role)), dtype=bool)
+    for start, end in masked:
+        scored[start:end] = False
+    return scored
+
+
 def scored_sequence(
     pair: PreferencePair,
     request: LogpRequest,
@@ -95,7 +105,7 @@ def scored_sequence(
     separator: Separator = NO_SEPARATOR,
     draft_cap: int | None = None,
 ) -> tuple[int, ...]:
-    """The sequence on whose last tokens, the target's, a request is scored. Eq. (14)-(15).
+    """The sequence on whose last tokens, the target's, a request is scored, but for masked ones. Eq. (14)-(15).
 
     Args:
         pair: the pair.
@@ -174,7 +184,8 @@ class Limits:
             - ``cut_prompt``: cut the prompt where the pair allows it (:attr:`~inspo.pairs.PreferencePair.cuttable`),
               from the left;
             - ``cut_responses``: cut both responses to the greatest common length that fits (at least
-              one token, and not to equal responses); they lose their end-of-turn token;
+              one token, and not to equal responses); they lose their end-of-turn token, and one that would end with
+              masked tokens loses these too;
             - ``drop``: leave the pair out, counted.
         draft_cap: alpha in (0, 1]: a response has at most alpha max_length tokens as *context*; None
             for no cap. As target a response is never capped.
@@ -305,11 +316,25 @@ def _within_length(
         if policy == "cut_responses":
             room = limit - len(pair.prompt)
             response_limit = bisect_right(range(1, limit), room, key=longest)
-            chosen, rejected = pair.chosen[:response_limit], pair.rejected[:response_limit]
+            chosen, chosen_masked = _cut(pair.chosen, pair.chosen_masked, response_limit)
+            rejected, rejected_masked = _cut(pair.rejected, pair.rejected_masked, response_limit)
             if chosen != rejected:  # with no room at all both are empty, hence equal
-                return replace(pair, chosen=chosen, rejected=rejected), "responses_cut"
+                cut = replace(
+                    pair,
+                    chosen=chosen,
+                    rejected=rejected,
+                    chosen_masked=chosen_masked,
+                    rejected_masked=rejected_masked,
+                )
+                return cut, "responses_cut"
     raise ValueError(
         f"record {pair.record}: a prompt of {len(pair.prompt)} and responses of {len(pair.chosen)} and "
         f"{len(pair.rejected)} tokens need {len(pair.prompt) + longest()} tokens, more than max_length = {limit}, "
         f"and over_length = {limits.over_length} cannot make them fit"
     )
+
+
+def _cut(tokens: Sequence[int], masked: tuple[Span, ...], limit: int) -> tuple[Sequence[int], tuple[Span, ...]]:
+    """A response's first tokens, at most `limit`, up to the last that is scored; and its masked spans."""
+    end = next((start for start, past in masked if start < limit <= past), limit)
+    return tokens[:end], tuple(span for span in masked if span[1] < end)

@@ -241,8 +241,8 @@ class FilterOptions(_Options):
     """Appendix D.2's four steps, one after another. The defaults are the paper's, without a classifier."""
 
     duplicates: StrictBool = Field(default=True, description="drop later records of the same prompt and replies")
-    max_tokens: Count | None = Field(default=2048, description="drop a record where either reply has more tokens")
-    min_tokens: Count = Field(default=32, description="drop a record where both replies have fewer tokens")
+    max_tokens: Count | None = Field(default=2048, description="drop a record where either response has more tokens")
+    min_tokens: Count = Field(default=32, description="drop a record where both responses have fewer tokens")
     safety: SafetyOptions | None = Field(default=None, description="drop a record where either reply is unsafe")
     margin: Literal["probability", "gap"] = Field(
         default="probability",

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
-from inspo.sequences import NO_SEPARATOR, Separator, response, scored_sequence
+from inspo.sequences import NO_SEPARATOR, Separator, response, scored_of, scored_sequence
 
 VOCABULARY = 97
 
@@ -97,7 +97,7 @@ def stock_attention(family: str) -> str:
 
 
 def random_pair(rng: np.random.Generator, longest: int = 20) -> PreferencePair:
-    """Any of: responses that start alike, one the prefix of the other, one token long, few distinct tokens."""
+    """Any of: responses that start alike, one the prefix of the other, one token long, few distinct tokens, masked."""
     alphabet = int(rng.choice([3, 90]))
 
     def tokens(least: int = 1) -> list[int]:
@@ -105,7 +105,8 @@ def random_pair(rng: np.random.Generator, longest: int = 20) -> PreferencePair:
 
     shared = tokens() if rng.random() < 0.4 else []
     chosen, rejected = shared + tokens(), shared + (tokens() if rng.random() < 0.8 or not shared else [])
-    return PreferencePair(tokens(), chosen, rejected if rejected != chosen else [*chosen, 93])
+    masked = ((1, len(chosen) - 1),) if len(chosen) > 2 and rng.random() < 0.2 else ()
+    return PreferencePair(tokens(), chosen, rejected if rejected != chosen else [*chosen, 93], chosen_masked=masked)
 
 
 def stock_logps(
@@ -116,14 +117,15 @@ def stock_logps(
     separator: Separator = NO_SEPARATOR,
     draft_cap: int | None = None,
 ) -> Tensor:
-    """(n,) token log-probs in the order of a packed row's targets, each sequence alone, no padding."""
+    """(n,) scored tokens' log-probs in the order of a packed row's targets, each sequence alone, no padding."""
     parts = []
     for pair in pairs:
         for request in conditioning.requests():
             tokens = torch.tensor(scored_sequence(pair, request, separator=separator, draft_cap=draft_cap))
             labels = tokens[-len(response(pair, request.target)) :]
             logits = model(input_ids=tokens[None, :-1], use_cache=False).logits[0, -len(labels) :]
-            parts.append(torch.log_softmax(logits, -1).gather(-1, labels[:, None])[:, 0])
+            scored = torch.as_tensor(scored_of(pair, request.target))
+            parts.append(torch.log_softmax(logits, -1).gather(-1, labels[:, None])[scored, 0])
     return torch.cat(parts)
 
 

@@ -43,6 +43,12 @@ def separate_sequence(pair, request, separator, draft_cap):
     return context, responses[request.target]
 
 
+def scored_places(pair, role):
+    """Which places of a response are scored, written down independently of the library."""
+    tokens, masked = (pair.chosen, pair.chosen_masked) if role is W else (pair.rejected, pair.rejected_masked)
+    return [place for place in range(len(tokens)) if not any(start <= place < end for start, end in masked)]
+
+
 @dataclass(frozen=True)
 class Case:
     """A row: trees (groups of pairs) to be packed together, and how they are built.
@@ -78,14 +84,22 @@ def token_lists(draw, vocabulary, longest):
     return tokens * draw(st.sampled_from((1,) * 19 + (1024 // longest,)))
 
 
+def masks(tokens):
+    """Mostly none; else one or two spans within a response."""
+    edges = st.lists(st.integers(1, max(1, len(tokens) - 1)), unique=True, max_size=4).map(sorted)
+    return st.just(()) | edges.map(lambda at: tuple(zip(at[::2], at[1::2], strict=False)))
+
+
 @st.composite
 def pairs(draw, prompt, vocabulary, record):
-    """Also responses that start alike, and one response the prefix of the other."""
+    """Also responses that start alike, and one response the prefix of the other; some with turns between replies."""
     opening = draw(st.just([]) | token_lists(vocabulary, 6))
     chosen = [*opening, *draw(token_lists(vocabulary, 8)), EOT]
     prefix = st.integers(1, len(chosen) - 1).map(lambda length: chosen[:length])
     other = token_lists(vocabulary, 8).map(lambda tokens: [*opening, *tokens, EOT]).filter(lambda it: it != chosen)
-    return PreferencePair(prompt, chosen, draw(st.one_of(other, other, prefix)), record)
+    rejected = draw(st.one_of(other, other, prefix))
+    masked = {"chosen_masked": draw(masks(chosen)), "rejected_masked": draw(masks(rejected))}
+    return PreferencePair(prompt, chosen, rejected, record, **masked)
 
 
 @st.composite

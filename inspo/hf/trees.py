@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inspo.prefix_tree import PackedRow, Span
+from inspo.pairs import Span
+from inspo.prefix_tree import PackedRow
 
 ATTENTIONS = ("pathwise", "dense", "flex", "varlen")
 """Every way to compute the rule; :mod:`inspo.hf.tree_attention` describes them."""

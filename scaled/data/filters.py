@@ -14,12 +14,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from scaled.config import FilterOptions
 from scaled.data.digests import digest, first_equal
+from scaled.data.layouts import replies
 from scaled.data.records import LeftOut, Message, Record
 from scaled.data.safety import judge_of
 
@@ -48,9 +50,9 @@ class Filters:
 
     Attributes:
         duplicates: drop later records with the same prompt, chosen and rejected.
-        max_tokens: drop a record where either reply has more tokens; None for no limit.
-        min_tokens: drop a record where both replies have fewer tokens; 0 for no limit.
-        is_safe: drop a record where it is false of either reply; None for no classifier.
+        max_tokens: drop a record where either response has more tokens; None for no limit.
+        min_tokens: drop a record where both responses have fewer tokens; 0 for no limit.
+        is_safe: drop a record where it is false of a reply in either response; None for no classifier.
         min_margin: drop a record whose margin is below; None for data without scores.
         margin: ``probability``, sigma(score_chosen - score_rejected), or ``gap``, the difference itself.
 
@@ -75,7 +77,7 @@ class Filters:
         """The steps behind the duplicates', which needs all records.
 
         Args:
-            tokenizer: the policy's, for lengths; a reply's length is without template and end-of-turn.
+            tokenizer: the policy's, for lengths; a response's is that of its replies, without template and end-of-turn.
 
         Raises:
             ValueError: lengths without a tokenizer.
@@ -180,11 +182,16 @@ def _of_length(tokenizer: PreTrainedTokenizerBase, minimum: int, maximum: float)
     def rule(records: list[Record]) -> list[str | None]:
         if not records:
             return []
-        replies = [record[reply]["content"] for record in records for reply in ("chosen", "rejected")]
-        ids = tokenizer(replies, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        lengths = list(map(len, ids))
+        said = [
+            [reply["content"] for _, reply in replies(record["prompt"], response)]
+            for record in records
+            for response in (record["chosen"], record["rejected"])
+        ]
+        options = {"add_special_tokens": False, "return_attention_mask": False}
+        ids = iter(tokenizer(list(chain.from_iterable(said)), **options)["input_ids"])
+        lengths = [sum(len(next(ids)) for _ in texts) for texts in said]
         return [
-            None if minimum <= max(two) <= maximum else f"its replies have {two[0]} and {two[1]} tokens"
+            None if minimum <= max(two) <= maximum else f"its responses have {two[0]} and {two[1]} tokens"
             for two in zip(lengths[::2], lengths[1::2], strict=True)
         ]
 
@@ -196,9 +203,10 @@ def _safe(is_safe: Judge) -> Check:
         return [
             next(
                 (
-                    f"its {reply} response is unsafe"
-                    for reply in ("chosen", "rejected")
-                    if not is_safe(record["prompt"], record[reply]["content"])
+                    f"its {which} response is unsafe"
+                    for which, response in (("chosen", record["chosen"]), ("rejected", record["rejected"]))
+                    for turns, reply in replies(record["prompt"], response)
+                    if not is_safe(turns, reply["content"])
                 ),
                 None,
             )

@@ -4,6 +4,7 @@
     separator   what stands around a context
     context     the other response, y'
     target      the tokens whose log-probs are compared; all others are read and never scored
+    masked      between the replies of a target that is a conversation: the user's turns, the next header
 
 Roles are read off the prefix tree that is trained on, not off the text.
 """
@@ -23,13 +24,14 @@ from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, ScoredTarget
 from inspo.sequences import Separator
 
-Role = Literal["prompt", "separator", "context", "target"]
+Role = Literal["prompt", "separator", "context", "target", "masked"]
 
 ROLES: dict[Role, tuple[str, str]] = {
     "prompt": ("36", "read"),
     "separator": ("2", "read"),
     "context": ("33", "read: the other response"),
     "target": ("1;32", "scored"),
+    "masked": ("35", "read: between replies"),
 }
 """Of each role its ANSI color, and what is done with its tokens."""
 
@@ -115,15 +117,17 @@ def _tokens(pair: PreferencePair, tree: PackedRow, target: ScoredTarget, separat
     """A target's sequence: the rows above its last one, and its last label, which has no row."""
     last = int(target.rows[-1])
     above = np.flatnonzero((np.arange(len(tree)) <= last) & (last < tree.subtree_ends))
-    ids = [*tree.tokens[above].tolist(), int(target.labels[-1])]
-    first = len(ids) - len(target.labels)
-    if ids[first:] != target.labels.tolist() or ids[: len(pair.prompt)] != list(pair.prompt):
+    ids = np.append(tree.tokens[above], target.labels[-1])
+    scored = np.searchsorted(above, target.rows) + 1
+    first = int(scored[0])
+    if (ids[scored] != target.labels).any() or tuple(ids[: len(pair.prompt)].tolist()) != pair.prompt:
         raise AssertionError(f"record {pair.record}: the tree does not hold what it scores")
     begins = len(pair.prompt) + len(separator.before_context)
     context = range(0) if target.request.context is None else range(begins, first - len(separator.before_target))
-    for depth, token in enumerate(ids):
+    targets = set(scored.tolist())
+    for depth, token in enumerate(ids.tolist()):
         role: Role = (
-            "target" if depth >= first else "prompt" if depth < len(pair.prompt) else
+            "target" if depth in targets else "masked" if depth > first else "prompt" if depth < len(pair.prompt) else
             "context" if depth in context else "separator"
         )  # fmt: skip
         yield Token(token, depth, int(above[depth]) if depth < len(above) else None, role)
@@ -185,7 +189,8 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>What the model sees</title><style>
 :root {{ color-scheme: light dark; --prompt: light-dark(#dbe9f6, #12354f); --separator: light-dark(#e6e6e6, #3a3a3a);
---context: light-dark(#fdecc8, #54400b); --target: light-dark(#cdebc9, #14491c); }}
+--context: light-dark(#fdecc8, #54400b); --target: light-dark(#cdebc9, #14491c);
+--masked: light-dark(#f3dff2, #4a2349); }}
 body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 1.5rem auto; padding: 0 1rem; }}
 h2 {{ font-size: 1.1rem; margin: 2.2rem 0 .3rem; }}
 h3 {{ font-size: .95rem; font-weight: 600; margin: 1.1rem 0 .35rem; }}

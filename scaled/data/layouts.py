@@ -6,12 +6,15 @@ of                  columns
 both responses      ``chosen``, ``rejected``; ``output`` (a list of the two, Alpaca's); or judged,
                     ``response_a``, ``response_b`` and ``p_a_preferred``, the probability that a is better
 the prompt          ``prompt``; ``messages``; ``conversations`` (ShareGPT's); ``instruction`` with ``input``
-                    (Alpaca's); or none: the turns that `chosen` and `rejected` share before their last
+                    (Alpaca's); or none: the turns that `chosen` and `rejected` begin with alike
 beside it           ``system``, ``history`` (pairs of user and assistant), ``tools``, ``chat_template_kwargs``
 labels              ``preference`` (the probability that `chosen` is better), ``score_chosen``, ``score_rejected``
 ==================  ================================================================================
 
 A cell is text, messages, JSON text of messages, or a transcript: see :mod:`scaled.data.messages`.
+
+A response begins where the assistant first speaks otherwise, and has all that follows: the assistant's reply, or, where
+there are more turns behind it, a conversation.
 """
 
 from __future__ import annotations
@@ -19,22 +22,25 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 from scaled.data.messages import ROLES, Message, as_messages, parsed, shown
 from scaled.data.sources import Row
 from scaled.data.text_files import Broken
 
+Response = list[Message]
+"""What follows a prompt: the assistant's reply; or several, with the turns between them."""
+
 
 class Record(TypedDict):
-    """One prompt and two replies to it, in text.
+    """One prompt and two responses to it, in text.
 
     Attributes:
         record: file and number, for messages.
-        prompt: every turn before the reply.
-        chosen: the preferred reply.
-        rejected: the dispreferred reply.
+        prompt: every turn before the responses.
+        chosen: the preferred response.
+        rejected: the dispreferred response.
         preference: probability in [0, 1] that `chosen` really is the better one; 1 for a hard label.
         score_chosen: a judge's score of `chosen`, where the data has one.
         score_rejected: likewise.
@@ -44,8 +50,8 @@ class Record(TypedDict):
 
     record: str
     prompt: list[Message]
-    chosen: Message
-    rejected: Message
+    chosen: Response
+    rejected: Response
     preference: float
     score_chosen: NotRequired[float]
     score_rejected: NotRequired[float]
@@ -84,7 +90,7 @@ class Layout:
         unread: columns with values that were not read -> rows.
         roles: roles that no chat template is known to have -> messages.
         keys: keys of messages that no chat template is known to read -> messages.
-        repeats: records both of whose replies begin with the prompt.
+        repeats: records both of whose responses begin with the prompt.
     """
 
     def __init__(self, columns: Mapping[str, str], *, soft_labels: bool, known: Iterable[str] = ()) -> None:
@@ -123,7 +129,7 @@ class Layout:
             raise UnusableRecordError("malformed", "its lists or objects are nested too deeply") from error
         record["record"] = f"{row.name}:{row.number}" if row.name else str(row.number)
         self.unread.update(cells.unread())
-        for message in (*record["prompt"], record["chosen"], record["rejected"]):
+        for message in (*record["prompt"], *record["chosen"], *record["rejected"]):
             self.roles.update({message["role"]} - {*ROLES})
             self.keys.update(message.keys() - _KEYS)
         self.repeats += _repeats(record)
@@ -185,9 +191,7 @@ def _record(cells: _Cells, *, soft_labels: bool) -> tuple[Record, bool]:
                 "set soft_labels, or swap the two"
             )
         preference = 1.0
-    (before, chosen), (other, rejected) = _replies(cells, names)
-    if before != other:
-        raise ValueError("chosen and rejected must share every turn before the last one")
+    before, chosen, rejected = _parted(*_conversations(cells, names))
     record = Record(record="", prompt=_prompt(cells, before), chosen=chosen, rejected=rejected, preference=preference)
     for score in ("score_chosen", "score_rejected"):
         if cells[score] is not None:
@@ -213,8 +217,8 @@ def _preference(cells: _Cells) -> float:
     return 1.0 if cells["preference"] is None else _probability(cells, "preference")
 
 
-def _replies(cells: _Cells, names: tuple[str, str]) -> list[tuple[list[Message], Message]]:
-    """Of each reply the turns before it, and itself."""
+def _conversations(cells: _Cells, names: tuple[str, str]) -> list[list[Message]]:
+    """Of each response its cell's turns, which may be those before it, too."""
     values = [cells["output"]] if "chosen" not in cells and "output" in cells else []
     if values:  # Alpaca's
         values = parsed(values[0])
@@ -222,24 +226,35 @@ def _replies(cells: _Cells, names: tuple[str, str]) -> list[tuple[list[Message],
             raise ValueError(
                 f'column "output" must be a list of the better and the worse response, got {shown(values)}'
             )
-        return [_reply(value, cells.column("output")) for value in values]
-    return [_reply(cells.needed(name), cells.column(name)) for name in names]
+        return [_conversation(value, cells.column("output")) for value in values]
+    return [_conversation(cells.needed(name), cells.column(name)) for name in names]
 
 
-def _reply(value: Any, column: str) -> tuple[list[Message], Message]:
+def _conversation(value: Any, column: str) -> list[Message]:
     if value is None:
         raise UnusableRecordError("empty", f'column "{column}": the response is empty (null)')
-    *before, reply = as_messages(value, column, "assistant")
-    if reply["role"] != "assistant":
-        raise ValueError(f'column "{column}" must end with the assistant\'s reply, not with role "{reply["role"]}"')
-    return before, reply
+    turns = as_messages(value, column, "assistant")
+    if turns[-1]["role"] != "assistant":
+        raise ValueError(f'column "{column}" must end with the assistant\'s reply, not with role "{turns[-1]["role"]}"')
+    return turns
+
+
+def _parted(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], Response, Response]:
+    """The turns that two conversations begin with alike, up to one of the assistant's in both, and what follows."""
+    both = list(zip(chosen, rejected, strict=False))
+    alike = next((index for index, (one, other) in enumerate(both) if one != other), len(both) - 1)
+    while alike >= 0 and not all(turn["role"] == "assistant" for turn in both[alike]):
+        alike -= 1
+    if alike < 0:
+        raise ValueError("chosen and rejected differ before the assistant has said anything: they answer two prompts")
+    return chosen[:alike], chosen[alike:], rejected[alike:]
 
 
 # --- prompt
 
 
 def _prompt(cells: _Cells, before: list[Message]) -> list[Message]:
-    """Every turn before the reply, out of the prompt's columns and the turns that both responses begin with."""
+    """Every turn before the responses, out of the prompt's columns and the turns that both cells begin with."""
     name = next((name for name in ("prompt", "conversations", "instruction") if cells[name] not in (None, "")), None)
     if name is None and not before and cells["messages"] is not None:
         name = "messages"
@@ -247,11 +262,12 @@ def _prompt(cells: _Cells, before: list[Message]) -> list[Message]:
         there = next((name for name in ("prompt", "conversations", "instruction", "messages") if name in cells), None)
         if there is None:
             cells.needed("prompt")
-        raise ValueError(f'column "{cells.column(str(there))}" is empty, and there are no turns before the replies')
+        raise ValueError(f'column "{cells.column(str(there))}" is empty, and there are no turns before the responses')
     given = [] if name is None else as_messages(_with_input(cells, name), cells.column(name), "user")
-    if before and given and not _same(given, before):
-        raise ValueError(f'column "{cells.column(str(name))}" differs from the turns before the replies')
-    turns = before or given
+    goes_on = bool(before) and before[0]["role"] == "assistant"
+    if before and given and not goes_on and not _same(given, before):
+        raise ValueError(f'column "{cells.column(str(name))}" differs from the turns before the responses')
+    turns = [*given, *before] if goes_on else before or given
     if history := _json_cell(cells, "history", list):
         turns = [*_history(history), *turns]
     system = cells["system"]
@@ -331,11 +347,12 @@ def _check_usable(record: Record) -> None:
             if not text.isascii() and (half := _HALF.search(text)):
                 message = f"the {name} holds half a surrogate pair (U+{ord(half[0]):X}), which is no text"
                 raise UnusableRecordError("not_text", message)
-    for which in ("chosen", "rejected"):
-        reply: Mapping[str, Any] = record[which]
-        if not reply["content"].strip() and not reply.get("tool_calls"):
-            raise UnusableRecordError("empty", f"the {which} response is empty")
-    if _said(record["chosen"]) == _said(record["rejected"]):
+    for which, response in (("chosen", record["chosen"]), ("rejected", record["rejected"])):
+        for number, turn in enumerate(response, 1):
+            if turn["role"] == "assistant" and not turn["content"].strip() and not turn.get("tool_calls"):
+                place = "" if len(response) == 1 else f" in its turn {number}"
+                raise UnusableRecordError("empty", f"the {which} response is empty{place}")
+    if list(map(_said, record["chosen"])) == list(map(_said, record["rejected"])):
         raise UnusableRecordError("equal", "chosen and rejected are the same response")
 
 
@@ -351,12 +368,19 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _said(reply: Message) -> dict[str, Any]:
-    return {**reply, "content": reply["content"].strip()}
+def _said(turn: Message) -> dict[str, Any]:
+    return {**turn, "content": turn["content"].strip()}
 
 
 def _repeats(record: Record) -> bool:
-    """Whether both replies begin with what was asked."""
+    """Whether both responses begin with what was asked."""
     asked = record["prompt"][-1]["content"].strip()
-    replies = (record["chosen"], record["rejected"])
+    replies = (record["chosen"][0], record["rejected"][0])
     return bool(asked) and all(reply["content"].lstrip().startswith(asked) for reply in replies)
+
+
+def replies(prompt: Sequence[Message], response: Response) -> Iterator[tuple[list[Message], Message]]:
+    """Each reply of the assistant in a response, behind all turns before it."""
+    for number, turn in enumerate(response):
+        if turn["role"] == "assistant":
+            yield [*prompt, *response[:number]], turn

@@ -21,12 +21,14 @@ Integers = npt.NDArray[np.int64]
 
 
 class Tokens(NamedTuple):
-    """A pair's tokens as arrays, and its preference."""
+    """A pair's tokens as arrays, its preference, and which tokens are masked: (m, 2) spans, or () for none."""
 
     prompt: npt.NDArray[Any]
     chosen: npt.NDArray[Any]
     rejected: npt.NDArray[Any]
     preference: float
+    chosen_masked: Sequence[Any] = ()
+    rejected_masked: Sequence[Any] = ()
 
 
 class Pairs(Sequence[PreferencePair], ABC):
@@ -46,7 +48,7 @@ class Pairs(Sequence[PreferencePair], ABC):
         """Its tokens."""
         pair = self.pair(index)
         prompt, *replies = (np.array(part, dtype=np.int32) for part in (pair.prompt, pair.chosen, pair.rejected))
-        return Tokens(prompt, replies[0], replies[1], pair.preference)
+        return Tokens(prompt, replies[0], replies[1], pair.preference, pair.chosen_masked, pair.rejected_masked)
 
     def all_tokens(self) -> Iterator[Tokens]:
         """The tokens of every pair, in order."""

@@ -18,7 +18,7 @@ from scaled.data.templates import Template, tokenizer_digest
 FACTS = "prepared.json"
 """The file by which such a folder is known."""
 
-FORMAT = 1
+FORMAT = 2
 """Counted up whenever a folder of the same facts would hold other pairs."""
 
 TOKENIZER = "tokenizer"

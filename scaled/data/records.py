@@ -59,7 +59,7 @@ def load_records(
 
     >>> rows = [{"prompt": "Hi", "response_a": "Yo", "response_b": "Hello!", "p_a_preferred": 0.25}]
     >>> load_records(rows, soft_labels=True)[0]["chosen"], load_records(rows, soft_labels=True)[0]["preference"]
-    ({'role': 'assistant', 'content': 'Hello!'}, 0.75)
+    ([{'role': 'assistant', 'content': 'Hello!'}], 0.75)
     """
     if ties not in ("drop", "keep"):
         raise ValueError(f"ties = {ties!r} must be 'drop' or 'keep'")
@@ -217,4 +217,4 @@ def report(name: str, layout: Account, kept: int, ties: int) -> None:
 def texts(records: Iterable[Record]) -> Iterator[str]:
     """Every text of the records: each turn of the prompt, the chosen and the rejected response."""
     for record in records:
-        yield from (turn["content"] for turn in (*record["prompt"], record["chosen"], record["rejected"]))
+        yield from (turn["content"] for turn in (*record["prompt"], *record["chosen"], *record["rejected"]))

@@ -1,4 +1,4 @@
-"""A record under a chat template -> its three texts: the prompt, and the prompt with either reply.
+"""A record under a chat template -> its texts: the prompt, and the prompt with either response.
 
 Nothing is lost on the way: every turn's text must stand in what the template writes. And nothing is
 written into it: what somebody's text has of control tokens is marked as text.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from scaled.data.layouts import Record, UnusableRecordError
+from scaled.data.layouts import Record, UnusableRecordError, replies
 from scaled.data.messages import Message
 from scaled.data.templates import Template
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _ANOTHER = "name another template"
+_ONCE_A_REPLY_FOLLOWS = "the prompt differently once a reply follows"
 
 
 @dataclass(frozen=True)
@@ -30,76 +32,86 @@ class Rendered:
     Attributes:
         record: whose texts.
         prompt: what the deployed policy is given.
-        chosen: the prompt with the chosen reply, up to the end of its turn.
-        rejected: the prompt with the rejected reply.
+        chosen: the prompt with the chosen response, up to the end of its turn. Of a response of several replies, the
+            prompt with the first one, what the policy is given for the second, that with the second, and so on: each
+            begins with the one before it.
+        rejected: the prompt with the rejected response, likewise.
         marked: whether there are marks.
     """
 
     record: Record
     prompt: str
-    chosen: str
-    rejected: str
+    chosen: tuple[str, ...]
+    rejected: tuple[str, ...]
     marked: bool
 
     @property
-    def texts(self) -> tuple[str, str, str]:
-        """All three."""
-        return self.prompt, self.chosen, self.rejected
+    def texts(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.prompt, *self.chosen, *self.rejected
 
 
 def render(record: Record, tokenizer: PreTrainedTokenizerBase, template: Template, events: Counter[str]) -> Rendered:
     """The texts of a record.
 
     Args:
-        record: a prompt and two replies.
+        record: a prompt and two responses.
         tokenizer: whose template it is.
         template: how conversations are written.
-        events: counts ``control_tokens_in_text`` and ``earlier_reasoning_left_out``, of records.
+        events: counts ``control_tokens_in_text``, ``earlier_reasoning_left_out`` and ``several_replies``, of records.
 
     Raises:
         UnusableRecordError: the template refuses the record, or leaves out something of it.
     """
-    said = [*record["prompt"], record["chosen"], record["rejected"]], record.get("tools")
-    write = partial(_texts, tokenizer, template, record.get("template_options"))
-    plain = write(*said)
-    _check_complete(record, plain, template, events)
-    marked = template.marked(*said)
-    if marked == said:
-        return Rendered(record, *plain, marked=False)
+    said = [record["prompt"], record["chosen"], record["rejected"]]
+    write = partial(_written, tokenizer, template, record.get("template_options"))
+    plain = Rendered(record, *write(said, record.get("tools")), marked=False)
+    _check_complete(plain, template, events)
+    events["several_replies"] += len(plain.chosen) > 1 or len(plain.rejected) > 1
+    marked, (_, tools) = [template.marked(turns)[0] for turns in said], template.marked([], record.get("tools"))
+    if (marked, tools) == (said, record.get("tools")):
+        return plain
     events["control_tokens_in_text"] += 1
-    return Rendered(record, *write(*marked), marked=True)
+    return Rendered(record, *write(marked, tools), marked=True)
 
 
-def _texts(
+def _written(
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
     options: Mapping[str, Any] | None,
-    turns: list[Message],
+    said: Sequence[list[Message]],
     tools: Any,
-) -> tuple[str, str, str]:
-    """The three texts of a prompt's turns with both replies behind them."""
-    *prompt, chosen, rejected = turns
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The texts of a prompt and two responses."""
+    write = partial(template.render, tokenizer, tools=tools, options=options)
+    prompt, *responses = said
     try:
-        asked, *full = (
-            template.render(tokenizer, prompt, reply, tools=tools, options=options)
-            for reply in (None, chosen, rejected)
+        asked = write(prompt)
+        chosen, rejected = (
+            [
+                text
+                for turns, reply in replies(prompt, response)
+                for text in (write(turns), write(turns, reply).removesuffix(template.after_turns))
+            ][1:]
+            for response in responses
         )
     except ValueError as error:
         raise UnusableRecordError("refused_by_template", f"{error}: {_ANOTHER}") from error
-    if not all(text.startswith(asked) for text in full):
-        raise UnusableRecordError(
-            "refused_by_template", f"the chat template writes the prompt differently once a reply follows: {_ANOTHER}"
-        )
-    return asked, full[0], full[1]
+    for texts in ([asked, *chosen], [asked, *rejected]):
+        for number, (before, text) in enumerate(pairwise(texts)):
+            if not text.startswith(before):
+                what = "a reply differently once other turns follow" if number % 2 else _ONCE_A_REPLY_FOLLOWS
+                raise UnusableRecordError("refused_by_template", f"the chat template writes {what}: {_ANOTHER}")
+    return asked, tuple(chosen), tuple(rejected)
 
 
-def _check_complete(record: Record, texts: tuple[str, str, str], template: Template, events: Counter[str]) -> None:
+def _check_complete(rendered: Rendered, template: Template, events: Counter[str]) -> None:
     """Whether everything that the record says stands in its texts.
 
     Raises:
-        UnusableRecordError: not everything, or the replies are equal there.
+        UnusableRecordError: not everything, or the responses are equal there.
     """
-    prompt, *full = texts
+    record, prompt, full = rendered.record, rendered.prompt, (rendered.chosen[-1], rendered.rejected[-1])
     earlier = False
     for number, turn in enumerate(record["prompt"], 1):
         *before, last = list(_pieces(turn, template)) or [""]
@@ -107,8 +119,8 @@ def _check_complete(record: Record, texts: tuple[str, str, str], template: Templ
         if lost:
             raise _left_out(lost, f'turn {number} of the prompt ("{turn["role"]}")')
         earlier |= turn["role"] == "assistant" and bool(_lost(before, prompt))
-    for which, text in zip(("chosen", "rejected"), full, strict=True):
-        if lost := _lost(_pieces(record[which], template), text[len(prompt) :]):  # type: ignore[literal-required]
+    for which, response, text in zip(("chosen", "rejected"), (record["chosen"], record["rejected"]), full, strict=True):
+        if lost := sum(_lost(_pieces(turn, template), text[len(prompt) :]) for turn in response):
             raise _left_out(lost, f"the {which} response")
     if tools := record.get("tools"):
         names = [str(_function(tool).get("name", "")) for tool in tools]

@@ -31,7 +31,7 @@ from scaled.data.tokens import encode
 ROWS = 1024
 """Of a shard."""
 
-EVENTS = ("separately_tokenized", "control_tokens_in_text", "earlier_reasoning_left_out")
+EVENTS = ("separately_tokenized", "control_tokens_in_text", "several_replies", "earlier_reasoning_left_out")
 """What can happen to a record on its way to tokens."""
 
 IN_READING = ("ties", *get_args(Why))
@@ -60,6 +60,8 @@ _NOTHING: dict[str, Any] = {
     "rejected": (),
     "preference": 0.0,
     "cuttable": (0, 0),
+    "chosen_masked": (),
+    "rejected_masked": (),
     "said": None,
     "kind": bytes(SIZE),
     "asked": bytes(SIZE),

@@ -19,11 +19,13 @@ from inspo.pairs import PreferencePair
 from scaled.data.pairs import Pairs, Tokens
 
 _TOKENS = ("prompt", "chosen", "rejected")
+_MASKED = ("chosen_masked", "rejected_masked")
 FIELDS = [
     pa.field("record", pa.string()),
     *(pa.field(name, pa.list_(pa.int32())) for name in _TOKENS),
     pa.field("preference", pa.float64()),
     pa.field("cuttable", pa.list_(pa.int32(), 2)),
+    *(pa.field(name, pa.list_(pa.list_(pa.int32(), 2))) for name in _MASKED),
 ]
 """Of a pair; what :class:`inspo.pairs.PreferencePair` has."""
 
@@ -84,13 +86,16 @@ class Stored(Pairs):
         file, row = self._place(index)
         tokens, table = self.tokens(index), self._tables[file]
         record, cuttable = (table.column(name)[row].as_py() for name in ("record", "cuttable"))
-        return PreferencePair(tokens.prompt, tokens.chosen, tokens.rejected, record, tokens.preference, tuple(cuttable))  # type: ignore[arg-type]  # arrays
+        chosen, rejected = (tuple(map(tuple, spans)) for spans in (tokens.chosen_masked, tokens.rejected_masked))
+        own: Any = tokens._replace(chosen_masked=chosen, rejected_masked=rejected)._asdict()  # arrays, for sequences
+        return PreferencePair(**own, record=record, cuttable=tuple(cuttable))
 
     def tokens(self, index: int) -> Tokens:
         """See :class:`~scaled.data.pairs.Pairs`."""
         file, row = self._place(index)
         prompt, chosen, rejected = (self._columns[file][name][row] for name in _TOKENS)
-        return Tokens(prompt, chosen, rejected, self._tables[file].column("preference")[row].as_py())
+        others = (self._tables[file].column(name)[row].as_py() for name in ("preference", *_MASKED))
+        return Tokens(prompt, chosen, rejected, *others)
 
     def _place(self, index: int) -> tuple[int, int]:
         file = int(np.searchsorted(self._starts, index, side="right")) - 1

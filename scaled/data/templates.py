@@ -73,6 +73,7 @@ class Template:
         date: the day that it is told; None where it does not ask.
         end_of_turn: id of the token that ends a reply.
         ends_turns: whether the template writes that token; else it is appended.
+        after_turns: what it writes behind the end of a last reply.
         header: token ids that open another assistant turn after a reply's end, for
             ``Separator.parse("turn", header_tokens=...)``; empty where the template has none (Mistral).
         fingerprint: name and a hash of template, options, date and tokenizer, for cache keys.
@@ -86,6 +87,7 @@ class Template:
     date: dt.date | None
     end_of_turn: int
     ends_turns: bool
+    after_turns: str
     header: tuple[int, ...]
     fingerprint: str
     control_tokens: re.Pattern[str] = field(repr=False)
@@ -138,6 +140,7 @@ class Template:
             day,
             end_of_turn,
             ends_turns,
+            tail.partition(str(tokenizer.convert_ids_to_tokens(end_of_turn)))[2],
             _header(tokenizer, render, end_of_turn),
             f"{name}:{_digest(tokenizer, source + told)}",
             control,

@@ -6,7 +6,9 @@
 
 A prompt has the same tokens under both responses, and the same as when the policy is deployed: they
 are what the tokenizer makes of the template with its generation prompt. A response is the tokens
-that the template with the reply has beyond those, up to and with its one end-of-turn token.
+that the template with the reply has beyond those, up to and with its one end-of-turn token. In a response
+of several replies each has the tokens that the policy would be given and write there; what it would be given
+from one reply's end to the next one's beginning is masked.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -23,7 +27,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import encode_marked_chat
 
-from inspo.pairs import PreferencePair
+from inspo.pairs import PreferencePair, Span
 from scaled.data.layouts import Record, UnusableRecordError
 from scaled.data.messages import Message
 from scaled.data.records import LeftOut, Problems
@@ -40,6 +44,7 @@ BATCH = 1024
 _SAID = {
     "separately_tokenized": "responses merge with their prompts and are tokenized on their own",
     "control_tokens_in_text": "records have control tokens in their text, which are read as text",
+    "several_replies": "records have responses of several replies: what stands between these is read and not scored",
     "earlier_reasoning_left_out": "records have reasoning in earlier replies, which the chat template leaves out, as "
     "it does when the policy is deployed",
 }
@@ -67,7 +72,7 @@ def tokenize(
         vocab_size: rows of the model's input embedding, to check token ids against.
         unusable: what to do with a record that the template writes otherwise than it says: refuse the data, or leave
             it out, counted and logged.
-        counts: gets ``separately_tokenized``, a number of responses, ``control_tokens_in_text`` and
+        counts: gets ``separately_tokenized``, a number of replies, ``control_tokens_in_text``, ``several_replies`` and
             ``earlier_reasoning_left_out``, of records, and by what is wrong the records left out.
 
     Returns:
@@ -134,8 +139,8 @@ def encode(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, templa
         template: how conversations are written.
 
     Returns:
-        For each record its pair, or why it has none; and ``separately_tokenized``, responses, and
-        ``control_tokens_in_text`` and ``earlier_reasoning_left_out``, 1 where it is so.
+        For each record its pair, or why it has none; and ``separately_tokenized``, replies, and
+        ``control_tokens_in_text``, ``several_replies`` and ``earlier_reasoning_left_out``, 1 where it is so.
     """
     events = [Counter[str]() for _ in records]
     texts = [
@@ -164,9 +169,9 @@ class _Tokens(NamedTuple):
     """Token ids of a record's texts, and where in its text each of the prompt's begins and ends, if that is known."""
 
     prompt: list[int]
-    chosen: list[int]
-    rejected: list[int]
-    offsets: Sequence[tuple[int, int]] = ()
+    chosen: list[list[int]]
+    rejected: list[list[int]]
+    offsets: Sequence[Span] = ()
 
 
 def _tokens(texts: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[_Tokens]:
@@ -175,9 +180,12 @@ def _tokens(texts: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> li
         return []
     options = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
     prompts = tokenizer([each.prompt for each in texts], **options)
-    full = tokenizer([text for each in texts for text in (each.chosen, each.rejected)], **options)["input_ids"]
+    full = iter(tokenizer([text for each in texts for text in each.texts[1:]], **options)["input_ids"])
     offsets = [encoding.offsets for encoding in prompts.encodings] if tokenizer.is_fast else [()] * len(texts)
-    return list(map(_Tokens, prompts["input_ids"], full[::2], full[1::2], offsets))
+    return [
+        _Tokens(prompt, [next(full) for _ in each.chosen], [next(full) for _ in each.rejected], where)
+        for each, prompt, where in zip(texts, prompts["input_ids"], offsets, strict=True)
+    ]
 
 
 def _pair(
@@ -188,19 +196,58 @@ def _pair(
     events: Counter[str],
 ) -> PreferencePair:
     """The pair of a record whose tokens are at hand, if its texts are not marked."""
+    read = partial(_ids, tokenizer, marked=rendered.marked)
     if tokens is None:
-        prompt, first, second = (_marked_ids(tokenizer, text) for text in rendered.texts)
-        tokens = _Tokens(prompt, first, second)
-    prompt, full = tokens.prompt, [tokens.chosen, tokens.rejected]
-    for which, text in enumerate(rendered.texts[1:]):
-        if full[which][: len(prompt)] != prompt:
-            full[which] = [*prompt, *_ids(tokenizer, text[len(rendered.prompt) :], marked=rendered.marked)]
-            events["separately_tokenized"] += 1
-    chosen, rejected = (_ended(ids[len(prompt) :], template) for ids in full)
+        tokens = _Tokens(read(rendered.prompt), list(map(read, rendered.chosen)), list(map(read, rendered.rejected)))
+    (chosen, chosen_masked), (rejected, rejected_masked) = (
+        _response(tokens.prompt, [rendered.prompt, *texts], ids, read, template, events)
+        for texts, ids in ((rendered.chosen, tokens.chosen), (rendered.rejected, tokens.rejected))
+    )
     if chosen == rejected:
         raise UnusableRecordError("equal", "chosen and rejected are the same response in tokens")
     record, cuttable = rendered.record, _first_half(rendered, tokens.offsets)
-    return PreferencePair(prompt, chosen, rejected, record["record"], record["preference"], cuttable)
+    return PreferencePair(
+        tokens.prompt,
+        chosen,
+        rejected,
+        record["record"],
+        record["preference"],
+        cuttable,
+        chosen_masked=chosen_masked,
+        rejected_masked=rejected_masked,
+    )
+
+
+def _response(
+    prompt: list[int],
+    texts: Sequence[str],
+    tokens: Sequence[list[int]],
+    read: Callable[[str], list[int]],
+    template: Template,
+    events: Counter[str],
+) -> tuple[list[int], tuple[Span, ...]]:
+    """A response's tokens, and which of them are masked.
+
+    Args:
+        prompt: the prompt's tokens.
+        texts: the prompt, and what :class:`~scaled.data.rendering.Rendered` has of the response.
+        tokens: of the latter.
+        read: makes tokens of a text alone.
+        template: how conversations are written.
+        events: counts ``separately_tokenized``.
+    """
+    whole, masked = prompt, list[Span]()
+    for number, (ids, (before, text)) in enumerate(zip(tokens, pairwise(texts), strict=True)):
+        together, is_reply = ids[: len(whole)] == whole, number % 2 == 0
+        more = ids[len(whole) :] if together else read(text[len(before) :])
+        if is_reply:
+            more = _ended(more, template, last=number + 1 == len(tokens))
+            events["separately_tokenized"] += not together
+        else:
+            begin = len(whole) - len(prompt)
+            masked.append((begin, begin + len(more)))
+        whole = [*whole, *more]
+    return whole[len(prompt) :], tuple(masked)
 
 
 def _first_half(rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -225,8 +272,10 @@ def _marked_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         raise UnusableRecordError("malformed", f"a control token stands in its text, and {error}") from error
 
 
-def _ended(tokens: list[int], template: Template) -> list[int]:
-    """A response up to and with its end-of-turn token, without what the template writes after it."""
+def _ended(tokens: list[int], template: Template, *, last: bool) -> list[int]:
+    """A reply up to and with its end-of-turn token."""
+    if not template.ends_turns and not last:
+        raise UnusableRecordError("refused_by_template", "the chat template does not end a reply that others follow")
     if not template.ends_turns:
         return [*tokens, template.end_of_turn]
     if template.end_of_turn not in tokens:
@@ -248,7 +297,7 @@ def fingerprint(pairs: Iterable[Any]) -> str:
     """Sha256 of every token id with its role and of every preference, in order. Record names do not count.
 
     Args:
-        pairs: with ``prompt``, ``chosen``, ``rejected`` and ``preference``.
+        pairs: with ``prompt``, ``chosen``, ``rejected``, ``preference`` and what is masked.
 
     >>> fingerprint([PreferencePair([1], [2], [3])]) == fingerprint([PreferencePair([1], [3], [2])])
     False
@@ -260,4 +309,7 @@ def fingerprint(pairs: Iterable[Any]) -> str:
         for part in parts:
             digest.update(np.asarray(part, dtype="<i8").tobytes())
         digest.update(np.array(pair.preference, dtype="<f8").tobytes())
+        for which, spans in (("chosen", pair.chosen_masked), ("rejected", pair.rejected_masked)):
+            if len(spans):
+                digest.update(which.encode() + np.asarray(spans, dtype="<i8").tobytes())
     return digest.hexdigest()

@@ -85,9 +85,9 @@ def questions(configs: Sequence[str], settings: Sequence[str], out: Path) -> str
         raise UserError(str(error)) from None
     prompts, baseline = [], []
     for name, record in enumerate(validation, start=1):
-        if len(record["prompt"]) == 1:  # `pairwise` asks one question, and nothing before it
+        if len(record["prompt"]) == len(record["chosen"]) == 1:  # `pairwise` asks one question, and nothing before it
             prompts.append({"id": str(name), "prompt": record["prompt"][0]["content"]})
-            baseline.append({"id": str(name), "output": record["chosen"]["content"], "model": "chosen"})
+            baseline.append({"id": str(name), "output": record["chosen"][0]["content"], "model": "chosen"})
     if not prompts:
         raise UserError(f"{config.named('data')}: no validation record is a single question; nothing can be asked")
     for path, rows in ((out / "baseline.jsonl", baseline), (out / "prompts.jsonl", prompts)):

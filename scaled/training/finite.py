@@ -58,6 +58,8 @@ def _stop(
             "prompt": pair.prompt,
             "chosen": pair.chosen,
             "rejected": pair.rejected,
+            "chosen_masked": pair.chosen_masked,
+            "rejected_masked": pair.rejected_masked,
             **{name: repr(each[index]) for name, each in values.items()},
         }
         for index, pair in enumerate(pairs)

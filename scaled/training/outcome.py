@@ -50,13 +50,14 @@ def make_batch(examples: Examples, slot: Slot, device: torch.device | str = "cpu
     """The examples of a slot in one row."""
     index = list(slot.pairs)
     pairs = [examples.pairs[pair] for pair in index]
+    chosen_length, rejected_length = torch.tensor([pair.scored_lengths for pair in pairs], device=device).T
     return Batch(
         slot,
         pairs,
         examples.row(index, examples.layout.policy),
         {request: logps[index].to(device) for request, logps in examples.reference.items()},
-        torch.tensor([len(pair.chosen) for pair in pairs], device=device),
-        torch.tensor([len(pair.rejected) for pair in pairs], device=device),
+        chosen_length,
+        rejected_length,
         torch.tensor([pair.preference for pair in pairs], dtype=torch.float32, device=device),
     )
 

@@ -36,7 +36,7 @@ def test_a_pair_walks_all_the_way(walked):
     """x = 21, y_w = 16 and y_l = 6 tokens, as the picture says: the tree has 21 + 2 (16 + 6) - 2 = 63."""
     index = walked.index
     pair, tree = walked.examples.pairs[index], walked.examples.tree(index)
-    assert walked.record["chosen"]["content"] in walked.line
+    assert walked.record["chosen"][0]["content"] in walked.line
     assert len(walked.examples) + len(walked.validation) == len(walked.kept)
     assert (len(pair.prompt), len(pair.chosen), len(pair.rejected)) == (21, 16, 6)
     assert len(tree) == 63

@@ -24,7 +24,7 @@ def test_every_layout_reads_the_same():
     layouts, _, _ = RECORDS
     first, *others = [plain(*load_records([row])) for row in layouts]
     assert first["prompt"] == [{"role": "user", "content": "Name a bird."}]
-    assert first["chosen"]["content"] == "The owl."
+    assert first["chosen"][0]["content"] == "The owl."
     assert all(other == first for other in others)
     assert len(layouts) == 9
 

@@ -94,7 +94,7 @@ def test_its_dry_run_describes_a_model_in_a_folder(base):
 def test_its_record_is_one():
     (text,) = code_blocks(README, "json")
     (record,) = load_records([json.loads(text)])
-    assert record["chosen"]["content"].startswith("The owl")
+    assert record["chosen"][0]["content"].startswith("The owl")
 
 
 def test_its_methods_are_all_there_are():

@@ -95,6 +95,9 @@ def test_pairs_cannot_be_changed_in_place(pairs):
         ({"chosen": ((1, 2), (3, 4))}, "record 17: the chosen response must be a flat sequence"),
         ({"preference": 1.5}, "record 17: preference = 1.5"),
         ({"preference": float("nan")}, "record 17: preference = nan"),
+        ({"chosen_masked": ((0, 1),)}, r"record 17: chosen_masked = \(\(0, 1\),\) must be spans in order, apart"),
+        ({"chosen_masked": ((1, 99),)}, "record 17: chosen_masked"),
+        ({"rejected_masked": ((1, 1),)}, "record 17: rejected_masked"),
     ],
 )
 def test_malformed_pairs_are_errors_that_name_the_record(change, message):

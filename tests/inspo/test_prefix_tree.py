@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from token_cases import EOT, HEADER, PAIR, REQUESTS, SEP, SEPARATORS, L, W, cases, separate_sequence
+from token_cases import EOT, HEADER, PAIR, REQUESTS, SEP, SEPARATORS, L, W, cases, scored_places, separate_sequence
 
 from inspo.conditioning import Conditioning, LogpRequest
 from inspo.hf.trees import TreeAttention
@@ -34,15 +34,17 @@ def sequence_of(row: PackedRow, target) -> list[int]:
 def assert_scores_the_separate_sequences(row: PackedRow, case, pairs) -> None:
     assert [(t.pair, t.request) for t in row.targets] == [(i, r) for i in range(len(pairs)) for r in case.requests]
     for target in row.targets:
-        context, labels = separate_sequence(pairs[target.pair], target.request, case.separator, case.draft_cap)
-        assert target.labels.tolist() == labels
+        pair = pairs[target.pair]
+        context, response = separate_sequence(pair, target.request, case.separator, case.draft_cap)
+        scored = scored_places(pair, target.request.target)
+        assert target.labels.tolist() == [response[place] for place in scored]
         seen = visible(row, target.rows[-1])
-        assert row.tokens[seen].tolist() == context + labels[:-1]
+        assert row.tokens[seen].tolist() == context + response[:-1]
         assert row.positions[seen].tolist() == list(range(len(seen)))
-        assert target.rows.tolist() == seen[-len(labels) :].tolist()
+        assert target.rows.tolist() == seen[-len(response) :][scored].tolist()
         # Each row sees its prefix and nothing else; of long targets a few rows are looked at.
-        for i, query in list(enumerate(target.rows))[:: 1 + len(labels) // 32]:
-            assert visible(row, query).tolist() == seen[: len(context) + i].tolist()
+        for place, query in list(zip(scored, target.rows, strict=True))[:: 1 + len(scored) // 32]:
+            assert visible(row, query).tolist() == seen[: len(context) + place].tolist()
 
 
 def distinct_prefixes(case, group) -> int:
@@ -114,7 +116,8 @@ def test_a_restricted_row_is_as_if_built_for_the_fewer_requests(case, data):
         assert sequence_of(restricted, target) == sequence_of(built, other)
         seen = visible(restricted, target.rows[-1])
         assert restricted.positions[seen].tolist() == list(range(len(seen)))
-        assert target.rows.tolist() == seen[-len(target.labels) :].tolist()
+        assert restricted.positions[target.rows].tolist() == built.positions[other.rows].tolist()
+        assert set(target.rows.tolist()) <= set(seen.tolist())
     assert_paths_cover_the_row(restricted)
     assert paths_in_tokens(restricted) == paths_in_tokens(built)
     assert len(TreeAttention.of(restricted).positions) == len(built)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from token_cases import PAIR, SEPARATORS, cases, separate_sequence
+from token_cases import EOT, PAIR, PLAIN, SEPARATORS, cases, separate_sequence
 
 from inspo.conditioning import Conditioning
 from inspo.pairs import PreferencePair
@@ -116,6 +116,16 @@ def limits(draw):
         draft_cap=draw(st.sampled_from((None, 0.25, 0.5))),
         over_cap=draw(st.sampled_from(("cut", "drop"))),
     )
+
+
+def test_a_response_that_is_cut_ends_with_a_token_that_is_scored():
+    """Masked are tokens 2 and 3 of 6: of 4, 3 or 2 tokens the first two are left, of 5 all five."""
+    pair = PreferencePair([1], [20, 21, 7, 8, 22, EOT], [30, 31, 7, 8, 32, EOT], chosen_masked=((2, 4),))
+    for room, left in ((5, (20, 21, 7, 8, 22)), (4, (20, 21)), (3, (20, 21)), (2, (20, 21)), (1, (20,))):
+        (cut,) = fit([pair], PLAIN, Limits(max_length=1 + room, over_length=("cut_responses",))).pairs
+        assert (cut.chosen, cut.chosen_masked) == (left, ((2, 4),) if room == 5 else ())
+        assert (len(cut.rejected), cut.rejected_masked) == (room, ())
+        assert cut.scored_lengths == (3 if room == 5 else len(left), room)
 
 
 @given(cases(), limits())

@@ -129,7 +129,7 @@ def test_each_key_has_its_own_split_columns_and_mistakes(tmp_path):
     )
     assert [len(records_of(both, key)[0]) for key in ("data", "validation")] == [4, 1]
     own = {"path": str(tmp_path / "saved"), "columns": {"prompt": "q", "chosen": "bad", "rejected": "good"}}
-    assert records_of(options(data=own, columns={"prompt": "nowhere"}))[0][0]["rejected"]["content"] == "A"
+    assert records_of(options(data=own, columns={"prompt": "nowhere"}))[0][0]["rejected"][0]["content"] == "A"
 
 
 @pytest.mark.parametrize(

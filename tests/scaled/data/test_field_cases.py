@@ -21,7 +21,7 @@ def cases():
 
 
 def pairs(records):
-    return [(record["prompt"], record["chosen"]["content"], record["rejected"]["content"]) for record in records]
+    return [(record["prompt"], record["chosen"][0]["content"], record["rejected"][0]["content"]) for record in records]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_tool_calls_and_tools_are_carried(cases):
     cities = [call[which]["tool_calls"][0]["function"]["arguments"]["city"] for which in ("chosen", "rejected")]
     assert cities == ["Rome", "Paris"]
     assert history["prompt"][1]["tool_calls"]
-    assert only["chosen"]["tool_calls"]
+    assert only["chosen"][0]["tool_calls"]
     assert all(record["tools"][0]["function"]["name"] == "weather" for record in (call, history, only))
 
 

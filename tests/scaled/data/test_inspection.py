@@ -37,6 +37,9 @@ def check(pair, tree, found, separator, draft_cap=None):
             assert (tree.tokens[token.row], tree.positions[token.row]) == (token.id, token.depth)
         predicted = [(scored.tokens[t.depth - 1].row, t.id) for t in scored.tokens if t.role == "target"]
         assert predicted == list(zip(target.rows.tolist(), target.labels.tolist(), strict=True))
+        assert tuple(t.id for t in scored.tokens if t.role in ("target", "masked")) == getattr(
+            pair, scored.request.target.value
+        )
         context = () if scored.request.context is None else getattr(pair, scored.request.context.value)[:draft_cap]
         assert tuple(t.id for t in scored.tokens if t.role == "context") == tuple(context)
         assert tuple(t.id for t in scored.tokens if t.role == "prompt") == tuple(pair.prompt)
@@ -48,6 +51,8 @@ def test_roles_are_those_of_the_tree(separator, draft_cap):
     pair = PreferencePair([1, 2], [10, 11, 9], [10, 9], record="seven", preference=0.8)
     found, tree = inspected(pair, separator, draft_cap)
     check(pair, tree, found, separator, draft_cap)
+    conversation = PreferencePair([1, 2], [10, 11, 9, 12, 9], [10, 9], chosen_masked=((1, 2), (3, 4)))
+    check(conversation, *reversed(inspected(conversation, separator, draft_cap)), separator, draft_cap)
     assert [scored.by for scored in found.sequences] == ["policy and reference", *["policy"] * (len(ALL) - 1)]
     assert (found.record, found.preference, found.rows) == ("seven", 0.8, len(tree))
 
@@ -61,7 +66,9 @@ def test_roles_agree_with_the_loss_mask_of_real_tokenizers(name):
     record = {"record": 1, "prompt": [turn], "preference": 1.0}
     replies = {"chosen": "The owl.\n\nIt flies.", "rejected": "The sparrow."}
     (pair,) = tokenize(
-        [record | {role: {"role": "assistant", "content": text} for role, text in replies.items()}], tokenizer, template
+        [record | {role: [{"role": "assistant", "content": text}] for role, text in replies.items()}],
+        tokenizer,
+        template,
     )
     separator = Separator(before_target=template.header) if template.header else Separator((5,), (6, 7))
     found, tree = inspected(pair, separator)
@@ -86,7 +93,7 @@ def test_text_and_page_of_a_run():
     assert len(rows) == sum(len(each.tokens) for each in found[0].sequences)
     assert rows[0].split()[:4] == ["0", "0", str(scored.tokens[0].id), "prompt"]
     page = as_page(found, decode)
-    assert page.count("<li class=") == 4 + sum(len(each.tokens) for one in found for each in one.sequences)
+    assert page.count("<li class=") == 5 + sum(len(each.tokens) for one in found for each in one.sequences)
     named, _ = seen(config, 1, [str(found[1].record)])
     assert named == found[1:]
 

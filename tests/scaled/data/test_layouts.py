@@ -113,17 +113,17 @@ LAYOUTS = {
 def test_layouts(name):
     row, prompt = LAYOUTS[name]
     (record,) = load_records([row])
-    assert (record["prompt"], record["chosen"], record["rejected"]) == (prompt, assistant("A"), assistant("B"))
+    assert (record["prompt"], record["chosen"], record["rejected"]) == (prompt, [assistant("A")], [assistant("B")])
 
 
 def test_columns_of_other_names():
     row = {"question": "What is it?", "good": "A", "bad": "B", "rating": "4.5"}
     names = {"prompt": "question", "chosen": "good", "rejected": "bad", "score_chosen": "rating"}
     (record,) = load_records([row], columns=names)
-    assert (record["prompt"], record["chosen"], record["score_chosen"]) == ([USER], assistant("A"), 4.5)
+    assert (record["prompt"], record["chosen"], record["score_chosen"]) == ([USER], [assistant("A")], 4.5)
     swapped = {"prompt": "What is it?", "chosen": "B", "rejected": "A"}
     (record,) = load_records([swapped], columns={"chosen": "rejected", "rejected": "chosen"})
-    assert record["chosen"] == assistant("A")
+    assert record["chosen"] == [assistant("A")]
     (record,) = load_records([{"input": "What is it?", **swapped}], columns={"prompt": "input"})
     assert record["prompt"] == [USER]
     with pytest.raises(ValueError, match=r'^record 1: columns: there is no column "question"; there are input, good'):
@@ -143,7 +143,7 @@ def test_tools_calls_and_reasoning_are_carried():
     }
     (record,) = load_records([row])
     assert record["prompt"] == [USER, {**calls, "content": ""}, answer]
-    assert (record["chosen"], record["rejected"]) == (thinks, {**calls, "content": ""})
+    assert (record["chosen"], record["rejected"]) == ([thinks], [{**calls, "content": ""}])
     assert (record["tools"], record["template_options"]) == (TOOLS, {"enable_thinking": False})
     (as_text,) = load_records([{**row, "tools": json.dumps(TOOLS), "chat_template_kwargs": ""}])
     assert as_text["tools"] == TOOLS
@@ -179,7 +179,7 @@ MISTAKES = {
     "no column": ({"chosen": ...}, 'column "chosen" is missing; there are prompt, rejected; columns: {chosen: COLUMN}'),
     "no prompt": ({"prompt": ...}, 'column "prompt" is missing; there are chosen, rejected'),
     "null reply": ({"rejected": None}, 'column "rejected": the response is empty (null)'),
-    "null prompt": ({"prompt": None}, 'column "prompt" is empty, and there are no turns before the replies'),
+    "null prompt": ({"prompt": None}, 'column "prompt" is empty, and there are no turns before the responses'),
     "number as prompt": ({"prompt": 7}, 'column "prompt" must be text or a list of messages, got int 7'),
     "number as reply": ({"rejected": 7}, 'column "rejected" must be text or a list of messages, got int 7'),
     "no turns": ({"chosen": []}, 'column "chosen" must be text or a list of messages, got list []'),
@@ -196,11 +196,11 @@ MISTAKES = {
     "user's reply": ({"chosen": [USER]}, 'must end with the assistant\'s reply, not with role "user"'),
     "other turns": (
         {"chosen": [USER, assistant("A")], "rejected": [SYSTEM, assistant("B")]},
-        "chosen and rejected must share every turn before the last one",
+        "chosen and rejected differ before the assistant has said anything: they answer two prompts",
     ),
     "other prompt": (
         {"prompt": "Else?", "chosen": [USER, assistant("A")], "rejected": [USER, assistant("B")]},
-        'column "prompt" differs from the turns before the replies',
+        'column "prompt" differs from the turns before the responses',
     ),
     "other system": ({"system": "Rhyme.", "prompt": [SYSTEM, USER]}, 'column "system" differs from the system turn'),
     "number as system": ({"system": 3}, 'column "system" must be text, got int 3'),

@@ -20,6 +20,7 @@ from inspo.command_line import UserError
 from scaled.config import TrainConfig
 from scaled.data import shards
 from scaled.data.__main__ import main
+from scaled.data.prepared import FORMAT
 from scaled.data.safety import text_digest
 from scaled.run.prepare import prepare_run
 from scaled.run.prepare_data import prepare_data
@@ -440,7 +441,7 @@ def test_damaged_files_are_refused(config, tmp_path):
     file.write_bytes(whole)
     facts = tmp_path / "made" / "prepared.json"
     text = facts.read_text()
-    for damage in (text[:-9], "[]", text.replace('"format": 1', '"format": 0')):
+    for damage in (text[:-9], "[]", text.replace(f'"format": {FORMAT}', '"format": 0')):
         facts.write_text(damage)
         with pytest.raises(UserError, match=r"prepared.json is not as it was written .*: prepare the data again"):
             prepare_run(on)

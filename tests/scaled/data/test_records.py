@@ -39,8 +39,8 @@ def test_rows_in_memory_a_dataset_and_files(tmp_path):
 def test_judged_pairs(p, chosen, soft):
     rows = [{"prompt": "Q", "response_a": "A", "response_b": "B", "p_a_preferred": p}]
     (hard,), (softly,) = load_records(rows), load_records(rows, soft_labels=True)
-    assert (hard["chosen"]["content"], hard["preference"]) == (chosen, 1.0)
-    assert (softly["chosen"]["content"], softly["preference"]) == (chosen, pytest.approx(soft))
+    assert (hard["chosen"][0]["content"], hard["preference"]) == (chosen, 1.0)
+    assert (softly["chosen"][0]["content"], softly["preference"]) == (chosen, pytest.approx(soft))
 
 
 def test_ties_are_dropped_and_counted_or_kept(caplog):

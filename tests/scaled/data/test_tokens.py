@@ -67,7 +67,7 @@ def test_real_pairs_have_one_beginning_one_end_and_only_replies_as_responses(nam
         assert list(pair.prompt) == tokenizer.encode(
             template.render(tokenizer, record["prompt"]), add_special_tokens=False
         )
-        for tokens, reply in ((pair.chosen, record["chosen"]), (pair.rejected, record["rejected"])):
+        for tokens, (reply,) in ((pair.chosen, record["chosen"]), (pair.rejected, record["rejected"])):
             text = reply["content"]
             assert tokens.count(template.end_of_turn) == 1
             assert tokens[-1] == template.end_of_turn
