@@ -15,6 +15,7 @@ WORLDS = {
     "language": "a small language whose judge is known, and tiny transformers that learned it",
     "selfplay": "training in rounds on a policy's own responses, in that language",
     "smol": "SmolLM2-135M-Instruct, short English answers, and a judge of their words",
+    "dialogue": "responses of two replies in the small language, with what the user asks between them",
 }
 
 

@@ -1,10 +1,11 @@
 """References: small transformers that have learned to write as the world's writer does.
 
-Three kinds, by what a reference has seen after a response:
+Four kinds, by what a reference has seen after a response:
 
     A   single responses only, so that a response behind another one is new to it
     B   also two independent responses in a row
     C   also two in a row, the second in the first one's style 85 times out of 100
+    D   responses of two replies with the user's turn between them, and two of these in a row
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from experiments.language.world import Prompt, Writer, draw_prompt, read, vocabulary
+from experiments.language.world import Prompt, Writer, draw_prompt, follow_up, read, vocabulary
 from experiments.policies import made_once
 from scaled.progress import progress
 
@@ -46,7 +47,7 @@ class Pretraining:
         layers: of the model.
     """
 
-    kind: Literal["A", "B", "C"] = "B"
+    kind: Literal["A", "B", "C", "D"] = "B"
     seed: int = 0
     updates: int = 3000
     batch: int = 64
@@ -68,26 +69,44 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return made
 
 
-def conversation(rng: np.random.Generator, writer: Writer, kind: str) -> tuple[Prompt, list[list[str]]]:
-    """A prompt and one response, or for kinds B and C as often two in a row."""
+Turn = tuple[str, list[str]]
+"""Who speaks, and the words."""
+
+
+def conversation(rng: np.random.Generator, writer: Writer, kind: str) -> tuple[Prompt, list[Turn]]:
+    """A prompt and one response, or for all kinds but A as often two in a row."""
     prompt = draw_prompt(rng)
-    replies = [writer.write(rng, prompt)]
+    turns = _response(rng, writer, prompt, kind)
     if kind != "A" and rng.random() < 0.5:
-        style = read(prompt, replies[0]).style if kind == "C" and rng.random() < SAME_STYLE else None
-        replies.append(writer.write(rng, prompt, style))
-    return prompt, replies
+        style = read(prompt, turns[0][1]).style if kind == "C" and rng.random() < SAME_STYLE else None
+        turns += _response(rng, writer, prompt, kind, style)
+    return prompt, turns
 
 
-def encode(words: PreTrainedTokenizerBase, prompt: Prompt, replies: list[list[str]]) -> tuple[list[int], int]:
-    """Token ids as the template writes them, and how many of them are the prompt."""
+def _response(
+    rng: np.random.Generator, writer: Writer, prompt: Prompt, kind: str, style: str | None = None
+) -> list[Turn]:
+    """A reply; for kind D, what the user asks next and a second one, too."""
+    said = writer.write(rng, prompt, style)
+    if kind != "D":
+        return [("assistant", said)]
+    then = follow_up(rng, prompt, said)
+    return [("assistant", said), ("user", then.text().split()), ("assistant", writer.write(rng, then))]
+
+
+def encode(words: PreTrainedTokenizerBase, prompt: Prompt, turns: list[Turn]) -> tuple[list[int], list[bool]]:
+    """Token ids as the template writes them, and which of them are the assistant's turns."""
     ids: Any = words.convert_tokens_to_ids
-    head = [ids("<user>"), *ids(prompt.text().split()), ids("<end>")]
-    tail = [token for reply in replies for token in (ids("<assistant>"), *ids(reply), ids("<end>"))]
-    return head + tail, len(head)
+    tokens, own = [], []
+    for role, said in [("user", prompt.text().split()), *turns]:
+        turn = [ids(f"<{role}>"), *ids(said), ids("<end>")]
+        tokens += turn
+        own += [role == "assistant"] * len(turn)
+    return tokens, own
 
 
 def batches(options: Pretraining, words: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(B, T) tokens, padded on the right, and labels with -100 at the prompt and the padding."""
+    """(B, T) tokens, padded on the right, and labels with -100 at the user's turns and the padding."""
     rng, writer = np.random.default_rng([options.seed, ord(options.kind)]), Writer()
     pad: Any = words.pad_token_id
     while True:
@@ -95,9 +114,9 @@ def batches(options: Pretraining, words: PreTrainedTokenizerBase) -> Iterator[tu
         width = max(len(tokens) for tokens, _ in made)
         tokens = torch.full((options.batch, width), int(pad))
         labels = torch.full((options.batch, width), -100)
-        for row, (ids, head) in enumerate(made):
+        for row, (ids, own) in enumerate(made):
             tokens[row, : len(ids)] = torch.tensor(ids)
-            labels[row, head : len(ids)] = torch.tensor(ids[head:])
+            labels[row, : len(ids)][torch.tensor(own)] = torch.tensor(ids)[torch.tensor(own)]
         yield tokens, labels
 
 
@@ -117,7 +136,7 @@ def _pretrain(options: Pretraining, folder: Path) -> dict[str, Any]:
             num_hidden_layers=options.layers,
             num_attention_heads=4,
             num_key_value_heads=4,
-            max_position_embeddings=128,
+            max_position_embeddings=256 if options.kind == "D" else 128,
             tie_word_embeddings=False,
             bos_token_id=None,
             eos_token_id=words.eos_token_id,

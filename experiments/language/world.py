@@ -71,6 +71,18 @@ def draw_prompt(rng: np.random.Generator) -> Prompt:
     return Prompt(str(rng.choice(TOPICS)), tuple(map(str, rng.choice(THINGS, ASKED, replace=False))))
 
 
+def follow_up(rng: np.random.Generator, prompt: Prompt, said: Sequence[str]) -> Prompt:
+    """What the user asks next: again what the reply left out, and other things in the place of what it mentioned.
+
+    >>> follow_up(np.random.default_rng(0), Prompt("birds", ("mill", "ferry", "delta", "bridge")), ["mill"]).things[:3]
+    ('ferry', 'delta', 'bridge')
+    """
+    missing = [thing for thing in prompt.things if thing not in said]
+    others = [thing for thing in THINGS if thing not in prompt.things]
+    more = rng.choice(others, ASKED - len(missing), replace=False)
+    return Prompt(prompt.topic, (*missing, *map(str, more)))
+
+
 @dataclass(frozen=True)
 class Kind:
     """All that the judge sees of a response.

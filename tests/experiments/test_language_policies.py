@@ -44,9 +44,11 @@ def test_words_are_laid_out_as_the_template_writes_them():
         {"role": "assistant", "content": "dear mill"},
         {"role": "assistant", "content": "hey"},
     ]
-    ids, head = encode(words, PROMPT, [["dear", "mill"], ["hey"]])
+    ids, own = encode(words, PROMPT, [("assistant", ["dear", "mill"]), ("assistant", ["hey"])])
+    head = own.index(True)
     assert words.apply_chat_template(turns, tokenize=True)["input_ids"] == ids
     assert words.decode(ids[:head]) == "<user> about rivers mention mill ferry delta bridge <end>"
+    assert own == [False] * head + [True] * (len(ids) - head)
     assert words.apply_chat_template(turns[:1], add_generation_prompt=True)["input_ids"] == ids[: head + 1]
     assert list(Words(words).prompt(PROMPT)) == ids[: head + 1]
     assert words.unk_token_id not in ids
@@ -56,7 +58,7 @@ def test_words_are_laid_out_as_the_template_writes_them():
 def test_references_see_what_their_kind_says(kind, two, same):
     """Styles of two in a row agree by chance, once in three, or 85 times in 100 and by chance in the rest."""
     rng, writer = np.random.default_rng(0), Writer(marks=0.0)
-    found = [replies for _, replies in (conversation(rng, writer, kind) for _ in range(4000))]
+    found = [[said for _, said in turns] for _, turns in (conversation(rng, writer, kind) for _ in range(4000))]
     pairs = [replies for replies in found if len(replies) == 2]
     assert len(pairs) / len(found) == pytest.approx(two, abs=0.03)
     if same is not None:

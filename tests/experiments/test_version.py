@@ -23,9 +23,18 @@ LANGUAGE = (
 MAKES_NUMBERS = {
     "language": LANGUAGE,
     "selfplay": ("cells", "measuring", "training", *(f"../language/{module}" for module in LANGUAGE)),
+    "dialogue": (
+        *("cells", "conversations", "measuring", "training"),
+        *(f"../language/{module}" for module in ("cells", "reference", "samples", "training", "world", "../policies")),
+    ),
     "smol": ("cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
-KNOWN = {"language": (2, "4afdd0be1d54"), "selfplay": (1, "03f9bf74d78c"), "smol": (1, "2dff673bae15")}
+KNOWN = {
+    "language": (2, "71e7aec5dde6"),
+    "selfplay": (1, "f4899a5e4586"),
+    "smol": (1, "546381ab6cc0"),
+    "dialogue": (1, "86ecf8fc93e0"),
+}
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
 
