@@ -21,12 +21,20 @@ def plain(record):
 
 
 def test_every_layout_reads_the_same():
-    layouts, _, _ = RECORDS
+    layouts, *_ = RECORDS
     first, *others = [plain(*load_records([row])) for row in layouts]
     assert first["prompt"] == [{"role": "user", "content": "Name a bird."}]
     assert first["chosen"][0]["content"] == "The owl."
     assert all(other == first for other in others)
     assert len(layouts) == 9
+
+
+def test_conversations_read_as_the_page_says():
+    ((row,),) = RECORDS[2:3]
+    (record,) = load_records([row])
+    assert [turn["content"] for turn in record["prompt"]] == ["Name a bird."]
+    for response in (record["chosen"], record["rejected"]):
+        assert [turn["role"] for turn in response] == ["assistant", "user", "assistant"]
 
 
 def test_what_a_record_may_have_beside_is_read(caplog):
@@ -40,7 +48,7 @@ def test_what_a_record_may_have_beside_is_read(caplog):
 
 
 def test_columns_of_other_names():
-    (record,) = load_records(RECORDS[2], columns=OPTIONS[4]["columns"])
+    (record,) = load_records(RECORDS[3], columns=OPTIONS[4]["columns"])
     assert plain(record) == plain(*load_records(RECORDS[0][:1]))
 
 

@@ -25,8 +25,8 @@ def test_rows_in_memory_a_dataset_and_files(tmp_path):
     assert record == {
         "record": "1",
         "prompt": [{"role": "user", "content": "What is it?"}],
-        "chosen": {"role": "assistant", "content": "A tree."},
-        "rejected": {"role": "assistant", "content": "A\nrow."},
+        "chosen": [{"role": "assistant", "content": "A tree."}],
+        "rejected": [{"role": "assistant", "content": "A\nrow."}],
         "preference": 1.0,
     }
     assert load_records(Dataset.from_list(ROWS)) == in_memory
