@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from one_pass_pairs import Selection, judged_pairs
 from one_pass_steps import (
@@ -233,15 +234,23 @@ def build_share(bench: Bench, budget: int, step_seconds: float, repeats: int = 3
 def step_flops(shape: Shape, rows: Sequence[PackedRow]) -> float:
     """Floating-point operations that forward and backward over trees need: 2 a multiply-add, backward twice forward.
 
-    Nothing computed twice is counted twice: not the projection of several chunks, nor a shared prompt.
+    Nothing computed twice is counted twice: not the projection of several chunks, nor a shared prompt or target.
     """
     kv = shape.hidden * shape.kv_heads // shape.heads
     layer = 2 * shape.hidden * (shape.hidden + kv) + 3 * shape.hidden * shape.intermediate
     tokens = sum(map(len, rows))
-    scored = sum(len(target.labels) for row in rows for target in row.targets)
+    scored = sum(len({*zip(*at, strict=True)}) for at in map(_scored, rows))
     seen = sum(int(row.positions.sum()) + len(row) for row in rows)
     forward = 2 * (shape.layers * (layer * tokens + 2 * shape.hidden * seen) + shape.hidden * shape.vocabulary * scored)
     return 3.0 * forward
+
+
+def _scored(row: PackedRow) -> tuple[list[int], list[int]]:
+    """Rows and labels of all targets' tokens."""
+    rows, labels = (
+        np.concatenate([getattr(each, name) for each in row.targets]).tolist() for name in ("rows", "labels")
+    )
+    return rows, labels
 
 
 def matrix_peak(device: str, dtype: torch.dtype, seconds: float = 2.0) -> float:

@@ -53,6 +53,7 @@ class Shape:
 
 SHAPES = {
     "small": Shape(256, 688, 4, 4, 4, 8192),
+    "medium": Shape(512, 1376, 8, 8, 8, 8192),
     "1b": Shape(2048, 8192, 16, 32, 8, 128_256, tied=True),
     "8b": Shape(4096, 14_336, 32, 32, 8, 128_256),
     "mistral-7b": Shape(4096, 14_336, 32, 32, 8, 32_000, family="mistral-7b-instruct-v0.2"),
@@ -62,7 +63,7 @@ SHAPES = {
     "llama-3-8b-small": Shape(256, 896, 4, 4, 1, 8192, family="llama-3-8b-instruct"),
     "gemma-2-9b-small": Shape(256, 1024, 4, 4, 2, 8192, tied=True, family="gemma-2-9b-it"),
 }
-"""The CPU's model, with Llama's own ratio of sizes; the shapes of Llama-3.2-1B and Llama-3-8B; and the
+"""The CPU's models, with Llama's own ratio of sizes; the shapes of Llama-3.2-1B and Llama-3-8B; and the
 paper's three models, at full size and small, with their own ratios of sizes and of heads."""
 
 

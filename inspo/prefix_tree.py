@@ -123,26 +123,6 @@ def build_row(
     )
 
 
-def tree_size(sequences: Sequence[Integers]) -> int:
-    """Rows of the tree that :func:`build_row` makes of sequences, without making it.
-
-    >>> tree_size([np.array([1, 2, 3, 9]), np.array([1, 2, 4, 9])])
-    4
-    """
-    scored = [sequence[:-1] for sequence in sequences]
-    return sum(
-        len(one) - max((_shared(one, other) for other in scored[:index]), default=0) for index, one in enumerate(scored)
-    )
-
-
-def _shared(one: Integers, other: Integers) -> int:
-    """Tokens that two sequences begin with alike."""
-    end = min(len(one), len(other))
-    differing = one[:end] != other[:end]
-    first = int(differing.argmax()) if end else 0
-    return first if end and differing[first] else end
-
-
 class _Tree:
     """A path-compressed trie over token sequences, written depth first; siblings in order of arrival.
 

@@ -423,8 +423,10 @@ class UpdateOptions(_Options):
     max_updates: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="stop after so many updates, with the schedule of these"
     )
-    shuffle: StrictBool = Field(
-        True, description="draw each epoch's order with the seed; false keeps the order of the file"
+    shuffle: StrictBool | Literal["prompts"] = Field(
+        True,
+        description="draw each epoch's order with the seed; prompts: the order of prompts, whose pairs follow each "
+        "other and share a tree, so that updates are faster and of fewer prompts; false keeps the order of the file",
     )
     seed: Seed = Field(0, description="of the order, the validation records, random weights and dropout")
 

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -37,7 +38,7 @@ from inspo.hf.tree_attention import TREE_ATTENTION
 from inspo.hf.trees import TreeAttention
 from inspo.logprobs import by_request, sequence_logps, token_logps
 from inspo.pairs import PreferencePair
-from inspo.prefix_tree import PackedRow, build_row, concatenate
+from inspo.prefix_tree import Integers, PackedRow, build_row, concatenate
 
 
 def enable_tree_rows(model: nn.Module) -> None:
@@ -206,13 +207,7 @@ def row_logps(
         ValueError: as :func:`hidden_states` and :func:`output_projection`.
     """
     hidden = hidden_states(model, row, attention=attention)
-    rows, labels = (
-        torch.as_tensor(np.concatenate([getattr(target, name) for target in row.targets]), device=hidden.device).long()
-        for name in ("rows", "labels")
-    )
-    no_grad = np.repeat(
-        [target.request in no_grad_requests for target in row.targets], [len(target.labels) for target in row.targets]
-    )
+    tokens = _ScoredTokens.of(row, no_grad_requests)
     weight, bias, logit_scale, softcap = output_projection(model)
 
     def logps(selected: Tensor, labels: Tensor) -> Tensor:
@@ -221,20 +216,47 @@ def row_logps(
         )
 
     def project(selected: Tensor) -> Tensor:
-        if not no_grad.any():
-            return logps(selected, labels)
-        without, with_grad = (
-            torch.as_tensor(np.flatnonzero(which), device=hidden.device) for which in (no_grad, ~no_grad)
-        )
-        with torch.no_grad():
-            parts = [logps(selected[without], labels[without])]
-        if len(with_grad):
-            parts.insert(0, logps(selected[with_grad], labels[with_grad]))
-        return torch.cat(parts)[torch.argsort(torch.cat([with_grad, without]))]
+        labels = torch.as_tensor(tokens.labels, device=selected.device).long()
+        parts = []
+        for part, learns in ((slice(tokens.with_grad), True), (slice(tokens.with_grad, None), False)):
+            if len(labels[part]):
+                with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+                    parts.append(logps(selected[part], labels[part]))
+        return torch.cat(parts)
 
     head = _output_layer(causal_lm(model))
     with _forward_replaced(head, project):
-        return cast("Tensor", head(hidden[rows]))
+        found = head(hidden[torch.as_tensor(tokens.rows, device=hidden.device).long()])
+    return cast("Tensor", found[torch.as_tensor(tokens.places, device=hidden.device)])
+
+
+class _ScoredTokens(NamedTuple):
+    """The tokens of a row's targets, each once: a response to a prompt may be a target of several pairs.
+
+    Attributes:
+        rows: (m,) of the hidden states that predict them.
+        labels: (m,) token ids.
+        with_grad: how many of the m, the first ones, are scored for more than information.
+        places: (n,) for each token of each target, target after target, which of the m it is.
+    """
+
+    rows: Integers
+    labels: Integers
+    with_grad: int
+    places: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, row: PackedRow, no_grad_requests: Collection[LogpRequest]) -> _ScoredTokens:
+        rows, labels = (np.concatenate([getattr(each, name) for each in row.targets]) for name in ("rows", "labels"))
+        no_grad = np.repeat(
+            [target.request in no_grad_requests for target in row.targets],
+            [len(target.labels) for target in row.targets],
+        )
+        keys = (no_grad * len(row) + rows).astype(np.int64) << 32 | labels
+        _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+        order = np.lexsort((first, no_grad[first]))  # with a gradient first, each kind in the targets' order
+        kept = first[order]
+        return cls(rows[kept], labels[kept], int((~no_grad[kept]).sum()), np.argsort(order)[places])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Digests of texts, which stand for them where all of a data set are compared: 16 bytes each.
+"""Digests of texts, or of tokens, which stand for them where all of a data set are compared: 16 bytes each.
 
 Among a million texts two different ones share a digest with a probability of 1e-27.
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,10 @@ Digests = Sequence[bytes] | npt.NDArray[np.uint64]
 """n digests; as an array (n, 2)."""
 
 
-def digest(text: str) -> bytes:
-    """The digest of a text. Half a surrogate pair is a text too."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
+def digest(of: str | npt.NDArray[Any]) -> bytes:
+    """The digest of a text, half a surrogate pair being one too, or of an array of tokens."""
+    data = of.encode("utf-8", "surrogatepass") if isinstance(of, str) else of.tobytes()
+    return hashlib.blake2b(data, digest_size=SIZE).digest()
 
 
 def as_array(digests: Digests) -> npt.NDArray[np.uint64]:

@@ -5,20 +5,25 @@ Shapes: n pairs, B pairs of a row.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import groupby
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from inspo.conditioning import Conditioning, LogpRequest
 from inspo.pairs import PreferencePair, next_others
-from inspo.prefix_tree import PackedRow, build_row, concatenate, restrict, tree_size
+from inspo.prefix_tree import PackedRow, build_row, concatenate, restrict
 from inspo.sequences import NO_SEPARATOR, Limits, Separator, scored_parts
+from inspo.tree_size import tree_size
 from scaled.config import SequenceOptions
+from scaled.data.digests import digest, first_equal
+from scaled.data.packing import Integers, SharedPrompts
 from scaled.data.pairs import Chosen, InMemory, Mismatched, Pairs, Tokens, fitted, longest_sequences
 from scaled.data.templates import Template
 from scaled.data.tokens import fingerprint
@@ -82,34 +87,55 @@ class Examples:
     counts: Mapping[str, int] = field(default_factory=dict)
     mismatched: Examples | None = None
     reference: Mapping[LogpRequest, Tensor] = field(default_factory=dict)
-    _trees: dict[int, PackedRow] = field(default_factory=dict, repr=False)
+    _trees: dict[tuple[int, ...], PackedRow] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def tree(self, index: int) -> PackedRow:
-        """The prefix tree of a pair, which scores every request of the layout."""
-        if (kept := self._trees.get(index)) is not None:
+    def tree(self, *indices: int) -> PackedRow:
+        """The prefix tree of a pair, or of several, which scores every request of the layout."""
+        if (kept := self._trees.get(indices)) is not None:
             return kept
-        layout = self.layout
-        tree = build_row([self.pairs[index]], layout.requests, separator=layout.separator, draft_cap=layout.draft_cap)
+        layout, pairs = self.layout, [self.pairs[index] for index in indices]
+        tree = build_row(pairs, layout.requests, separator=layout.separator, draft_cap=layout.draft_cap)
         if len(self._trees) < KEPT_TREES:
-            self._trees[index] = tree
+            self._trees[indices] = tree
         return tree
 
     def row(self, indices: Iterable[int], requests: Sequence[LogpRequest]) -> PackedRow:
-        """Some pairs' trees, one after another in one row, as far as they score `requests`."""
-        return restrict(concatenate([self.tree(index) for index in indices]), requests)
+        """Some pairs' trees, one after another in one row, as far as they score `requests`.
+
+        Pairs of one prompt that follow each other have a tree in common.
+        """
+        runs = [tuple(run) for _, run in groupby(indices, self.prompts.__getitem__)]
+        return restrict(concatenate([self.tree(*run) for run in runs]), requests)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each pair's own tree under the policy."""
+        return self._measured[0]
+
+    @property
+    def prompts(self) -> Integers:
+        """(n,) for each pair the first one of the same prompt."""
+        return self._measured[1]
 
     @cached_property
-    def lengths(self) -> list[int]:
-        """Tokens of each pair's tree under the policy."""
-        return [self._length(tokens) for tokens in self.pairs.all_tokens()]
+    def _measured(self) -> tuple[list[int], Integers]:
+        lengths, prompts = [], []
+        for tokens in self.pairs.all_tokens():
+            lengths.append(tree_size(self._sequences(self.layout.policy, tokens)))
+            prompts.append(digest(tokens.prompt))
+        return lengths, first_equal(prompts)
 
-    def _length(self, tokens: Tokens) -> int:
-        separator, cap = self.layout.separator, self.layout.draft_cap
-        sequences = [scored_parts(tokens, each, separator=separator, draft_cap=cap) for each in self.layout.policy]
-        return tree_size([np.concatenate([part for part in parts if len(part)]) for parts in sequences])
+    def shared(self, requests: Sequence[LogpRequest]) -> SharedPrompts:
+        """Which pairs are of one prompt, and what a tree that scores `requests` of them grows by."""
+        return SharedPrompts(self.prompts, lambda pair: self._sequences(requests, self.pairs.tokens(pair)))
+
+    def _sequences(self, requests: Sequence[LogpRequest], tokens: Tokens) -> list[npt.NDArray[Any]]:
+        """What is scored of a pair, an array for each request."""
+        parts = partial(scored_parts, separator=self.layout.separator, draft_cap=self.layout.draft_cap)
+        return [np.concatenate([part for part in parts(tokens, each) if len(part)]) for each in requests]
 
     @property
     def depth(self) -> int:
@@ -159,7 +185,7 @@ def _mismatched(pairs: Pairs, layout: Layout, what: str) -> tuple[Pairs, Example
         The pairs but for those whose mismatched responses do not fit behind the prompt, or are equal once cut to fit;
         and for each of them its mismatched example.
     """
-    others = next_others([hashlib.sha256(tokens.prompt.tobytes()).digest() for tokens in pairs.all_tokens()])
+    others = next_others([digest(tokens.prompt) for tokens in pairs.all_tokens()])
     if not others:
         raise ValueError(
             f"kto estimates its KL from mismatched prompts, but all prompts of the {len(pairs)} {what} pairs are "

@@ -7,7 +7,8 @@ run, less than one batch, is left out; the plan says how many.
 **An update.** Its pairs are dealt into ``world_size x accumulation`` rows, the same number in every
 update, so that every rank takes part in every collective. With a row of `row_tokens` the number is
 the smallest that fits the fullest update, and rows are filled evenly; without, each row has
-`micro_batch` pairs. What is summed is the same either way: a rank's loss is
+`micro_batch` pairs. An update's pairs of one prompt come into one row, where they share a tree, unless
+that leaves rows uneven. What is summed is the same either way: a rank's loss is
 ``world_size / batch_size`` times the sum over its pairs, gradients are summed over accumulation and
 averaged over ranks, so an update is the mean over its `batch_size` pairs.
 
@@ -27,11 +28,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inspo.prefix_tree import plan_packs
+from scaled.data.packing import Integers, Row, SharedPrompts, deal_pairs, pack_pairs
 
 
 class Slot(NamedTuple):
-    """One row of one rank: positions within the update, and the pairs there, both in order."""
+    """One row of one rank: positions within the update, and the pairs there, those of one tree next to each other."""
 
     positions: tuple[int, ...]
     pairs: tuple[int, ...]
@@ -77,7 +78,9 @@ MOST_PAIRS = 100_000_000
 """Pairs of a whole run, each counted as often as it is trained on: some gigabytes of plan."""
 
 
-def epoch_stream(pairs: int, epochs: float, seed: int, *, shuffle: bool = True) -> list[int]:
+def epoch_stream(
+    pairs: int, epochs: float, seed: int, *, shuffle: bool = True, together: Integers | None = None
+) -> list[int]:
     """Every epoch's order, one after another.
 
     Args:
@@ -85,6 +88,8 @@ def epoch_stream(pairs: int, epochs: float, seed: int, *, shuffle: bool = True) 
         epochs: passes; a fraction takes that share of the last order.
         seed: each epoch has its own order.
         shuffle: False keeps the data's order.
+        together: (pairs,) the prompt of each pair, to shuffle prompts in place of pairs: those of one prompt then
+            follow each other.
 
     Raises:
         ValueError: more pairs than a plan can hold.
@@ -97,15 +102,25 @@ def epoch_stream(pairs: int, epochs: float, seed: int, *, shuffle: bool = True) 
             f"epochs = {epochs:g} of {pairs} pairs are more than the {MOST_PAIRS:,} that are planned: lower it"
         )
     orders = [
-        np.random.default_rng([seed, epoch]).permutation(pairs) if shuffle else np.arange(pairs)
+        _shuffled(np.random.default_rng([seed, epoch]), pairs, together) if shuffle else np.arange(pairs)
         for epoch in range(math.ceil(epochs))
     ]
     return np.concatenate(orders)[: round(epochs * pairs)].tolist() if orders else []
 
 
+def _shuffled(draw: np.random.Generator, pairs: int, together: Integers | None) -> Integers:
+    order = draw.permutation(pairs)
+    if together is None:
+        return order
+    _, prompts = np.unique(together, return_inverse=True)
+    place = draw.permutation(int(prompts.max(initial=-1)) + 1)
+    return order[np.argsort(place[prompts[order]], kind="stable")]
+
+
 def make_plan(
     lengths: Sequence[int],
     stream: Sequence[int],
+    shared: SharedPrompts | None = None,
     *,
     world_size: int,
     batch_size: int,
@@ -118,6 +133,7 @@ def make_plan(
     Args:
         lengths: tokens of each pair's tree.
         stream: pairs in the order in which they are trained on.
+        shared: which pairs may share a tree; None for none.
         world_size: processes.
         batch_size: pairs per update.
         micro_batch: pairs per row, where `row_tokens` is None.
@@ -140,9 +156,9 @@ def make_plan(
     count = min(count, max_updates or count)
     batches = [list(stream[start : start + batch_size]) for start in range(0, count * batch_size, batch_size)]
     if row_tokens is None:
-        rows = _rows_of_pairs(batches, world_size, batch_size, micro_batch)
+        rows = _rows_of_pairs(batches, shared, world_size, batch_size, micro_batch)
     else:
-        rows = _rows_of_tokens(batches, lengths, world_size, row_tokens)
+        rows = deal_pairs(batches, lengths, shared, world_size=world_size, row_tokens=row_tokens)
     updates = tuple(
         tuple(Slot(tuple(row), tuple(batch[position] for position in row)) for row in update)
         for batch, update in zip(batches, rows, strict=True)
@@ -152,71 +168,46 @@ def make_plan(
 
 
 def _rows_of_pairs(
-    batches: list[list[int]], world_size: int, batch_size: int, micro_batch: int
-) -> list[list[list[int]]]:
+    batches: list[list[int]], shared: SharedPrompts | None, world_size: int, batch_size: int, micro_batch: int
+) -> list[list[Row]]:
     if batch_size % (world_size * micro_batch):
         raise ValueError(
             f"batch_size = {batch_size} is not a multiple of {world_size} ranks x micro_batch = {micro_batch}: "
             "change one of them"
         )
-    row = [list(range(start, start + micro_batch)) for start in range(0, batch_size, micro_batch)]
-    return [row] * len(batches)
+    return [_in_order(batch, shared, micro_batch) for batch in batches]
 
 
-def _rows_of_tokens(
-    batches: list[list[int]], lengths: Sequence[int], world_size: int, row_tokens: int
-) -> list[list[list[int]]]:
-    sizes = [[lengths[pair] for pair in batch] for batch in batches]
-    try:
-        packs = [plan_packs(size, row_tokens) for size in sizes]
-    except ValueError:
-        raise ValueError(
-            f"row_tokens = {row_tokens} is less than the largest pair's {max(map(max, sizes))} tokens: "
-            "raise it or lower max_length"
-        ) from None
-    slots = world_size * math.ceil(max(map(len, packs)) / world_size)
-    if slots > len(batches[0]):
-        raise ValueError(
-            f"batch_size = {len(batches[0])} pairs cannot fill {slots} rows "
-            f"({world_size} ranks x {slots // world_size}): raise row_tokens or batch_size, or use fewer ranks"
-        )
-    return [_spread(size, pack, slots, row_tokens) for size, pack in zip(sizes, packs, strict=True)]
-
-
-def _spread(sizes: Sequence[int], packs: list[list[int]], slots: int, row_tokens: int) -> list[list[int]]:
-    """Deal an update's trees evenly into exactly `slots` rows, the largest first into the emptiest row.
-
-    Where an even deal overflows a row, the tighter first-fit packs are kept and the fullest are split.
-    Rows come in order of size, so that ranks meet rows of like size at the same micro-step.
-    """
-    rows: list[list[int]] = [[] for _ in range(slots)]
-    filled = [0] * slots
-    for tree in sorted(range(len(sizes)), key=lambda tree: -sizes[tree]):
-        emptiest = min(range(slots), key=lambda row: (filled[row], len(rows[row])))
-        rows[emptiest].append(tree)
-        filled[emptiest] += sizes[tree]
-    if max(filled) > row_tokens or not all(rows):
-        rows = [list(pack) for pack in packs]
-        while len(rows) < slots:
-            longest = max(rows, key=len)
-            rows.remove(longest)
-            rows += [longest[: len(longest) // 2], longest[len(longest) // 2 :]]
-    return sorted((sorted(row) for row in rows), key=lambda row: (-sum(sizes[tree] for tree in row), row))
+def _in_order(pairs: Sequence[int], shared: SharedPrompts | None, micro_batch: int) -> list[Row]:
+    """Rows of so many pairs, one row after the other; within a row those of one prompt next to each other."""
+    rows = [list(range(len(pairs))[start : start + micro_batch]) for start in range(0, len(pairs), micro_batch)]
+    if shared is None:
+        return rows
+    numbers = shared.numbers[list(pairs)].tolist()
+    firsts: list[dict[int, int]] = [{numbers[place]: place for place in reversed(row)} for row in rows]
+    return [
+        sorted(row, key=lambda place, first=first: first[numbers[place]])  # type: ignore[misc]  # mypy sees no default
+        for row, first in zip(rows, firsts, strict=True)
+    ]
 
 
 def validation_slots(
-    lengths: Sequence[int], *, world_size: int, micro_batch: int = 1, row_tokens: int | None = None
+    lengths: Sequence[int],
+    shared: SharedPrompts | None = None,
+    *,
+    world_size: int,
+    micro_batch: int = 1,
+    row_tokens: int | None = None,
 ) -> list[Slot]:
     """Rows that score every pair of the validation data once, a multiple of `world_size` of them.
 
     Where the ranks do not divide the rows, the first row is repeated on other ranks; sums over ranks must
     count its pairs once, by position.
     """
+    pairs = range(len(lengths))
     if row_tokens is None:
-        rows = [
-            list(range(start, min(start + micro_batch, len(lengths)))) for start in range(0, len(lengths), micro_batch)
-        ]
+        rows = _in_order(pairs, shared, micro_batch)
     else:
-        rows = plan_packs(lengths, row_tokens)
+        rows = pack_pairs(pairs, lengths, shared, row_tokens)
     rows += [rows[0]] * (-len(rows) % world_size)
     return [Slot(tuple(row), tuple(row)) for row in rows]

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
-from inspo.prefix_tree import plan_packs
+from inspo.tree_size import tree_size
 from scaled.data.examples import Examples
+from scaled.data.packing import pack_pairs
 from scaled.distributed import barrier, gathered, rank, world_size
 from scaled.progress import progress
 from scaled.reference.cache import (
@@ -118,12 +119,13 @@ def _pass(
     examples: Examples, requests: Sequence[LogpRequest], spans: Sequence[Span], scored: Pass
 ) -> Iterator[Columns]:
     """Log-probs of each span of examples in turn."""
-    total = sum(end - start for start, end in spans)
+    total, shared = sum(end - start for start, end in spans), examples.shared(requests)
     with progress(total, "reference", "pair") as bar:
         for start, end in spans:
-            lengths = [min(len(examples.row([index], requests)), scored.row_tokens) for index in range(start, end)]
+            pairs = range(start, end)
+            lengths = [tree_size(shared.sequences(pair)) for pair in pairs]
             parts, order = [], []
-            for members in plan_packs(lengths, scored.row_tokens):
+            for members in pack_pairs(pairs, lengths, shared, scored.row_tokens):
                 parts.append(_score(examples, [start + member for member in members], requests, scored))
                 order += members
                 bar.update(len(members))

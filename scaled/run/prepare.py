@@ -126,9 +126,11 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
         raise UserError(f"no pair of {config.named('data')} is within max_length = {config.max_length}: raise it")
     check_depth(architecture, max(train.depth, validated.depth))
     _check_sampling(config, validated, architecture)
+    shuffle, together = bool(config.shuffle), train.prompts if config.shuffle == "prompts" else None
     plan = make_plan(
         train.lengths,
-        epoch_stream(len(train), config.epochs, config.seed, shuffle=config.shuffle),
+        epoch_stream(len(train), config.epochs, config.seed, shuffle=shuffle, together=together),
+        train.shared(layout.policy),
         world_size=world_size(),
         batch_size=config.batch_size,
         micro_batch=config.micro_batch,

@@ -202,6 +202,7 @@ def assemble(
             validation_examples,
             validation_slots(
                 validation_examples.lengths,
+                validation_examples.shared(validation_examples.layout.policy),
                 world_size=world_size(),
                 micro_batch=config.micro_batch,
                 row_tokens=budget,

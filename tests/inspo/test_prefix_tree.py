@@ -18,6 +18,7 @@ from inspo.conditioning import Conditioning, LogpRequest
 from inspo.hf.trees import TreeAttention
 from inspo.pairs import PreferencePair
 from inspo.prefix_tree import PackedRow, build_row, concatenate, draw, pack, plan_packs, restrict
+from inspo.tree_size import tree_size
 
 
 def visible(row: PackedRow, query: int) -> np.ndarray:
@@ -58,6 +59,11 @@ def distinct_prefixes(case, group) -> int:
     return len(prefixes)
 
 
+def sequences_of(case, group) -> list[np.ndarray]:
+    separate = (separate_sequence(p, r, case.separator, case.draft_cap) for p in group for r in case.requests)
+    return [np.array([*context, *target], dtype=np.int32) for context, target in separate]
+
+
 def assert_paths_cover_the_row(row: PackedRow) -> None:
     """Every row is on a path, in depth-first order; a path is what its last row sees."""
     nodes = sorted({node for path in row.paths for node in path})
@@ -83,6 +89,7 @@ def test_trees_score_what_separate_sequences_score(case):
     for tree, group in zip(case.trees(), case.groups, strict=True):
         assert_scores_the_separate_sequences(tree, case, group)
         assert_paths_cover_the_row(tree)
+        assert len(tree) == tree_size(sequences_of(case, group))
         if len(tree) < 1000:
             assert len(tree) == distinct_prefixes(case, group)
 

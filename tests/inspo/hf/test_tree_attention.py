@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -153,6 +154,28 @@ def test_neighbours_and_order_do_not_matter(family):
     for packed in (together, back):
         assert_same_logps(packed, alone, case.lengths, 1e-5)
         assert_same_gradients(gradients(model, packed, case.weights.float()), expected, 1e-5)
+
+
+@pytest.mark.parametrize("attention", [*BOTH, "varlen"])
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_pairs_of_one_prompt_in_one_tree(family, attention, monkeypatch):
+    """Four responses, the second and third of which start alike, make six pairs; as six trees give, to 1e-10."""
+    monkeypatch.setattr(inspo.hf.tree_attention, "varlen_attn", varlen_reference)
+    model = keep_float64(tiny_model(family))
+    enable_tree_rows(model)
+    rng = np.random.default_rng(5)
+    prompt, *replies = (rng.integers(3, 94, length).tolist() for length in (12, 9, 14, 7, 11))
+    replies[2][:4] = replies[1][:4]
+    pairs = [PreferencePair(prompt, *two) for two in combinations(replies, 2)]
+    for conditioning in Conditioning:
+        for options in ({}, {"separator": SEPARATORS[1], "draft_cap": 5}):
+            case = Case(pairs, conditioning, **options)
+            tree = build_row(pairs, conditioning, **options)
+            assert len(tree) < len(case.row)
+            alone, together = (row_logps(model, row, attention=attention) for row in (case.row, tree))
+            assert_same_logps(together, alone, case.lengths, 1e-10)
+            expected = gradients(model, alone, case.weights)
+            assert_same_gradients(gradients(model, together, case.weights), expected, 1e-10)
 
 
 @pytest.mark.slow

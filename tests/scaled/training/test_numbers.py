@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_base import TINY, small
+from tiny_models import keep_float64
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM
 
@@ -23,7 +24,7 @@ from scaled.run.run import assemble, run
 from scaled.training import kto
 from scaled.training.engine import deepspeed_config
 from scaled.training.journal import read
-from scaled.training.loop import score, score_validation
+from scaled.training.loop import make_batches, score, score_validation
 from scaled.training.outcome import Outcome, compare, make_batch
 
 EIGHT = {"limit": 40, "validation_size": 8, "batch_size": 16, "max_updates": 2, "epochs": 8}
@@ -95,19 +96,20 @@ def test_logged_log_probs_are_those_of_the_deployed_policy(base, config):
 
 
 @pytest.mark.parametrize(("method", "trees"), [("dpo", 1), ("kto", 2)])
-def test_a_pairs_tree_is_built_once(config, method, trees, monkeypatch):
+def test_a_tree_is_built_once(config, method, trees, monkeypatch):
     """For KTO also that of the prompt with another prompt's responses; whatever the epochs, validations, reference."""
     built = Counter()
     stock = examples_module.build_row
 
     def counted(pairs, *arguments, **options):
-        built["trees"] += 1
+        built[tuple((pair.record, pair.chosen) for pair in pairs)] += 1
         return stock(pairs, *arguments, **options)
 
     monkeypatch.setattr(examples_module, "build_row", counted)
     monkeypatch.setattr("inspo.prefix_tree.build_row", None)
     run(config(method=method, max_updates=6, validate_every=2))
-    assert built["trees"] == 40 * trees
+    assert set(built.values()) == {1}
+    assert len({pair for pairs in built for pair in pairs}) == 40 * trees
 
 
 def test_data_are_fingerprinted_once(config, monkeypatch):
@@ -269,3 +271,28 @@ def test_filters_leave_out_and_count(config, tmp_path, caplog):
     assert ready.left_out["data"]["empty"] == 1
     dropped = {"duplicate": 0, "length": 0, "margin": 14}
     assert {step: ready.left_out["data"][step] for step in dropped} == dropped
+
+
+@pytest.mark.parametrize("options", [*({"conditioning": each} for each in Conditioning), {"method": "kto"}])
+def test_pairs_of_one_prompt_share_a_tree(config, options):
+    """The shipped data have 24 prompts. An update takes fewer tokens, with the losses and gradients of pairs alone."""
+    chosen = config(**({"limit": 200, "validation_size": 0, "shuffle": "prompts", "row_tokens": 1200} | options))
+    training = assemble(chosen, prepare_run(chosen))
+    model = keep_float64(training.model)
+    slots = training.plan.updates[0]
+    pairs = sorted(place for slot in slots for place in zip(*slot, strict=True))
+    assert len({training.examples.prompts[pair] for _, pair in pairs}) <= 4
+    found = []
+    for rows in (slots, [Slot((position,), (pair,)) for position, pair in pairs]):
+        batches = make_batches(training, training.examples, rows, 16, None)
+        outcomes = [(batch.slot.positions, compare(training.loss, score(training, batch), batch)) for batch in batches]
+        model.zero_grad()
+        sum(losses.sum() for _, losses in outcomes).backward()
+        each = [one for places, losses in outcomes for one in zip(places, losses.tolist(), strict=True)]
+        gradients = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+        found.append((sum(len(batch.row) for batch in batches), sorted(each), gradients))
+    tolerance = 1e-6 if "method" in options else 1e-9  # KTO's estimates are kept in float32
+    (tokens, losses, together), (tokens_alone, losses_alone, alone) = found
+    assert tokens < 0.8 * tokens_alone
+    assert losses == [(at, pytest.approx(loss, rel=tolerance)) for at, loss in losses_alone]
+    torch.testing.assert_close(together, alone, rtol=0, atol=tolerance * float(alone.abs().max()))
