@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import combinations, groupby
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,16 @@ from inspo.prefix_tree import PackedRow, build_row, concatenate
 
 COMPLETIONS = 4
 Group = list[PreferencePair]
+Tokens = tuple[int, ...]
 
 
 def real_groups(count: int, vocabulary: int, seed: int) -> list[Group]:
     """Six pairs each of `count` questions that at least four models answered, within 1024 tokens."""
     pairs = judged_pairs(1500, 1024, vocabulary=vocabulary, tuples=True, seed=seed).pairs
-    by_prompt = groupby(sorted(pairs, key=lambda pair: pair.prompt), key=lambda pair: pair.prompt)
-    replies = ((prompt, sorted({r for p in those for r in (p.chosen, p.rejected)})) for prompt, those in by_prompt)
-    enough = [(prompt, found) for prompt, found in replies if len(found) >= COMPLETIONS]
+    replies: dict[Tokens, dict[Tokens, None]] = {}
+    for pair in pairs:
+        replies.setdefault(tuple(pair.prompt), {}).update(dict.fromkeys(map(tuple, (pair.chosen, pair.rejected))))
+    enough = [(prompt, list(found)) for prompt, found in replies.items() if len(found) >= COMPLETIONS]
     draw = np.random.default_rng(seed)
     chosen = [enough[place] for place in draw.permutation(len(enough))[:count]]
     return [_pairs(prompt, [found[i] for i in draw.permutation(len(found))]) for prompt, found in chosen]
@@ -68,7 +71,7 @@ def step(model: Any, loss: PreferenceLoss, rows: Sequence[PackedRow]) -> dict[st
         policy = request_logps(model, row)
         # A reference at which no pair's gradient vanishes; its own log-probs are the same for both contenders.
         reference = {request: torch.full((len(row.records),), -1000.0) for request in loss.reference_requests()}
-        loss(policy, reference).sum().backward()
+        loss(policy, reference).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
 
@@ -88,7 +91,7 @@ def compare(name: str, groups: Sequence[Group], options: Any) -> list[str]:
         found[key] = step(model, loss, rows[key])
         return Spent(time.perf_counter() - wall, time.process_time() - cpu)
 
-    spent = take_turns({key: lambda key=key: timed(key) for key in rows}, options.repeats, warm_up=True)
+    spent = take_turns({key: partial(timed, key) for key in rows}, options.repeats, warm_up=True)
     largest = max(float(gradient.abs().max()) for gradient in found["alone"].values())
     differing = max(float((found["shared"][k] - gradient).abs().max()) for k, gradient in found["alone"].items())
     faster = ratios(spent["alone"], spent["shared"])
@@ -122,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     vocabulary = SHAPES[options.shape].vocabulary
     if options.lengths:
-        groups = random_groups(options.prompts, *options.lengths, vocabulary, options.seed)
+        prompt_length, response = options.lengths
+        groups = random_groups(options.prompts, prompt_length, response, vocabulary, options.seed)
     else:
         groups = real_groups(options.prompts, vocabulary, options.seed)
     prompt = np.mean([len(pair.prompt) for group in groups for pair in group])

@@ -42,6 +42,10 @@ class FaultyJudge(FakeJudge):
         self.verdicts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
 
+    def says(self, question):
+        """About a question, where nothing fails."""
+        return verdict(question)
+
     async def answer(self, request, headers):  # noqa: ARG002
         question = request["messages"][-1]["content"]
         self.attempts[question] += 1
@@ -52,7 +56,7 @@ class FaultyJudge(FakeJudge):
             await asyncio.sleep(chance.uniform(0.02, 0.2))
         if fault == "hangs":
             await asyncio.sleep(self.hang)
-        good = reply(json.dumps(completion(verdict(question))).encode())
+        good = reply(json.dumps(completion(self.says(question))).encode())
         sent = {
             "429": reply(b'{"error": {"message": "slow down"}}', 429),
             "429 later": reply(b"", 429, **{"Retry-After": "0.02"}),
