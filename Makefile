@@ -6,6 +6,7 @@
 #   make mutation  do tests notice small mistakes?
 #   make figures  the paper's figures and tables, from what results/ holds
 #   make report  the page of all results with the explorer in it, report/index.html; needs Node 20
+#   make site   the documentation as pages for a browser, into build/site: guides, verdicts, results, API
 #   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory: minutes
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 #   make evaluate-tiny   its answers to a dozen shipped questions: generated, judged by a rule, scored, shown
@@ -18,13 +19,16 @@ PY := $(VENV)/bin/python
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: toy quick figures report npm train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint packages bench theory proofs coq chromium thorough mutation soak clean
+.PHONY: toy quick figures site report npm train-tiny train-smol evaluate-tiny online-tiny reproduce-tiny check test lint packages bench theory proofs coq chromium thorough mutation soak clean
 
 toy: $(VENV)/.toy-ready
 	$(PY) toy/run.py
 
 quick: $(VENV)/.toy-ready
 	$(PY) toy/run.py --quick
+
+site: $(VENV)/.site-ready
+	$(PY) -m docs.site
 
 figures: $(VENV)/.toy-ready
 	$(PY) -m paper_figures
@@ -137,6 +141,10 @@ $(VENV)/.toy-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group toy --editable .
 	touch $@
 
+$(VENV)/.site-ready: $(VENV)/.torch-ready pyproject.toml
+	$(PY) -m pip install --quiet --group site --editable .
+	touch $@
+
 $(VENV)/.train-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group train --editable .
 	touch $@
@@ -155,7 +163,7 @@ $(VENV)/.evaluate-ready: $(VENV)/.torch-ready pyproject.toml
 
 $(VENV)/.dev-ready: $(VENV)/.torch-ready pyproject.toml
 	$(PY) -m pip install --quiet --group dev --editable .
-	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready $(VENV)/.evaluate-ready $(VENV)/.report-ready
+	touch $@ $(VENV)/.toy-ready $(VENV)/.train-ready $(VENV)/.evaluate-ready $(VENV)/.site-ready $(VENV)/.report-ready
 
 clean:
 	rm -rf $(VENV) report/node_modules report/index.html results build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
