@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -107,8 +107,18 @@ class Examples:
 
         Pairs of one prompt that follow each other have a tree in common.
         """
-        runs = [tuple(run) for _, run in groupby(indices, self.prompts.__getitem__)]
-        return restrict(concatenate([self.tree(*run) for run in runs]), requests)
+        return restrict(concatenate([self.tree(*run) for run in self._runs(indices)]), requests)
+
+    def row_length(self, indices: Iterable[int]) -> int:
+        """Tokens of such a row under the policy."""
+        shared = self.shared(self.layout.policy)
+        return sum(
+            self.lengths[run[0]] if len(run) == 1 else tree_size(chain.from_iterable(map(shared.sequences, run)))
+            for run in self._runs(indices)
+        )
+
+    def _runs(self, indices: Iterable[int]) -> list[tuple[int, ...]]:
+        return [tuple(run) for _, run in groupby(indices, self.prompts.__getitem__)]
 
     @property
     def lengths(self) -> list[int]:

@@ -144,7 +144,7 @@ def _tokens(config: TrainConfig, ready: Prepared | None) -> tuple[PackedRow, flo
         row, largest = _full_tree(config.row_tokens or config.micro_batch * tree), config.batch_size * tree
         return row, None, None, [f"tokens per update: at most {largest:,} (without data and tokenizer to count)"]
     plan = ready.plan
-    sizes = [sum(ready.train.lengths[pair] for pair in slot.pairs) for slot in plan.slots]
+    sizes = [ready.train.row_length(slot.pairs) for slot in plan.slots]
     tokens = sum(sizes) / len(plan.updates)
     fullest = plan.slots[sizes.index(max(sizes))]
     return (

@@ -44,7 +44,9 @@ def test_rows_hold_every_pair_once_and_never_more_than_fits(examples, ranks, pro
     for index, (update, before) in enumerate(zip(plan.updates, alone.updates, strict=True)):
         placed = sorted(zip(*[sum((slot[part] for slot in update), ()) for part in (0, 1)], strict=True))
         assert placed == list(enumerate(stream[12 * index : 12 * index + 12]))
-        longest = max(len(examples.row(slot.pairs, layout.policy)) for slot in update)
+        sizes = [len(examples.row(slot.pairs, layout.policy)) for slot in update]
+        assert sizes == [examples.row_length(slot.pairs) for slot in update]
+        longest = max(sizes)
         assert longest <= ROW
         if len(update) == len(before):
             assert longest <= packing.EVEN * max(sum(examples.lengths[pair] for pair in slot.pairs) for slot in before)
