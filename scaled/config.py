@@ -409,6 +409,12 @@ HYPERPARAMETERS = [
 """Keys that are keyword arguments of some loss."""
 
 
+def _shuffle(value: Any) -> Any:
+    if isinstance(value, bool) or value == "prompts":
+        return value
+    raise UserError(f"shuffle = {value!r} must be true, false or prompts")
+
+
 class UpdateOptions(_Options):
     """Updates."""
 
@@ -423,7 +429,7 @@ class UpdateOptions(_Options):
     max_updates: Annotated[Count, Field(ge=1)] | None = Field(
         None, description="stop after so many updates, with the schedule of these"
     )
-    shuffle: StrictBool | Literal["prompts"] = Field(
+    shuffle: Annotated[bool | Literal["prompts"], BeforeValidator(_shuffle)] = Field(
         True,
         description="draw each epoch's order with the seed; prompts: the order of prompts, whose pairs follow each "
         "other and share a tree, so that updates are faster and of fewer prompts; false keeps the order of the file",

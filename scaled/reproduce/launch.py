@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from inspo.command_line import UserError
 from scaled.evaluation.folder import file_name
@@ -20,15 +23,58 @@ def local(steps: Sequence[Step]) -> None:
     """Take every step that is not done, one after another.
 
     Raises:
-        UserError: one failed. What it and those before it left behind is kept, and the same command goes on with it.
+        UserError: one failed or was stopped. What it and those before it left behind is kept, and the same command goes
+            on with it.
+        KeyboardInterrupt: this was told to stop; the step at hand was too, and has ended.
     """
     for number, step in enumerate(steps, start=1):
         if step.done():
             continue
         print(f"\n[{number}/{len(steps)}] {step.name}\n{shlex.join(step.command)}", flush=True)  # noqa: T201  # what is run
-        code = subprocess.run(step.command, env=environment(), check=False).returncode  # noqa: S603  # ours
+        code = _take(step.command)
         if code:
             raise UserError(f"{step.name}: ended with {code}; the same command goes on from here")
+        if step.kind == "train" and not step.done():  # told to stop, it saves and ends well
+            raise UserError(f"{step.name}: was stopped; the same command goes on from here")
+
+
+def _take(command: Sequence[str]) -> int:
+    """Exit code of a command. A stop is passed on, and what the command then saves is waited for.
+
+    Raises:
+        KeyboardInterrupt: there was a stop.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    told: list[int] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+        if process is not None:
+            process.send_signal(number)
+
+    wanted = [each for each in STOPS if signal.getsignal(each) != signal.SIG_IGN]  # as nohup leaves SIGHUP
+    before = {each: signal.signal(each, pass_on) for each in wanted}
+    try:
+        # In a group of its own, so that a terminal's interrupt comes once, from here.
+        process = subprocess.Popen(command, env=environment(), process_group=0, preexec_fn=_end_with_parent)  # noqa: S603, PLW1509  # ours; there are no threads
+        if told:
+            process.send_signal(told[0])
+        code = process.wait()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if told:
+        raise KeyboardInterrupt
+    return code
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _end_with_parent() -> None:
+    """Have Linux tell this process to stop when its parent is killed, so that no step goes on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def environment() -> Mapping[str, str]:
