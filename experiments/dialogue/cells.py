@@ -21,7 +21,7 @@ class Cell:
         method: a name of :data:`inspo.losses.METHODS`.
         conditioning: which log-probs are compared, by name.
         hyperparameters: of the loss, where they are not the method's defaults.
-        pretraining_seed: of the reference, which is of kind D, see :mod:`experiments.language.reference`.
+        pretraining_seed: of the reference, see :mod:`experiments.dialogue.reference`.
         cycle: nats for the better style of the second reply.
         seed: of the data: prompts, pairs, labels and order.
         pairs: to train on.

@@ -10,8 +10,9 @@ from pathlib import Path
 from experiments.dialogue.cells import VERSION, Cell
 from experiments.dialogue.conversations import draw_pairs, write_records
 from experiments.dialogue.measuring import Yardstick
+from experiments.dialogue.reference import Tuning, make_reference
 from experiments.language.cells import Cell as Training
-from experiments.language.reference import Pretraining, make_reference
+from experiments.language.reference import Pretraining
 from experiments.language.training import configuration as language_configuration
 from experiments.language.training import load
 from experiments.language.world import Judge
@@ -27,7 +28,7 @@ PROMPTS = 1024
 
 def reference_of(cell: Cell, work: Path) -> Path:
     """The folder of a cell's reference, made where it is not there."""
-    options = Pretraining("D", cell.pretraining_seed)
+    options = Tuning(Pretraining("B", cell.pretraining_seed))
     return make_reference(options, work / "references" / f"D{cell.pretraining_seed}")
 
 

@@ -1,16 +1,15 @@
 """References: small transformers that have learned to write as the world's writer does.
 
-Four kinds, by what a reference has seen after a response:
+Three kinds, by what a reference has seen after a response:
 
     A   single responses only, so that a response behind another one is new to it
     B   also two independent responses in a row
     C   also two in a row, the second in the first one's style 85 times out of 100
-    D   responses of two replies with the user's turn between them, and two of these in a row
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from experiments.language.world import Prompt, Writer, draw_prompt, follow_up, read, vocabulary
+from experiments.language.world import Prompt, Writer, draw_prompt, read, vocabulary
 from experiments.policies import made_once
 from scaled.progress import progress
 
@@ -47,7 +46,7 @@ class Pretraining:
         layers: of the model.
     """
 
-    kind: Literal["A", "B", "C", "D"] = "B"
+    kind: Literal["A", "B", "C"] = "B"
     seed: int = 0
     updates: int = 3000
     batch: int = 64
@@ -74,24 +73,13 @@ Turn = tuple[str, list[str]]
 
 
 def conversation(rng: np.random.Generator, writer: Writer, kind: str) -> tuple[Prompt, list[Turn]]:
-    """A prompt and one response, or for all kinds but A as often two in a row."""
+    """A prompt and one response, or for kinds B and C as often two in a row."""
     prompt = draw_prompt(rng)
-    turns = _response(rng, writer, prompt, kind)
+    replies = [writer.write(rng, prompt)]
     if kind != "A" and rng.random() < 0.5:
-        style = read(prompt, turns[0][1]).style if kind == "C" and rng.random() < SAME_STYLE else None
-        turns += _response(rng, writer, prompt, kind, style)
-    return prompt, turns
-
-
-def _response(
-    rng: np.random.Generator, writer: Writer, prompt: Prompt, kind: str, style: str | None = None
-) -> list[Turn]:
-    """A reply; for kind D, what the user asks next and a second one, too."""
-    said = writer.write(rng, prompt, style)
-    if kind != "D":
-        return [("assistant", said)]
-    then = follow_up(rng, prompt, said)
-    return [("assistant", said), ("user", then.text().split()), ("assistant", writer.write(rng, then))]
+        style = read(prompt, replies[0]).style if kind == "C" and rng.random() < SAME_STYLE else None
+        replies.append(writer.write(rng, prompt, style))
+    return prompt, [("assistant", reply) for reply in replies]
 
 
 def encode(words: PreTrainedTokenizerBase, prompt: Prompt, turns: list[Turn]) -> tuple[list[int], list[bool]]:
@@ -105,15 +93,21 @@ def encode(words: PreTrainedTokenizerBase, prompt: Prompt, turns: list[Turn]) ->
     return tokens, own
 
 
-def batches(options: Pretraining, words: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(B, T) tokens, padded on the right, and labels with -100 at the user's turns and the padding."""
-    rng, writer = np.random.default_rng([options.seed, ord(options.kind)]), Writer()
+Drawn = Callable[[np.random.Generator, Writer], tuple[Prompt, list[Turn]]]
+"""A conversation to learn from."""
+
+
+def batches(
+    words: PreTrainedTokenizerBase, draw: Drawn, batch: int, *seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(batch, T) tokens, padded on the right, and labels with -100 at the user's turns and the padding, without end."""
+    rng, writer = np.random.default_rng(seed), Writer()
     pad: Any = words.pad_token_id
     while True:
-        made = [encode(words, *conversation(rng, writer, options.kind)) for _ in range(options.batch)]
+        made = [encode(words, *draw(rng, writer)) for _ in range(batch)]
         width = max(len(tokens) for tokens, _ in made)
-        tokens = torch.full((options.batch, width), int(pad))
-        labels = torch.full((options.batch, width), -100)
+        tokens = torch.full((batch, width), int(pad))
+        labels = torch.full((batch, width), -100)
         for row, (ids, own) in enumerate(made):
             tokens[row, : len(ids)] = torch.tensor(ids)
             labels[row, : len(ids)][torch.tensor(own)] = torch.tensor(ids)[torch.tensor(own)]
@@ -136,18 +130,37 @@ def _pretrain(options: Pretraining, folder: Path) -> dict[str, Any]:
             num_hidden_layers=options.layers,
             num_attention_heads=4,
             num_key_value_heads=4,
-            max_position_embeddings=256 if options.kind == "D" else 128,
+            max_position_embeddings=128,
             tie_word_embeddings=False,
             bos_token_id=None,
             eos_token_id=words.eos_token_id,
             pad_token_id=words.pad_token_id,
         )
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.updates)
-    stream, losses = batches(options, words), []
-    with progress(options.updates, f"reference {options.kind}{options.seed}", "update") as bar:
-        for _ in range(options.updates):
+
+    def draw(rng: np.random.Generator, writer: Writer) -> tuple[Prompt, list[Turn]]:
+        return conversation(rng, writer, options.kind)
+
+    stream = batches(words, draw, options.batch, options.seed, ord(options.kind))
+    facts = learn(model, stream, options.updates, options.learning_rate, f"reference {options.kind}{options.seed}")
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return facts
+
+
+def learn(
+    model: Any, stream: Iterator[tuple[torch.Tensor, torch.Tensor]], updates: int, learning_rate: float, name: str
+) -> dict[str, Any]:
+    """Train a model on tokens and labels; it ends in evaluation mode.
+
+    Returns:
+        Its loss over the last 100 updates.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+    losses = []
+    with progress(updates, name, "update") as bar:
+        for _ in range(updates):
             tokens, labels = next(stream)
             logits = model(input_ids=tokens).logits[:, :-1]
             loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
@@ -159,6 +172,4 @@ def _pretrain(options: Pretraining, folder: Path) -> dict[str, Any]:
             losses.append(loss.item())
             bar.update()
     model.eval()
-    model.save_pretrained(folder)
-    words.save_pretrained(folder)
     return {"loss": float(np.mean(losses[-100:])), "unit": "nats a token"}

@@ -12,8 +12,9 @@ from experiments.dialogue.cells import Cell
 from experiments.dialogue.conversations import Conversation, Drawn, converse, draw_pairs, kl, write_records
 from experiments.dialogue.hypotheses import HYPOTHESES
 from experiments.dialogue.measuring import Yardstick
+from experiments.dialogue.reference import Tuning, conversation, make_reference
 from experiments.hypotheses import wanted
-from experiments.language.reference import Pretraining, conversation, encode, make_reference, tokenizer
+from experiments.language.reference import Pretraining, encode, tokenizer
 from experiments.language.samples import Words, logps, prompts
 from experiments.language.world import Judge, Kind, Prompt, Writer, follow_up
 from experiments.ledger import Result
@@ -31,10 +32,8 @@ THEN = Prompt("rivers", ("ferry", "anchor", "kettle", "needle"))
 def small(tmp_path_factory):
     """Two references of a few updates that have seen conversations, their words, and the second one's folder."""
     folder = tmp_path_factory.mktemp("references")
-    made = [
-        make_reference(Pretraining("D", updates=updates, batch=32, width=32, layers=1), folder / f"{updates}")
-        for updates in (300, 400)
-    ]
+    first = Pretraining("B", updates=200, batch=32, width=32, layers=1)
+    made = [make_reference(Tuning(first, updates, 32), folder / f"{updates}") for updates in (150, 250)]
     (policy, words), (reference, _) = (training.load(path) for path in reversed(made))
     return policy, reference, words, made[1]
 
@@ -80,7 +79,7 @@ def test_the_reference_reads_what_users_say_and_learns_what_assistants_do():
     rng = np.random.default_rng(0)
     lengths = set()
     for _ in range(50):
-        prompt, turns = conversation(rng, Writer(), "D")
+        prompt, turns = conversation(rng, Writer())
         lengths.add(len(turns))
         ids, own = encode(words, prompt, turns)
         learned = words.decode([token for token, mine in zip(ids, own, strict=True) if mine])

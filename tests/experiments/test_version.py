@@ -24,7 +24,7 @@ MAKES_NUMBERS = {
     "language": LANGUAGE,
     "selfplay": ("cells", "measuring", "training", *(f"../language/{module}" for module in LANGUAGE)),
     "dialogue": (
-        *("cells", "conversations", "measuring", "training"),
+        *("cells", "conversations", "measuring", "reference", "training"),
         *(f"../language/{module}" for module in ("cells", "reference", "samples", "training", "world", "../policies")),
     ),
     "smol": ("cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
