@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from experiments.worlds import WORLDS, World, world
 from report.sources import ROOT, Collection, Source, dates, relative
 
 RESULTS = ROOT / "experiments" / "results"
-PICTURES = {"language": "three_uses", "selfplay": "self_play", "smol": "reward_kl"}
 # What the prose names: the question, by its key.
 NAMED = {
     "deployed": ("language", "a-dpo"),
@@ -54,7 +54,8 @@ def collect(found: Collection, results: Path = RESULTS) -> None:
         decided = [row for row in rows if row["verdict"] in ("yes", "no: the other way round")]
         found.number(f"{name}.decided", len(decided), str(len(decided)), f"world-{name}")
         found.number(f"{name}.asked", len(rows), str(len(rows)), f"world-{name}")
-        picture = picture_of(found, results / f"{PICTURES[name]}.svg", f"world-{name}")
+        drawn = results / f"{import_module(f'experiments.{name}.figure').NAME}.svg"
+        picture = picture_of(found, drawn, f"world-{name}")
         worlds.append({"name": name, "about": here.about, "rows": rows, "picture": picture})
     found.parts["worlds"] = worlds
     _named(found)

@@ -60,7 +60,7 @@ function ofCsv(text: string, name: string): Loaded {
       throw new Refusal(`${name} is separated by ${called}: separate by commas, and write decimals with a point`);
     }
   }
-  const headed = rows[0].some((each) => !isNumber(each) && !isBlank(each));
+  const headed = isHeaded(rows);
   const body = headed ? rows.slice(1) : rows;
   const named = body.every((row) => !isNumber(row[0]) && !isBlank(row[0])) && body[0].length > body.length;
   const cells = named ? body.map((row) => row.slice(1)) : body;
@@ -74,6 +74,14 @@ function ofCsv(text: string, name: string): Loaded {
     labels = own;
   }
   return built(cells, labels, null);
+}
+
+/** Whether the first row holds names: of the columns alone, or behind a corner that is no number. */
+function isHeaded(rows: string[][]): boolean {
+  const isName = (text: string): boolean => !isNumber(text) && !isBlank(text);
+  const width = rows[rows.length - 1].length;
+  if (rows.length === width + 1 || rows[0].length === width - 1) return rows[0].every(isName);
+  return !isNumber(rows[0][0]) && rows[0].slice(1).some(isName);
 }
 
 /** The matrix of these cells; whether they are counts is read off the diagonal where it is not known. */

@@ -7,6 +7,8 @@ from examples import missing
 
 from report.build import HERE, bundle, fill
 
+AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
+
 
 def require_node():
     """Skip where the page cannot be built; see :func:`examples.missing`."""

@@ -5,7 +5,8 @@ import { POLICIES, Policy, Solution } from "../math/solve";
 import { color } from "./colors";
 import { ABOUT, MARKS, NAMES } from "./names";
 
-const number = (x: number, digits: number): string => (Number.isFinite(x) ? x.toFixed(digits) : "infinite");
+const number = (x: number, digits: number): string =>
+  Number.isFinite(x) ? (Math.round(x * 10 ** digits) / 10 ** digits + 0).toFixed(digits) : "infinite";
 
 function Bar({ policy, labels, title }: { policy: number[]; labels: string[]; title: string }) {
   return (

@@ -45,6 +45,14 @@ export function Simplex({ A, labels, mu, onMove }: Props) {
   const svg = useRef<SVGSVGElement>(null);
   const paths = useMemo(() => regions(A), [A]);
   const [x, y] = place(mu);
+  // Keys may come faster than pictures.
+  const latest = useRef(mu);
+  latest.current = mu;
+  const tell = (next: Vector): void => {
+    const kept = next.map((m) => Math.min(1, Math.max(0, m)));
+    latest.current = kept;
+    onMove(kept);
+  };
 
   const move = (event: PointerEvent): void => {
     const box = svg.current?.getScreenCTM();
@@ -52,13 +60,14 @@ export function Simplex({ A, labels, mu, onMove }: Props) {
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(box.inverse());
     const top = 1 - point.y / HEIGHT;
     const right = point.x - top / 2;
-    onMove([1 - right - top, right, top].map((m) => Math.min(1, Math.max(0, m))));
+    tell([1 - right - top, right, top]);
   };
   const key = (event: KeyboardEvent): void => {
     const [dx, dy] = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[event.key] ?? [0, 0];
     if (!dx && !dy) return;
     event.preventDefault();
-    onMove([mu[0] - dx - dy / 2, mu[1] + dx - dy / 2, mu[2] + dy].map((m) => Math.min(1, Math.max(0, m))));
+    const [left, right, top] = latest.current;
+    tell([left - dx - dy / 2, right + dx - dy / 2, top + dy]);
   };
   const said = labels.map((label, i) => `${label} ${Math.round(100 * mu[i])} %`).join(", ");
   return (
@@ -85,7 +94,7 @@ export function Simplex({ A, labels, mu, onMove }: Props) {
         cx={x}
         cy={y}
         r="0.035"
-        tabIndex={0}
+        tabindex={0}
         role="slider"
         aria-label="the reference"
         aria-valuetext={said}

@@ -58,11 +58,11 @@ function Worlds() {
           {everything.value ? "hide" : "show"} questions without an answer yet
         </button>
       </p>
-      {Object.keys(TITLES).map((name) => {
+      {[...new Set([...data.worlds.map((each) => each.name), ...Object.keys(TITLES)])].map((name) => {
         const world = data.worlds.find((each) => each.name === name);
         return (
           <div key={name} class="world" id={`world-${name}`}>
-            <h3>{TITLES[name]}</h3>
+            <h3>{TITLES[name] ?? `The world of ${name}`}</h3>
             <Notes place={`world-${name}`} />
             {world && (
               <>
@@ -72,7 +72,7 @@ function Worlds() {
                   are decided.
                 </p>
                 <Answers world={world} />
-                <Picture address={world.picture} alt={CAPTIONS[name]} />
+                <Picture address={world.picture} alt={CAPTIONS[name] ?? world.about} />
                 <Rests on={`world-${name}`} />
               </>
             )}
