@@ -21,7 +21,7 @@ from scaled.files import write_atomically
 FILE = ROOT / "report" / "results" / "generations.json"
 TRAIN = (
     "python scaled/train.py --config scaled/configs/smol.yaml --set epochs=0.5; and once more with"
-    " --set conditioning=none --set out=results/train-smol-dpo"
+    " --set conditioning=none --set separator=none --set out=results/train-smol-dpo"
 )
 KEYS = {"about", "replies"}
 
@@ -62,7 +62,7 @@ def make(dpo: Path, ins: Path, limit: int, max_tokens: int) -> dict[str, Any]:
         if not (run / "run.json").is_file():
             raise UserError(f"{run}: holds no finished run: {TRAIN}")
         configs.append(json.loads((run / "config.json").read_text())["config"])
-    apart = {key for key in configs[0] if configs[0][key] != configs[1][key]} - {"conditioning", "out"}
+    apart = {key for key in configs[0] if configs[0][key] != configs[1][key]} - {"conditioning", "separator", "out"}
     if apart:
         raise UserError(f"{dpo} and {ins} differ in {', '.join(sorted(apart))}: train them alike")
     config = TrainConfig(**configs[1])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from inspo.command_line import UserError, one_line
 from report.markup import markdown
 from report.sources import Collection, Source, dated, relative
 from report.worlds import picture_of
-from toy import words
+from toy import style, words
 from toy.plots import PLOTS
 from toy.report import read
 
@@ -23,6 +25,14 @@ SHOWN = (
     "one_sided",
     "human_tables",
 )
+
+
+def _drawn(found: Collection, name: str, numbers: dict[str, Any]) -> str | None:
+    """A plot without its caption, which is beside it as text."""
+    page, plot = style.Page(width=9.0, bare=True), PLOTS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        style.save(plot.draw(numbers, page), plot.describe(numbers), Path(folder), name, page)
+        return picture_of(found, Path(folder) / f"{name}.svg", "toy")
 
 
 def collect(found: Collection, folders: list[Path]) -> None:
@@ -53,8 +63,8 @@ def collect(found: Collection, folders: list[Path]) -> None:
                 "name": name,
                 "finding": markdown(words.markdown(caption.headline)),
                 "how": markdown(words.markdown(caption.text)),
-                "number": markdown(words.markdown(caption.number)),
-                "picture": picture_of(found, folder / f"{name}.svg", "toy"),
+                "number": markdown(f"**Remember:** {words.markdown(caption.number)}"),
+                "picture": _drawn(found, name, results["plots"][name]),
                 "source": "toy",
             }
         )

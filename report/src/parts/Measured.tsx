@@ -33,7 +33,7 @@ function Answers({ world }: { world: World }) {
             {row.mean === undefined || row.se === undefined ? "" : `${row.mean >= 0 ? "+" : "−"}${Math.abs(row.mean).toFixed(3)} ± ${row.se.toFixed(3)} ${row.unit}, ${row.seeds} seeds`}
           </span>
           <span class="said">{row.verdict}</span>
-          {row.source && <Rests on={row.source} />}
+          {row.source && <Rests on={row.source} called="source" />}
         </li>
       ))}
     </ul>
@@ -129,7 +129,7 @@ function Toy() {
           <Picture address={plot.picture} alt={`the toy's plot ${plot.name}`} />
           <figcaption>
             <Html code={plot.finding} />
-            <Html code={`<p>Remember:</p>${plot.number}`} />
+            <Html code={plot.number} />
             <details>
               <summary>how to read it</summary>
               <Html code={plot.how} />

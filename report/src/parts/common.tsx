@@ -16,12 +16,12 @@ export function N({ k }: { k: string }) {
 }
 
 /** Where the numbers above it come from. */
-export function Rests({ on }: { on: string }) {
+export function Rests({ on, called = "where these numbers come from" }: { on: string; called?: string }) {
   const source = data.sources[on];
   if (!source) return null;
   return (
     <details class="rests">
-      <summary>where these numbers come from</summary>
+      <summary>{called}</summary>
       <dl>
         <dt>file</dt>
         <dd>{source.file}</dd>
