@@ -17,6 +17,7 @@ from report.sources import ROOT
 from report.worlds import RESULTS
 
 pytestmark = pytest.mark.slow
+expect.set_options(timeout=30_000)  # of a busy machine
 WIDTHS, SCHEMES = (390, 768, 1440), ("light", "dark")
 
 
@@ -289,6 +290,7 @@ def test_the_first_toy_flips_by_keyboard_and_by_hand(page):
 def test_a_cell_is_dragged_and_typed(page):
     cell, best = page.locator("[data-cell='0,2']"), policy(page, "pi_star")
     expect(best).to_have_text("0.7000")
+    cell.scroll_into_view_if_needed()
     box = cell.bounding_box()
     drag(page, (box["x"] + 10, box["y"] + 10), (box["x"] - 70, box["y"] + 10))  # half of its range
     expect(cell).to_have_text("0.40")

@@ -125,12 +125,12 @@ export function fromHash(hash: string): Shown | null {
   const mu = numbers("mu");
   const k = mu.length;
   const upper = numbers("P");
-  const labels = (parts.get("labels") ?? "").split(",").map(decodeURIComponent);
   const psi = parts.get("psi");
   const [[beta], [tau]] = [numbers("beta"), numbers("tau")];
   const index = (i: number, j: number): number => (i * (2 * k - i - 1)) / 2 + j - i - 1;
   const within = (x: number, [low, high]: readonly [number, number]): boolean => x >= low && x <= high;
   try {
+    const labels = (parts.get("labels") ?? "").split(",").map(decodeURIComponent);
     const P: Matrix = validate(
       table(k, (i, j) => (i === j ? 0.5 : i < j ? upper[index(i, j)] : 1 - upper[index(j, i)])),
       labels,
