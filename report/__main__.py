@@ -22,10 +22,11 @@ def gather(results: Path, experiments: Path) -> Collection:
     found.parts["formulas"] = mathml(FORMULAS)
     verdicts.collect(found)
     examples.collect(found)
-    watched.collect(found, [results / "toy", results / "toy-quick"])
+    toys = [results / "toy", results / "toy-quick"]
+    watched.collect(found, toys)
     worlds.collect(found, experiments)
     generations.collect(found)
-    paper.collect(found, results)
+    paper.collect(found, results, watched.folder_of(toys))
     told.collect(found)
     return found
 

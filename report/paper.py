@@ -25,8 +25,14 @@ WITHOUT = {
 }
 
 
-def collect(found: Collection, results: Path) -> None:
-    """Figures 1 and 2 and every table; a note where a result file is foreign or none is there."""
+def collect(found: Collection, results: Path, toy: Path | None = None) -> None:
+    """Figures 1 and 2 and every table; a note where a result file is foreign or none is there.
+
+    Args:
+        found: what it goes to.
+        results: folder of evaluations, costs and runs.
+        toy: folder of the toy's results, where it is another one than `results` has.
+    """
     ours: Results = {}
     try:
         ours = load(results)
@@ -34,7 +40,7 @@ def collect(found: Collection, results: Path) -> None:
         found.note("paper", f"not counted: {one_line(error)}")
     items = []
     for name, title in FIGURES.items():
-        items.append(_figure(found, name, title, results))
+        items.append(_figure(found, name, title, results, toy or results / "toy"))
     items.append(_table(found, 1, table_1.make(), ROOT / "paper_figures" / "table_1.py", "1, of the random pairs"))
     for number, make in TABLES.items():
         seeds = sorted({measured.seed for measured in ours.values()})
@@ -48,7 +54,7 @@ def collect(found: Collection, results: Path) -> None:
     found.parts["paper"] = items
 
 
-def _figure(found: Collection, name: str, title: str, results: Path) -> dict[str, str | None]:
+def _figure(found: Collection, name: str, title: str, results: Path, toy: Path) -> dict[str, str | None]:
     """A figure as a picture that is held in its address."""
     path = ROOT / "paper_figures" / f"{name}.py"
     source = found.source(
@@ -56,8 +62,10 @@ def _figure(found: Collection, name: str, title: str, results: Path) -> dict[str
     )
     html, ours = None, ""
     try:
-        item = figure_1.make() if name == "figure_1" else figure_2.make(results)
         with tempfile.TemporaryDirectory() as folder:
+            for run in (toy, *(results / run for run in figure_2.TINY_RUNS)):
+                (Path(folder) / ("toy" if run == toy else run.name)).symlink_to(run.resolve())
+            item = figure_1.make() if name == "figure_1" else figure_2.make(Path(folder))
             svg = next(file for file in item.write(Path(folder)) if file.suffix == ".svg")
             html = f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
         ours = item.ours

@@ -35,9 +35,14 @@ def _drawn(found: Collection, name: str, numbers: dict[str, Any]) -> str | None:
         return picture_of(found, Path(folder) / f"{name}.svg", "toy")
 
 
+def folder_of(folders: list[Path]) -> Path | None:
+    """The first of these folders that has results of the toy."""
+    return next((folder for folder in folders if (folder / "results.json").is_file()), None)
+
+
 def collect(found: Collection, folders: list[Path]) -> None:
     """Plots of the first of these folders that has results; a note where none has."""
-    folder = next((folder for folder in folders if (folder / "results.json").is_file()), None)
+    folder = folder_of(folders)
     found.parts["toy"] = []
     if folder is None:
         found.note("toy", f"no results of the toy in {' or '.join(map(relative, folders))}: make toy, or make quick")
