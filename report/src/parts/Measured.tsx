@@ -47,6 +47,14 @@ const CAPTIONS: Record<string, string> = {
   smol: "SmolLM2: reward and win rate against KL",
 };
 
+/** Worlds with results, and those of which something is missing. */
+const NAMES = [
+  ...new Set([
+    ...data.worlds.map((each) => each.name),
+    ...Object.keys(data.notes).filter((place) => place.startsWith("world-")).map((place) => place.slice("world-".length)),
+  ]),
+];
+
 function Worlds() {
   return (
     <>
@@ -58,7 +66,7 @@ function Worlds() {
           {everything.value ? "hide" : "show"} questions without an answer yet
         </button>
       </p>
-      {[...new Set([...data.worlds.map((each) => each.name), ...Object.keys(TITLES)])].map((name) => {
+      {NAMES.map((name) => {
         const world = data.worlds.find((each) => each.name === name);
         return (
           <div key={name} class="world" id={`world-${name}`}>
