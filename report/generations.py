@@ -76,7 +76,7 @@ def make(dpo: Path, ins: Path, limit: int, max_tokens: int) -> dict[str, Any]:
     return {
         "about": {
             "model": Path(config.model).name,
-            "data": config.data,
+            "data": str(configs[1]["data"]),
             "seed": config.seed,
             "max_tokens": max_tokens,
             "command": f"python -m report.generations --limit {limit} --max-tokens {max_tokens}",
@@ -102,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--dpo", type=Path, default=Path("results/train-smol-dpo"), metavar="RUN", help="without context"
     )
     parser.add_argument("--ins", type=Path, default=Path("results/train-smol"), metavar="RUN", help="INS-DPO")
-    parser.add_argument("--limit", type=count, default=12, metavar="N", help="validation prompts")
-    parser.add_argument("--max-tokens", type=count, default=48, metavar="N", help="of a reply")
+    parser.add_argument("--limit", type=count, default=4, metavar="N", help="validation prompts")
+    parser.add_argument("--max-tokens", type=count, default=32, metavar="N", help="of a reply")
     try:
         options = parser.parse_args(arguments)
         facts = make(options.dpo, options.ins, options.limit, options.max_tokens)
