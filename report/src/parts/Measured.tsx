@@ -102,7 +102,7 @@ export function Replies() {
           <p>
             The form of the paper's Figures 3 to 5, from real generations: {found.about.model} as it was, after DPO and after
             INS-DPO, each the likeliest tokens, at most {found.about.max_tokens}. It is a small model, trained for minutes on{" "}
-            {found.about.data}; the paper's are of 7B and 8B models, chosen by its authors. All prompts are shown, and none was
+            {found.about.data}; the paper's are of 7B and 8B models, chosen by its authors. These are the first prompts of its validation set, none
             chosen.
           </p>
           <div class="replies">
