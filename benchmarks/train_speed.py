@@ -126,8 +126,8 @@ def train_trl(folder: Path, options: dict[str, Any]) -> None:
     rows = [
         {
             "prompt": record["prompt"],
-            "chosen": [record["chosen"]],
-            "rejected": [record["rejected"]],
+            "chosen": record["chosen"],
+            "rejected": record["rejected"],
         }
         for record in load_records(folder / "pairs.jsonl")
     ]

@@ -82,7 +82,7 @@ def test_system_and_history_are_turns(cases):
 def test_tool_calls_and_tools_are_carried(cases):
     (call, history) = load_records(cases / "03-structured-tool-calls" / "data.jsonl")
     (only,) = load_records(cases / "03-structured-tool-calls" / "call_only.jsonl")
-    cities = [call[which]["tool_calls"][0]["function"]["arguments"]["city"] for which in ("chosen", "rejected")]
+    cities = [call[which][0]["tool_calls"][0]["function"]["arguments"]["city"] for which in ("chosen", "rejected")]
     assert cities == ["Rome", "Paris"]
     assert history["prompt"][1]["tool_calls"]
     assert only["chosen"][0]["tool_calls"]

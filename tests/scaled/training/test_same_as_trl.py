@@ -65,8 +65,8 @@ def trl_run(base: Path, out: Path) -> tuple[list[float], dict]:
     rows = [
         {
             "prompt": record["prompt"],
-            "chosen": [record["chosen"]],
-            "rejected": [record["rejected"]],
+            "chosen": record["chosen"],
+            "rejected": record["rejected"],
         }
         for record in records
     ]
