@@ -24,7 +24,7 @@ from inspo.metrics import weighted_scores
 from inspo.pairs import PairLogps, PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from inspo.prefix_tree import build_row
-from inspo.sequences import Limits, Separator
+from inspo.sequences import Limits, Separator, scored_of
 from scaled.data.examples import Examples, Layout, make_examples
 from scaled.model.loading import weights_fingerprint
 from scaled.reference import scoring
@@ -102,7 +102,7 @@ def test_numbers_are_those_of_separate_sequences(model, pairs, conditioning, con
     assert set(result) == set(conditioning.reference_requests(context))
     for index, pair in enumerate(pairs):
         for kind in Conditioning:
-            counts = [len(getattr(pair, request.target.value)) for request in kind.requests()]
+            counts = [int(scored_of(pair, request.target).sum()) for request in kind.requests()]
             tokens = stock_logps(stock, [pair], kind, separator=separator, draft_cap=5)
             for request, expected in zip(kind.requests(), sequence_logps(tokens, counts).sums, strict=True):
                 if request in result:
@@ -307,7 +307,7 @@ def test_the_margin_at_step_0_with_a_plain_reference_is_what_the_other_response_
     margins = initial_margins(model, pairs, conditioning, PLAIN, tmp_path)
     stock = keep_float64(tiny_model("llama"))
     for pair, margin in zip(pairs, margins, strict=True):
-        w, l = len(pair.chosen), len(pair.rejected)  # noqa: E741  # the formulas' own names
+        w, l = pair.scored_lengths  # noqa: E741  # the formulas' own names
         plain = sequence_logps(stock_logps(stock, [pair], Conditioning.NONE), [w, l]).sums
         counts = [w if request.target is Role.CHOSEN else l for request in conditioning.requests()]
         sums = sequence_logps(stock_logps(stock, [pair], conditioning), counts).sums
