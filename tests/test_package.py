@@ -66,7 +66,7 @@ def test_what_an_index_shows_stands_alone(wheel):
 
 def imported(folder: Path) -> Iterator[tuple[Path, str]]:
     """Every file of a folder with each module that it imports when it runs: those for type checkers are left out."""
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for path in folder.rglob("*.py") if "node_modules" not in path.parts):
         waiting: list[ast.AST] = [ast.parse(path.read_text())]
         while waiting:
             node = waiting.pop()

@@ -189,7 +189,7 @@ def validate(t: Training, update: int) -> dict[str, float]:
     """Score every validation pair once under the model as it is, and write the line; the same on every rank."""
     assert t.validation is not None  # noqa: S101  # due() says so
     t.model.eval()
-    outcome = score_validation(t)
+    outcome = score_validation(t, update)
     numbers = metrics(t.loss, outcome) | standard_errors(t.loss, outcome)
     if t.validation.sample is not None:
         numbers |= t.validation.sample(update)
@@ -199,15 +199,22 @@ def validate(t: Training, update: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def score_validation(t: Training) -> Outcome:
-    """Every validation pair's outcome, in order, on every rank. The model is in evaluation mode."""
+def score_validation(t: Training, update: int) -> Outcome:
+    """Every validation pair's outcome, in order, on every rank. The model is in evaluation mode.
+
+    Raises:
+        NonFiniteError: after that update a pair's loss is NaN or infinite.
+    """
     assert t.validation is not None  # noqa: S101  # as in validate
     examples = t.validation.examples
     batches = make_batches(t, examples, t.validation.slots[rank() :: world_size()], len(examples), None)
     found = []
     for batch in batches:
         policy = score(t, batch)
-        found.append((batch.slot.positions, Outcome.of(batch, policy, compare(t.loss, policy, batch))))
+        losses = compare(t.loss, policy, batch)
+        # Weights that are broken are found before a checkpoint is made of them.
+        check_losses(Path(t.output.out), update, batch, policy, losses)
+        found.append((batch.slot.positions, Outcome.of(batch, policy, losses)))
     return collect(found)
 
 

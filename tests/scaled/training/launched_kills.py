@@ -78,6 +78,7 @@ POINTS = {
     "journal": lambda when: before(Journal, "write", when, half_a_line),
     "SIGTERM": lambda when: before(loop, "check_losses", when, terminate),
     "not a number": lambda when: before(loop, "score", when, poison),
+    "not a number in validation": lambda when: before(loop, "score_validation", when, poison),
     "full disk": lambda when: before(state, "save", when, fill_disk),
     "nothing": lambda _: None,
 }

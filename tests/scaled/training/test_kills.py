@@ -27,11 +27,14 @@ CASES: list[dict[str, Any]] = [
         for at in ("weights saved", "optimizer saved", "manifest", "journal", "SIGTERM")
     ),
     {"name": "pruning", "at": "pruning", "when": 1},
-    {"name": "not-a-number", "at": "not a number", "when": 10},
+    {"name": "not-a-number", "at": "not a number", "when": 5},
+    {"name": "not-a-number-in-validation", "at": "not a number in validation", "when": 2},
     {"name": "full-disk", "at": "full disk", "when": 2},
     {"name": "cut", "at": "micro-step", "when": 15, "damage": "cut"},
     {"name": "corrupted", "at": "micro-step", "when": 15, "damage": "corrupt"},
 ]
+# Where the weights were broken, and the checkpoints that are left: none is made of broken weights.
+NOT_A_NUMBER = {"not-a-number": (2, "checkpoint-1"), "not-a-number-in-validation": (4, "checkpoint-3")}
 SURVIVED = [case["name"] for case in CASES if case["name"] != "whole"]
 
 
@@ -63,7 +66,7 @@ def test_cases_were_disturbed_as_meant(disturbed):
     _, codes = disturbed
     ends = {name: code["first"] for name, code in codes.items()}
     clean = {"whole", "SIGTERM"}
-    failed = {"not-a-number", "full-disk"}
+    failed = {*NOT_A_NUMBER, "full-disk"}
     assert {name for name, code in ends.items() if code == 0} == clean
     assert {name for name, code in ends.items() if code == 1} == failed
     assert {name for name, code in ends.items() if code == -signal.SIGKILL} == set(ends) - clean - failed
@@ -76,15 +79,18 @@ def test_sigterm_saves_and_says_so(disturbed):
     assert codes["SIGTERM"]["left"]
 
 
-def test_not_a_number_stops_with_the_records_saved(disturbed):
+@pytest.mark.parametrize("name", NOT_A_NUMBER)
+def test_not_a_number_stops_with_the_records_saved(disturbed, name):
     root, codes = disturbed
-    (saved,) = (root / "not-a-number").glob("nonfinite-*.json")
+    update, last = NOT_A_NUMBER[name]
+    (saved,) = (root / name).glob("nonfinite-*.json")
     offenders = json.loads(saved.read_text())
-    assert str(saved) in (root / "not-a-number.log").read_text()
+    assert str(saved) in (root / f"{name}.log").read_text()
+    assert offenders["update"] == update
     assert offenders["records"]
     assert offenders["records"][0]["record"].startswith("tiny.jsonl:")
     assert offenders["records"][0]["loss"] == "nan"
-    assert codes["not-a-number"]["left"]
+    assert codes[name]["left"][0] == last
 
 
 def test_a_full_disk_loses_no_earlier_checkpoint(disturbed):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def margins(training: Training) -> torch.Tensor:
     """(B,) score(chosen) - score(rejected) of the validation pairs, in nats."""
     training.model.eval()
-    chosen, rejected = training.loss.scores(score_validation(training).terms(training.loss))
+    chosen, rejected = training.loss.scores(score_validation(training, 0).terms(training.loss))
     return chosen - rejected
 
 

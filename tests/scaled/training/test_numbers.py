@@ -175,7 +175,7 @@ def test_validation_scores_every_pair_in_order(config):
     assert count >= 7
     training.model.eval()
     with torch.no_grad():
-        outcome = score_validation(training)
+        outcome = score_validation(training, 0)
         each = [
             score(training, make_batch(training.validation.examples, Slot((index,), (index,))))
             for index in range(count)
