@@ -126,10 +126,9 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
         raise UserError(f"no pair of {config.named('data')} is within max_length = {config.max_length}: raise it")
     check_depth(architecture, max(train.depth, validated.depth))
     _check_sampling(config, validated, architecture)
-    shuffle, together = bool(config.shuffle), train.prompts if config.shuffle == "prompts" else None
     plan = make_plan(
         train.lengths,
-        epoch_stream(len(train), config.epochs, config.seed, shuffle=shuffle, together=together),
+        make_stream(config, train),
         train.shared(layout.policy),
         world_size=world_size(),
         batch_size=config.batch_size,
@@ -139,6 +138,12 @@ def _prepare(config: TrainConfig, architecture: PreTrainedConfig | None, today: 
     )
     _say_intervals(config, len(plan.updates))
     return Prepared(source, architecture, tokenizer, template, loss, train, validated, given.left_out, plan, reference)
+
+
+def make_stream(config: TrainConfig, train: Examples) -> list[int]:
+    """A run's pairs in the order in which they are trained on."""
+    shuffle, together = bool(config.shuffle), train.prompts if config.shuffle == "prompts" else None
+    return epoch_stream(len(train), config.epochs, config.seed, shuffle=shuffle, together=together)
 
 
 Side = tuple[Iterable[PreferencePair], Mapping[str, int]]
