@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def _changed(usual: Any, changes: Sequence[str]) -> Any:
     import yaml
 
     named = [change.partition("=") for change in changes]
-    known = usual.__dataclass_fields__
+    known = [each.name for each in fields(usual)]
     for name, _, _ in named:
         if name not in known:
             raise UserError(f"{name}: a cell has {', '.join(known)}; write NAME=VALUE")

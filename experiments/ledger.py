@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol, TypeVar
@@ -46,7 +46,7 @@ def of_facts(kind: Callable[..., Facts], facts: Mapping[str, Any]) -> Facts:
     Raises:
         ValueError: keys that are missing or unknown, or a value that is out of range.
     """
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass
+    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # a dataclass
     if set(facts) != set(known):
         odd = sorted(set(facts) ^ set(known))
         raise ValueError(f"a cell has {', '.join(known)}; missing or unknown: {', '.join(odd)}")

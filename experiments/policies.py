@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +88,27 @@ def log_odds(
     terms = loss.terms(policy, reference or None, chosen_length=lengths[:, 0], rejected_length=lengths[:, 1])
     chosen, rejected = loss.scores(terms)
     return ((chosen - rejected) * scale(loss)).numpy()
+
+
+def pairs_once(path: Path, count: int, write: Callable[[Path], int], *, most: float = 0.05) -> Path:
+    """The file of pairs to train on, made where it is not there; a process that is stopped leaves none.
+
+    Args:
+        path: of the file.
+        count: pairs that are drawn.
+        write: the pairs into a file; gives how many were left out, since they are no text.
+        most: share of them that may be.
+
+    Raises:
+        ValueError: more of them are no text.
+    """
+    if not path.is_file():
+        draft = path.with_suffix(f".{os.getpid()}.new")
+        left_out = write(draft)
+        if left_out > most * count:
+            raise ValueError(f"{left_out} of {count} pairs are no text: the reference does not write")
+        draft.replace(path)
+    return path
 
 
 class Judged(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from experiments.language.reference import Pretraining
 from experiments.language.training import configuration as language_configuration
 from experiments.language.training import load
 from experiments.language.world import Judge
-from experiments.policies import labels, train_and_look
+from experiments.policies import labels, pairs_once, train_and_look
 from scaled.config import TrainConfig
 
 SHARES = (0.25, 0.5, 1.0)
@@ -42,15 +41,13 @@ def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     """The file of a cell's pairs, made where it is not there; cells with the same data share it."""
     data = (f"v{VERSION}", f"D{cell.pretraining_seed}", f"{cell.cycle:g}", cell.seed, cell.pairs)
     path = work / "data" / f"dialogue-{'-'.join(map(str, data))}.jsonl"
-    if not path.is_file():
+
+    def write(draft: Path) -> int:
         model, words = load(folder)
         drawn = draw_pairs(model, words, Judge(cycle=cell.cycle), cell.pairs, cell.seed)
-        draft = path.with_suffix(f".{os.getpid()}.new")
-        left_out = write_records(draft, words, drawn, labels(drawn, cell.seed))
-        if left_out > cell.pairs / 20:
-            raise ValueError(f"{left_out} of {cell.pairs} pairs are no text: the reference does not write")
-        draft.replace(path)
-    return path
+        return write_records(draft, words, drawn, labels(drawn, cell.seed))
+
+    return pairs_once(path, cell.pairs, write)
 
 
 def configuration(cell: Cell, folder: Path, records: Path, out: Path) -> TrainConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from experiments.language.preference_models import BATCH, PreferenceModel, train
 from experiments.language.reference import Pretraining, make_reference
 from experiments.language.samples import Words
 from experiments.language.world import Judge
-from experiments.policies import labels, train_and_look
+from experiments.policies import labels, pairs_once, train_and_look
 from inspo.hf.rows import enable_tree_rows
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
@@ -58,15 +57,13 @@ def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     unrelated = cell.conditioning == UNRELATED
     data = "-".join(map(str, (f"v{VERSION}", *cell.data().values(), *[UNRELATED] * unrelated)))
     path = work / "data" / f"{data}.jsonl"
-    if not path.is_file():
+
+    def write(draft: Path) -> int:
         model, words = load(folder)
         drawn = draw_pairs(model, words, Judge(cycle=cell.cycle), cell.pairs, cell.seed)
-        draft = path.with_suffix(f".{os.getpid()}.new")
-        left_out = write_records(draft, words, drawn, labels(drawn, cell.seed), unrelated=unrelated)
-        if left_out > cell.pairs / 20:
-            raise ValueError(f"{left_out} of {cell.pairs} pairs are no text: the reference does not write")
-        draft.replace(path)
-    return path
+        return write_records(draft, words, drawn, labels(drawn, cell.seed), unrelated=unrelated)
+
+    return pairs_once(path, cell.pairs, write)
 
 
 def configuration(cell: Cell, folder: Path, records: Path, out: Path) -> TrainConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import cache, lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from experiments.policies import labels, train_and_look
+from experiments.policies import labels, pairs_once, train_and_look
 from experiments.smol import reference
 from experiments.smol.cells import VERSION, Cell
 from experiments.smol.measuring import Yardstick
@@ -55,7 +54,8 @@ def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     answers = answers_of(cell, work)
     data = f"{cell.pairs}-seed{cell.seed}"
     path = answers / f"pairs-{data}-cycle{cell.cycle:g}.jsonl"
-    if not path.is_file():
+
+    def write(draft: Path) -> int:
         model, talk = load(folder)
         asked = prompts("pairs", cell.pairs, cell.seed)
         heads = [talk.prompt(prompt) for prompt in asked]
@@ -64,12 +64,9 @@ def records_of(cell: Cell, folder: Path, work: Path) -> Path:
             return kept(answers / f"{which}-{data}.json", lambda: respond(model, talk, heads, f"{which}/{cell.seed}"))
 
         drawn = judged(talk, Judge(cycle=cell.cycle), asked, answer("first"), answer("second"))
-        fresh = path.with_suffix(f".{os.getpid()}.new")
-        left_out = write_records(fresh, talk, drawn, labels(drawn, cell.seed))
-        if left_out > cell.pairs / 10:
-            raise ValueError(f"{left_out} of {cell.pairs} pairs are no text: the reference does not write")
-        fresh.replace(path)
-    return path
+        return write_records(draft, talk, drawn, labels(drawn, cell.seed))
+
+    return pairs_once(path, cell.pairs, write, most=0.1)
 
 
 def configuration(cell: Cell, folder: Path, records: Path, out: Path) -> TrainConfig:

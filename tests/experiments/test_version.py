@@ -11,6 +11,7 @@ from experiments.worlds import WORLDS, world
 
 LANGUAGE = (
     "cells",
+    "../cells",
     "measuring",
     "pairs",
     "preference_models",
@@ -25,15 +26,18 @@ MAKES_NUMBERS = {
     "selfplay": ("cells", "measuring", "training", *(f"../language/{module}" for module in LANGUAGE)),
     "dialogue": (
         *("cells", "conversations", "measuring", "reference", "training"),
-        *(f"../language/{module}" for module in ("cells", "reference", "samples", "training", "world", "../policies")),
+        *(
+            f"../language/{module}"
+            for module in ("cells", "../cells", "reference", "samples", "training", "world", "../policies")
+        ),
     ),
-    "smol": ("cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
+    "smol": ("cells", "../cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
 KNOWN = {
-    "language": (2, "2c3302314d6e"),
-    "selfplay": (1, "46c427732744"),
-    "smol": (1, "546381ab6cc0"),
-    "dialogue": (1, "ff1c6046b795"),
+    "language": (2, "70bda05ad74a"),
+    "selfplay": (1, "9ac90263a61d"),
+    "smol": (1, "2db1956b9a9b"),
+    "dialogue": (1, "ebd125880b36"),
 }
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
