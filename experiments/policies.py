@@ -162,6 +162,23 @@ def rescaled(judged: np.ndarray, truth: np.ndarray) -> tuple[float, np.ndarray]:
     return float(found.x), cross_entropy(truth[half:], found.x * judged[half:])
 
 
+def judgment(judged: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """How well a judge says which of two responses is preferred.
+
+    Args:
+        judged: (N,) its log-odds for the first.
+        truth: (N,) the true ones.
+
+    Returns:
+        Means, each with its standard error: ``agrees``, accuracy of the sign against the likelier label; ``margin``,
+        log-odds for that label, nats; ``log_loss``, nats a pair of sigma(log-odds) under the true preference;
+        ``log_loss_best``, that of the truth; ``log_loss_rescaled`` and, without a standard error, ``scale``, see
+        :func:`rescaled`.
+    """
+    factor, log_loss = rescaled(judged, truth)
+    return summed(held(judged, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
+
+
 def summed(found: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Means and their standard errors, by name."""
     numbers = {}

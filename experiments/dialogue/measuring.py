@@ -15,7 +15,7 @@ from torch import nn
 from experiments.dialogue.conversations import Conversation, Drawn, converse, draw_pairs, kl
 from experiments.language.samples import Words, logps, prompts
 from experiments.language.world import MALFORMED, Judge, Prompt
-from experiments.policies import held, log_odds, rescaled, summed
+from experiments.policies import judgment, log_odds, summed
 from inspo.preference_loss import PreferenceLoss
 
 SEED = 1_000_003
@@ -74,8 +74,7 @@ class Yardstick:
             rate over the drafts; ``value_even_length``, by a judge without a taste for length; ``kl``, nats a
             conversation; ``length``, words of both replies; ``malformed``, share with a reply that is. Of what it says
             behind a draft: ``revised``, the win rate over that draft, and ``gained``, how much more that is. And of its
-            margin ``agrees``, ``margin``, ``log_loss``, ``log_loss_best``, ``log_loss_rescaled`` and ``scale``, see
-            :meth:`experiments.language.measuring.Yardstick.judged`.
+            margin what :func:`~experiments.policies.judgment` has.
         """
         said = converse(policy, self.words, self.prompts, f"{SEED}/{self.seed}/answer", SEED, self.seed, 1)
         value = self.wins(said)
@@ -94,7 +93,7 @@ class Yardstick:
         return summed(found) | (self.judged(policy, loss) if whole else {})
 
     def judged(self, policy: nn.Module, loss: PreferenceLoss) -> dict[str, float]:
-        """How well the margin says which of two conversations is preferred."""
+        """How well the margin says which of two conversations is preferred, as :func:`judgment` has it."""
         pairs = [pair.pair(self.words) for pair in self.pairs]
         needed = loss.reference_requests()
         margin = log_odds(
@@ -103,9 +102,7 @@ class Yardstick:
             logps(policy, self.words, pairs, loss.requests()),
             logps(self.reference, self.words, pairs, needed) if needed else None,
         )
-        truth = np.array([pair.log_odds for pair in self.pairs])
-        factor, log_loss = rescaled(margin, truth)
-        return summed(held(margin, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
+        return judgment(margin, np.array([pair.log_odds for pair in self.pairs]))
 
     def _malformed(self, one: Conversation) -> bool:
         kinds = self.words.kind(one.prompt, one.first), self.words.kind(one.then, one.second)

@@ -22,7 +22,7 @@ from torch import nn
 from experiments.language.pairs import Drawn, draw_pairs
 from experiments.language.samples import Words, kl, logps, prompts, respond
 from experiments.language.world import MALFORMED, Judge, Kind, Prompt, Writer
-from experiments.policies import held, log_odds, rescaled, summed
+from experiments.policies import held, judgment, log_odds, summed
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
 from scaled.generation.interface import Completion
@@ -150,18 +150,9 @@ class Yardstick:
         )
 
     def judged(self, margins: Margins) -> dict[str, float]:
-        """How well a judge says which of two responses of the reference is preferred.
-
-        Returns:
-            Means, each with its standard error: ``agrees``, accuracy of the sign against the likelier label;
-            ``margin``, log-odds for that label, nats; ``log_loss``, nats a pair of sigma(margin) under the true
-            preference; ``log_loss_best``, that of the truth; ``log_loss_rescaled`` and, without a standard error,
-            ``scale``, see :func:`rescaled`.
-        """
+        """How well a judge says which of two responses of the reference is preferred, as :func:`judgment` has it."""
         triples = [(pair.prompt, *pair.responses) for pair in self.pairs]
-        judged, truth = self._judged(margins, triples), np.array([pair.log_odds for pair in self.pairs])
-        factor, log_loss = rescaled(judged, truth)
-        return summed(held(judged, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
+        return judgment(self._judged(margins, triples), np.array([pair.log_odds for pair in self.pairs]))
 
     def ranked(self, margins: Margins) -> dict[str, float]:
         """What a judge is good for beyond pairs like those it was trained on.

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from experiments.policies import held, log_odds, logps, rescaled, summed
+from experiments.policies import judgment, log_odds, logps, summed
 from experiments.smol.pairs import Drawn, judged, kept
 from experiments.smol.samples import Talk, kl, respond
 from experiments.smol.world import MALFORMED, STYLES, Judge, Kind, prompts
@@ -139,14 +139,7 @@ class Yardstick:
         }
 
     def judged(self, policy: nn.Module, loss: PreferenceLoss) -> dict[str, float]:
-        """How well sigma of the margin says which of two answers of the reference is preferred.
-
-        Returns:
-            Means with standard errors: ``agrees``, accuracy of the sign against the likelier label; ``margin``,
-            log-odds for that label, nats; ``log_loss``, nats a pair under the true preference; ``log_loss_best``, that
-            of the truth; ``log_loss_rescaled`` and, without a standard error, ``scale``, see
-            :func:`~experiments.policies.rescaled`.
-        """
+        """How well the margin says which of two answers of the reference is preferred, as :func:`judgment` has it."""
         unlike = [pair for pair in self.pairs if pair.responses[0].tokens != pair.responses[1].tokens]
         texts = [(pair.prompt, *pair.responses) for pair in unlike]
         pairs = [PreferencePair(self.talk.prompt(x), self._whole(y), self._whole(z)) for x, y, z in texts]
@@ -156,9 +149,7 @@ class Yardstick:
             self.scored.update(logps(self.reference, self.talk.separator, pairs, asked))
         own = logps(policy, self.talk.separator, pairs, loss.requests())
         margin = log_odds(loss, pairs, own, {request: self.scored[request] for request in needed})
-        truth = np.array([pair.log_odds for pair in unlike])
-        factor, log_loss = rescaled(margin, truth)
-        return summed(held(margin, truth) | {"log_loss_rescaled": log_loss}) | {"scale": factor}
+        return judgment(margin, np.array([pair.log_odds for pair in unlike]))
 
     @cached_property
     def met(self) -> list[list[Kind]]:

@@ -34,10 +34,10 @@ MAKES_NUMBERS = {
     "smol": ("cells", "../cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
 KNOWN = {
-    "language": (2, "70bda05ad74a"),
-    "selfplay": (1, "9ac90263a61d"),
-    "smol": (1, "2db1956b9a9b"),
-    "dialogue": (1, "ebd125880b36"),
+    "language": (2, "dacbb22ff27c"),
+    "selfplay": (1, "cf632c411880"),
+    "smol": (1, "0c45c5c8b4c0"),
+    "dialogue": (1, "c43f95b7daa8"),
 }
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
