@@ -1,6 +1,9 @@
 """``python -m scaled.reproduce --launch local`` that is stopped goes on, and ends as if it never was."""
 
+import contextlib
 import os
+import random
+import re
 import signal
 import sys
 import time
@@ -8,9 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.torch import load_file
 
 from inspo.command_line import UserError
-from scaled.reproduce import launch
+from paper_figures import measured
+from scaled.reproduce import launch, tiny
+from scaled.reproduce.__main__ import main
 from scaled.reproduce.steps import Step
 
 
@@ -69,3 +75,75 @@ def test_a_killed_command_leaves_no_step_behind(tmp_path, capfd):
 def test_a_training_that_was_stopped_alone_does_not_pass_for_done(tmp_path):
     with pytest.raises(UserError, match="sleeper: was stopped; the same command goes on from here"):
         launch.local([Step("train", "sleeper", (sys.executable, "-c", "pass"), (tmp_path / "none").is_file)])
+
+
+# A cell of Table 4, tiny: as it is, and stopped in every step that takes a while
+
+ROW = "llama-3-8b/averaged-dpo"
+DISTURBED = {1: signal.SIGKILL, 3: signal.SIGTERM, 4: signal.SIGINT, 5: signal.SIGKILL}
+"""By step: both trainings, generating, judging."""
+
+
+@pytest.fixture(scope="module")
+def arguments():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tiny, "FIRST", ("max_updates=8", "save_every=2", "threads=1"))
+        patched.setattr(tiny, "SETTINGS", (*tiny.SETTINGS, "max_updates=4", "save_every=1", "threads=1"))
+        yield ["--table", "4", "--scale", "tiny", "--only", ROW, "--out"]
+
+
+@pytest.fixture(scope="module")
+def whole(arguments, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    assert main([*arguments, str(out), "--launch", "local"]) == 0
+    return out
+
+
+def launched(arguments: list[str], out: Path) -> psutil.Process:
+    """The command in a process of its own, which writes to the log beside the folder."""
+    if child := os.fork():
+        return psutil.Process(child)
+    with out.with_suffix(".log").open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        code = 130
+        with contextlib.suppress(KeyboardInterrupt):
+            code = main([*arguments, str(out), "--launch", "local"])
+    os._exit(code)
+
+
+@pytest.mark.slow
+def test_a_tiny_cell_end_to_end_and_nothing_twice(arguments, whole, capfd):
+    text = (whole / "table_4_tiny.md").read_text()
+    assert re.search(r"\| llama-3-8b \| averaged-dpo \| \d+\.\d ±\d+\.\d \| \d\d \|", text)
+    assert text.count("*not run*") == 7
+    assert "TINY" in text.splitlines()[0]
+    assert measured.load(whole) == {}, "paper_figures finds nothing of the paper's here"
+    capfd.readouterr()
+    assert main([*arguments, str(whole)]) == 0
+    assert "Table 4, TINY: 1 cells, 6 steps, 6 of them done" in capfd.readouterr().out
+    assert main([*arguments, str(whole), "--launch", "local"]) == 0
+    assert "python" not in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_stopped_in_every_step_it_ends_with_the_same_table(arguments, whole, tmp_path):
+    moments = random.Random(3)  # noqa: S311  # moments, not secrets
+    out = tmp_path / "stopped"
+    log = out.with_suffix(".log")
+    for step, how in DISTURBED.items():
+        started = log.stat().st_size if log.is_file() else 0
+        command = launched(arguments, out)
+        until(lambda step=step, at=started: f"[{step}/6]" in log.read_text()[at:], 120)
+        time.sleep(moments.uniform(0, 8))
+        everyone = command.children(recursive=True)
+        command.send_signal(how)
+        code = os.waitstatus_to_exitcode(os.waitpid(command.pid, 0)[1])
+        assert code == (-how if how == signal.SIGKILL else 130), log.read_text()[-3000:]
+        psutil.wait_procs(everyone, timeout=60)
+    command = launched(arguments, out)
+    assert os.waitstatus_to_exitcode(os.waitpid(command.pid, 0)[1]) == 0, log.read_text()[-3000:]
+    assert (out / "table_4_tiny.md").read_bytes() == (whole / "table_4_tiny.md").read_bytes()
+    model = Path("tiny-for-llama-3-8b") / "averaged-dpo" / "model" / "model.safetensors"
+    ours, theirs = load_file(out / model), load_file(whole / model)
+    assert all(ours[name].equal(theirs[name]) for name in theirs)

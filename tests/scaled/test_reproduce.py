@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +15,7 @@ from inspo.command_line import UserError
 from paper_figures import measured, printed
 from scaled.config import load
 from scaled.evaluation import results
-from scaled.reproduce import costs, launch, tiny, values
+from scaled.reproduce import costs, launch, values
 from scaled.reproduce.__main__ import main
 from scaled.reproduce.recipes import BASES
 from scaled.reproduce.steps import GPUS, Choices, Step, steps
@@ -328,24 +327,3 @@ def test_a_judge_of_ones_own_fills_the_columns_that_are_not_another_judges():
     names = [step.name for step in steps(2, replace(CHOICES, judge="gpt-4o-mini")) if step.kind == "score"]
     assert sum("mt_bench" in name for name in names) == len(SCORES[2].rows)
     assert tuple(BASES) == results.MODELS
-
-
-# The whole of it, tiny
-
-
-@pytest.mark.slow
-def test_a_tiny_cell_end_to_end_and_nothing_twice(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(tiny, "FIRST", ("max_updates=8", "threads=1"))
-    monkeypatch.setattr(tiny, "SETTINGS", (*tiny.SETTINGS, "max_updates=2", "threads=1"))
-    arguments = ["--table", "4", "--scale", "tiny", "--out", str(tmp_path), "--only", "llama-3-8b/averaged-dpo"]
-    assert main(arguments) == 0
-    assert "Table 4, TINY: 1 cells, 6 steps, 0 of them done" in capfd.readouterr().out
-    assert main([*arguments, "--launch", "local"]) == 0
-    text = (tmp_path / "table_4_tiny.md").read_text()
-    assert re.search(r"\| llama-3-8b \| averaged-dpo \| \d+\.\d ±\d+\.\d \| \d\d \|", text)
-    assert text.count("*not run*") == 7
-    assert "TINY" in text.splitlines()[0]
-    assert measured.load(tmp_path) == {}, "paper_figures finds nothing of the paper's here"
-    capfd.readouterr()
-    assert main([*arguments, "--launch", "local"]) == 0
-    assert "python" not in capfd.readouterr().out
