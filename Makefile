@@ -7,7 +7,8 @@
 #   make figures  the paper's figures and tables, from what results/ holds
 #   make report  the page of all results with the explorer in it, report/index.html; needs Node 20
 #   make site   the documentation as pages for a browser, into build/site: guides, verdicts, results, API
-#   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory: minutes
+#   make soak   10 000 requests to a judge whose endpoint fails in every way, with flat memory; a cell of Table 4 that
+#               is stopped in every step: minutes
 #   make train-tiny   INS-DPO on shipped data under the deepspeed launcher, minutes on one CPU
 #   make evaluate-tiny   its answers to a dozen shipped questions: generated, judged by a rule, scored, shown
 #   make online-tiny   two rounds of training on a tiny policy's own responses, labeled by a rule, minutes on one CPU
@@ -129,6 +130,7 @@ mutation: $(VENV)/.dev-ready
 
 soak: $(VENV)/.dev-ready
 	SOAK=10000 $(PY) -m pytest tests/scaled/evaluation/test_judging.py -k "exactly_once and 10000"
+	SOAK=1 $(PY) -m pytest tests/scaled/test_killed_reproduce.py
 
 # torch goes first and alone: what depends on it must find the pinned build, not choose its own.
 $(VENV)/.torch-ready: constraints.txt

@@ -131,6 +131,7 @@ def test_a_tiny_cell_end_to_end_and_nothing_twice(arguments, whole, capfd):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("SOAK" not in os.environ, reason="minutes more: make soak")
 def test_stopped_in_every_step_it_ends_with_the_same_table(arguments, whole, tmp_path):
     out = tmp_path / "stopped"
     log, models = out.with_suffix(".log"), out / "tiny-for-llama-3-8b"
