@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, get_args
 
@@ -214,7 +215,7 @@ class Limits:
             if not (0 < self.draft_cap <= 1 and self.draft_tokens):
                 raise ValueError(f"draft_cap = {self.draft_cap} must be in (0, 1] and leave at least one token")
 
-    @property
+    @cached_property
     def draft_tokens(self) -> int | None:
         """Maximum length of a context response in tokens, alpha max_length rounded down; None for no cap.
 

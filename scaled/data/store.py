@@ -76,6 +76,10 @@ class Stored(Pairs):
     def __init__(self, files: Sequence[Path]) -> None:
         self._tables = [read(file) for file in files]
         self._columns = [{name: _Lists(table, name) for name in _TOKENS} for table in self._tables]
+        self._preferences = [numbers(table, "preference") for table in self._tables]
+        self._spans = [
+            {name: table.column(name).chunk(0).value_lengths().to_numpy() for name in _MASKED} for table in self._tables
+        ]
         counts = [len(table) for table in self._tables]
         self._starts = np.cumsum([0, *counts])
         sizes = [np.stack([columns[name].sizes for name in _TOKENS], axis=1) for columns in self._columns]
@@ -93,9 +97,11 @@ class Stored(Pairs):
     def tokens(self, index: int) -> Tokens:
         """See :class:`~scaled.data.pairs.Pairs`."""
         file, row = self._place(index)
-        prompt, chosen, rejected = (self._columns[file][name][row] for name in _TOKENS)
-        others = (self._tables[file].column(name)[row].as_py() for name in ("preference", *_MASKED))
-        return Tokens(prompt, chosen, rejected, *others)
+        columns, spans = self._columns[file], self._spans[file]
+        prompt, chosen, rejected = (columns[name][row] for name in _TOKENS)
+        # Few pairs have masked tokens, and an element of a column of lists is slow to get.
+        masked = (self._tables[file].column(name)[row].as_py() if spans[name][row] else () for name in _MASKED)
+        return Tokens(prompt, chosen, rejected, float(self._preferences[file][row]), *masked)
 
     def _place(self, index: int) -> tuple[int, int]:
         file = int(np.searchsorted(self._starts, index, side="right")) - 1
