@@ -29,7 +29,7 @@ SHOWN = (
 
 def _drawn(found: Collection, name: str, numbers: dict[str, Any]) -> str | None:
     """A plot without its caption, which is beside it as text."""
-    page, plot = style.Page(width=9.0, bare=True), PLOTS[name]
+    page, plot = style.Page(bare=True), PLOTS[name]
     with tempfile.TemporaryDirectory() as folder:
         style.save(plot.draw(numbers, page), plot.describe(numbers), Path(folder), name, page)
         return picture_of(found, Path(folder) / f"{name}.svg", "toy")

@@ -53,7 +53,7 @@ _SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.dpi": 110,
     "svg.hashsalt": "inspo",
-    "svg.fonttype": "none",
+    "svg.fonttype": "path",  # a browser without the fonts lets words run into each other, and shows a prime as 0
     "pdf.fonttype": 42,
 }
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from inspo.preferences import PreferenceTable, from_counts
+from toy import style
 from toy.config import ToyConfig
 from toy.plots import PLOTS
 from toy.problems import NotApplicableError
@@ -42,8 +43,9 @@ def computed(name, labels):
 
 @pytest.mark.parametrize("labels", ["dollars", "short dollars"])
 @pytest.mark.parametrize("name", NAMING)
-def test_names_with_dollar_signs_are_drawn_as_they_are(name, labels, tmp_path):
+def test_names_with_dollar_signs_are_drawn_as_they_are(name, labels, tmp_path, monkeypatch):
     """matplotlib reads text between two dollar signs as mathematics, and stops where that is none."""
+    monkeypatch.setitem(style._SETTINGS, "svg.fonttype", "none")  # noqa: SLF001  # text that can be read
     results = computed(name, labels)
     save(PLOTS[name].draw(results, Page()), PLOTS[name].describe(results), tmp_path, name)
     assert is_saved(tmp_path, name)
@@ -52,8 +54,8 @@ def test_names_with_dollar_signs_are_drawn_as_they_are(name, labels, tmp_path):
     assert r"\$" not in drawn
 
 
-def overprinted(figure):
-    """Pairs of texts of a figure that are drawn over each other by more than a hair."""
+def texts(figure):
+    """Every text that a figure shows, and where, in pixels."""
     from matplotlib.text import Text
 
     figure.draw_without_rendering()
@@ -72,9 +74,14 @@ def overprinted(figure):
         visible = text.get_visible() and (axes is None or axes.get_visible()) and id(text) not in undrawn
         if visible and text.get_text().strip():
             shown.append((text.get_text(), text.get_window_extent(renderer)))
+    return shown
+
+
+def overprinted(figure):
+    """Pairs of texts of a figure that are drawn over each other by more than a hair."""
     return [
         (first, second)
-        for (first, one), (second, other) in combinations(shown, 2)
+        for (first, one), (second, other) in combinations(texts(figure), 2)
         if min(one.x1, other.x1) - max(one.x0, other.x0) > 2 and min(one.y1, other.y1) - max(one.y0, other.y0) > 2
     ]
 
@@ -94,6 +101,19 @@ def test_nothing_is_printed_over_something_else(name, labels):
     found = overprinted(figure)
     plt().close(figure)
     assert found == []
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_without_a_caption_nothing_is_cut_off_or_printed_over_something_else(name):
+    """As the page of all results shows it: with a caption a picture grows until all of it is there, this one does not."""
+    figure = PLOTS[name].draw(PLOTS[name].compute(QUICK, None), Page(bare=True))
+    found, edges = texts(figure), figure.bbox
+    cut = [text for text, at in found if at.x0 < -2 or at.x1 > edges.x1 + 2 or at.y0 < -2 or at.y1 > edges.y1 + 2]
+    over = overprinted(figure)
+    plt().close(figure)
+    assert found
+    assert cut == []
+    assert over == []
 
 
 def test_labels_that_do_not_fit_get_letters_and_a_key():
@@ -147,6 +167,13 @@ def test_a_picture_is_the_same_after_a_stop_while_it_was_drawn(tmp_path):
         one, two = ((tmp_path / folder / f"prop_3_1.{kind}").read_bytes() for folder in ("first", "second"))
         assert one == two, kind
     assert not left.exists()
+
+
+def test_a_vector_figure_needs_no_fonts(tmp_path):
+    """Where a browser lacks those of mathematics it shows a prime as 0, and words run into each other."""
+    results = computed("valley", "numbers")
+    save(PLOTS["valley"].draw(results, Page()), PLOTS["valley"].describe(results), tmp_path, "valley")
+    assert "<text" not in (tmp_path / "valley.svg").read_text()
 
 
 def test_plain_figures_are_as_wide_as_the_page_and_have_no_caption(tmp_path):
