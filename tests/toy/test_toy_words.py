@@ -105,7 +105,7 @@ def test_nothing_is_printed_over_something_else(name, labels):
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_without_a_caption_nothing_is_cut_off_or_printed_over_something_else(name):
-    """As the page of all results shows it: with a caption a picture grows until all of it is there, this one does not."""
+    """As the page of all results shows it: with a caption a picture grows until all is there, this not."""
     figure = PLOTS[name].draw(PLOTS[name].compute(QUICK, None), Page(bare=True))
     found, edges = texts(figure), figure.bbox
     cut = [text for text, at in found if at.x0 < -2 or at.x1 > edges.x1 + 2 or at.y0 < -2 or at.y1 > edges.y1 + 2]
