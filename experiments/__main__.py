@@ -13,7 +13,7 @@ from experiments import report
 from experiments.hypotheses import wanted
 from experiments.ledger import Cell, Result, expected_seconds, within
 from experiments.worlds import WORLDS, World, world
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -24,13 +24,13 @@ FIRST_GUESS = 120.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; a mistake of the user's is one line and exit code 2."""
-    try:
+
+    def command() -> int:
         options = _parser().parse_args(arguments)
         print(COMMANDS[options.command](world(options.world), options))  # noqa: T201  # a command line prints
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+        return 0
+
+    return exit_code(command)
 
 
 def _parser() -> argparse.ArgumentParser:

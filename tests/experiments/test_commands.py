@@ -32,6 +32,16 @@ def test_a_cell_that_makes_no_sense_is_one_line(changes, says, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_stop_is_one_line(monkeypatch, capsys, tmp_path):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.language.training.run", stopped)
+    folders = ["--work", str(tmp_path), "--results", str(tmp_path / "results")]
+    assert main(["run", "--minutes", "60", "--questions", "a-dpo", *folders]) == 130
+    assert capsys.readouterr().err.endswith("stopped: the same command goes on\n")
+
+
 def test_a_cell_of_ones_own_is_run_and_shown(monkeypatch, capsys, tmp_path):
     ran = []
 
