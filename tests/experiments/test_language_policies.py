@@ -10,13 +10,13 @@ import torch
 
 from experiments.language import training
 from experiments.language.cells import Cell
-from experiments.language.measuring import Yardstick, length_controlled, rescaled, stratified
+from experiments.language.measuring import Yardstick, length_controlled, stratified
 from experiments.language.pairs import draw_pairs, write_records
 from experiments.language.preference_models import PreferenceModel, train_preference_model
 from experiments.language.reference import Pretraining, conversation, encode, make_reference, tokenizer
 from experiments.language.samples import Words, kl, logps, prompts, respond
 from experiments.language.world import Judge, Prompt, Writer
-from experiments.policies import labels
+from experiments.policies import labels, rescaled
 from inspo.conditioning import Conditioning, LogpRequest, Role
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss

@@ -228,7 +228,9 @@ def test_local_steps_end_at_a_failure_and_go_on_from_there(tmp_path):
 
 def test_jobs_of_slurm_wait_for_those_that_they_need(tmp_path, monkeypatch):
     wanted = [step(tmp_path, "a"), step(tmp_path, "b", "a", gpus=4), step(tmp_path, "c", "a", "b", "done long ago")]
-    said = launch.slurm(wanted, tmp_path / "jobs")
+    with monkeypatch.context() as without:
+        without.setattr(launch.shutil, "which", lambda _: None)
+        said = launch.slurm(wanted, tmp_path / "jobs")
     assert said == f"3 jobs, not submitted since there is no sbatch here: bash {tmp_path}/jobs/submit.sh"
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
