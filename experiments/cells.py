@@ -10,6 +10,15 @@ from experiments.ledger import digest
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
 
+CONDITIONINGS = tuple(one.value for one in Conditioning)
+
+
+def check_names(cell: object, **known: Collection[str]) -> None:
+    """Raise a ValueError where a cell's attribute is none of the names that are known for it."""
+    for name, names in known.items():
+        if getattr(cell, name) not in names:
+            raise ValueError(f"{name} = {getattr(cell, name)!r} must be one of {', '.join(names)}")
+
 
 @dataclass(frozen=True)
 class TrainingCell:
@@ -28,7 +37,7 @@ class TrainingCell:
     """
 
     methods: ClassVar[Collection[str]] = tuple(METHODS)
-    conditionings: ClassVar[Collection[str]] = tuple(one.value for one in Conditioning)
+    conditionings: ClassVar[Collection[str]] = CONDITIONINGS
 
     method: str
     conditioning: str
@@ -41,9 +50,7 @@ class TrainingCell:
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name, known in (("method", self.methods), ("conditioning", self.conditionings)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(known)}")
+        check_names(self, method=self.methods, conditioning=self.conditionings)
 
     def kind(self) -> str:
         """Of the reference, a letter."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from experiments.cells import CONDITIONINGS, check_names
 from experiments.language.cells import Cell as Training
 from experiments.ledger import digest
-from inspo.conditioning import Conditioning
 
 VERSION = 1
 """Of the code that makes a cell's numbers, the language world's included. Raised by hand when they change."""
@@ -58,10 +58,7 @@ class Cell:
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        conditionings = [one.value for one in Conditioning]
-        for name, known in (("update", UPDATES), ("conditioning", conditionings), ("labeler", LABELERS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(known)}")
+        check_names(self, update=UPDATES, conditioning=CONDITIONINGS, labeler=LABELERS)
         needed = UPDATES[self.update]
         if set(self.hyperparameters) != set(needed):
             raise ValueError(f"hyperparameters of {self.update} are {', '.join(needed)}: give these and no others")

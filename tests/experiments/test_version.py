@@ -34,10 +34,10 @@ MAKES_NUMBERS = {
     "smol": ("cells", "../cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
 KNOWN = {
-    "language": (2, "dacbb22ff27c"),
-    "selfplay": (1, "cf632c411880"),
-    "smol": (1, "0c45c5c8b4c0"),
-    "dialogue": (1, "c43f95b7daa8"),
+    "language": (2, "2d5608461894"),
+    "selfplay": (1, "e049f7351d2c"),
+    "smol": (1, "c6e46d38e72a"),
+    "dialogue": (1, "39072f9a5a24"),
 }
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
