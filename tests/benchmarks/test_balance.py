@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from balance import idle, main
+from launching import settings
 from side_by_side import ROOT
 
 from scaled.data.plan import epoch_stream, make_plan
@@ -44,10 +45,9 @@ def test_pairs_of_one_prompt_share_a_tree_as_in_the_run(tmp_path, capsys):
         ]
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    settings = {"data": str(data), "shuffle": "prompts", "validation_size": 0, "row_tokens": 8192, "max_length": 2048}
-    given = [part for name, value in settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    values = {"data": str(data), "shuffle": "prompts", "validation_size": 0, "row_tokens": 8192, "max_length": 2048}
     sizes = ["--world-sizes", "2", "--batch-sizes", "12", "--updates", "1"]
-    assert main(["--config", str(ROOT / "scaled" / "configs" / "tiny.yaml"), *given, *sizes]) == 0
+    assert main(["--config", str(ROOT / "scaled" / "configs" / "tiny.yaml"), *settings(values), *sizes]) == 0
     (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 2 |")]
     *_, idle_least, tokens, _ = row.split("|")
     assert float(idle_least.rstrip(" %")) == pytest.approx(0, abs=2)
