@@ -8,14 +8,12 @@ no plan goes below, as a rank takes no less than the longest pair; and the token
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from side_by_side import at_least, command_line, markdown
+from side_by_side import at_least, command_line, finish, markdown
 
-from inspo.command_line import UserError
 from scaled.config import add_configuration, load
 from scaled.data.plan import Plan, make_plan
 from scaled.run.prepare import make_stream, prepare_run
@@ -56,19 +54,15 @@ def idle(plan: Plan, lengths: Sequence[int], size: Callable[[Sequence[int]], int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; a mistake of the user's is one line and exit code 2."""
+    """The command."""
     parser = command_line(__doc__)
     add_configuration(parser, "scaled/configs/tiny.yaml", required=True)
     parser.add_argument("--world-sizes", type=at_least(1), nargs="+", default=[4, 8, 64], metavar="N")
     parser.add_argument("--batch-sizes", type=at_least(1), nargs="+", default=[128, 256, 512], metavar="N")
     parser.add_argument("--updates", type=at_least(1), default=20, metavar="N", help="of each plan, at most [20]")
     options = parser.parse_args(arguments)
-    try:
-        config = load(options.config, [*options.set, "batch_size=1", "micro_batch=1"])
-        pairs = prepare_run(config).train
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    config = load(options.config, [*options.set, "batch_size=1", "micro_batch=1"])
+    pairs = prepare_run(config).train
     lengths, stream = pairs.lengths, make_stream(config, pairs)
     row_tokens = config.row_tokens or max(lengths)
     rows = [["ranks", "batch", "idle, each micro-step waits", "idle, the update waits", "least possible", "tokens"]]
@@ -95,4 +89,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 
 ROOT = Path(__file__).resolve().parent.parent
 JUDGED_PAIRS = ROOT.parent / "shared" / "data" / "judged_pairs" / "alpacaeval2_gpt4_turbo.jsonl.gz"
@@ -209,8 +209,4 @@ def checkout(text: str) -> Path:
 
 def finish(main: Callable[[], int | None]) -> None:
     """Run a benchmark's main and exit; a user's mistake is one line and exit code 2."""
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main, "stopped"))

@@ -135,11 +135,10 @@ def settings() -> dict[str, Any]:
     return found
 
 
-def main() -> int:
-    """The command."""
+def main() -> str:
+    """The command; it says where the site is."""
     given = settings()
-    sys.stdout.write(f"{build(ROOT / given['docs_dir'], ROOT / given['site_dir'])}\n")
-    return 0
+    return str(build(ROOT / given["docs_dir"], ROOT / given["site_dir"]))
 
 
 if __name__ == "__main__":

@@ -25,10 +25,9 @@ FIRST_GUESS = 120.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; a mistake of the user's is one line and exit code 2."""
 
-    def command() -> int:
+    def command() -> str:
         options = _parser().parse_args(arguments)
-        print(COMMANDS[options.command](world(options.world), options))  # noqa: T201  # a command line prints
-        return 0
+        return COMMANDS[options.command](world(options.world), options)
 
     return exit_code(command)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NoReturn
@@ -25,16 +27,42 @@ class OneLineParser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-def exit_code(command: Callable[[], int]) -> int:
-    """Of a command that goes on after a stop: its own; 2 for a mistake of the user's, in one line; 130 stopped."""
+def exit_code(command: Callable[[], str | int | None], stopped: str = "stopped: the same command goes on") -> int:
+    """Run a command, print the text that it returns, and end as all commands do.
+
+    Args:
+        command: it returns what it has to say, or its own exit code.
+        stopped: what a stop by the user prints, where it does not say more itself.
+
+    Returns:
+        0 or the command's own; 2 for a mistake of the user's, in one line; 130 after a stop; 141 where the reader of
+        the output went away, as ``head`` does.
+    """
     try:
-        return command()
+        result = command()
+        if isinstance(result, str):
+            sys.stdout.write(f"{result}\n")
+            result = 0
+        sys.stdout.flush()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped: the same command goes on\n")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"\n{str(stop) or stopped}\n")
         return 130
+    except BrokenPipeError:
+        if _is_read():  # it was another pipe
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would write the rest as it exits
+        return 141
+    return result or 0
+
+
+def _is_read() -> bool:
+    """Whether standard output still has a reader."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    return not output.poll(0)
 
 
 def count(text: str) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from inspo.command_line import OneLineParser, UserError, one_line
+from inspo.command_line import OneLineParser, UserError, exit_code
 from paper_figures import figure_1, figure_2, table_1, table_2, table_3, table_4, table_5, table_7
 from paper_figures.measured import Results, load
 from paper_figures.table import Item
@@ -61,16 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/paper"), help="folder to write to")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the result files to read")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=ITEMS, default=list(ITEMS), help="make only these")
-    try:
+
+    def command() -> None:
         options = parser.parse_args(arguments)
         run(options.out, options.results, options.only)
-    except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)  # noqa: T201
-        return 130
-    return 0
+
+    return exit_code(command, "stopped")
 
 
 if __name__ == "__main__":

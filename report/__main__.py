@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 from report import examples, generations, paper, told, verdicts, watched, worlds
 from report.build import bundle, fill
 from report.markup import FORMULAS, mathml
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--results", type=Path, default=ROOT / "results", metavar="FOLDER", help="of toy, eval and cost"
     )
     parser.add_argument("--experiments", type=Path, default=worlds.RESULTS, metavar="FOLDER", help="of the worlds")
-    try:
+
+    def command() -> str:
         options = parser.parse_args(arguments)
         found = gather(options.results, options.experiments)
         page = fill(bundle(), found.as_dict())
@@ -52,12 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out.write_text(page, encoding="utf-8")
         except OSError as error:
             raise UserError(f"--out {options.out}: cannot be written ({error.strerror})") from None
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    notes = [f"missing: {place}: {note}" for place, each in found.notes.items() for note in each]
-    sys.stdout.write("\n".join([*notes, f"{len(page.encode()) / 1e6:.2f} MB: {options.out}"]) + "\n")
-    return 0
+        notes = [f"missing: {place}: {note}" for place, each in found.notes.items() for note in each]
+        return "\n".join([*notes, f"{len(page.encode()) / 1e6:.2f} MB: {options.out}"])
+
+    return exit_code(command, "stopped: nothing is written")
 
 
 if __name__ == "__main__":

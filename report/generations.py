@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from inspo.command_line import OneLineParser, UserError, count
+from inspo.command_line import OneLineParser, UserError, count, exit_code
 from report.sources import ROOT, Collection, Source, relative
 from scaled.files import write_atomically
 
@@ -104,16 +104,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ins", type=Path, default=Path("results/train-smol"), metavar="RUN", help="INS-DPO")
     parser.add_argument("--limit", type=count, default=4, metavar="N", help="validation prompts")
     parser.add_argument("--max-tokens", type=count, default=32, metavar="N", help="of a reply")
-    try:
+
+    def command() -> str:
         options = parser.parse_args(arguments)
         facts = make(options.dpo, options.ins, options.limit, options.max_tokens)
         FILE.parent.mkdir(exist_ok=True)
         write_atomically(FILE, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-        sys.stdout.write(f"written: {FILE}\n")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+        return f"written: {FILE}"
+
+    return exit_code(command, "stopped: nothing is written")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedTokenizerBase
 
-from inspo.command_line import OneLineParser, UserError, count, first_mistake, one_line
+from inspo.command_line import OneLineParser, UserError, count, exit_code, first_mistake, one_line
 from scaled.config import RANDOM, TrainConfig
 from scaled.data import dataset
 from scaled.data.prepared import Prepared
@@ -222,23 +222,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from scaled.workarounds import quiet_deprecations
 
     quiet_deprecations()
-    try:
-        parser = OneLineParser(prog="python -m scaled.compare", description=str(__doc__), allow_abbrev=False)
-        parser.add_argument(
-            "run", type=Path, metavar="RUN", help="folder of a finished run, such as results/train-smol"
-        )
-        parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts, one in a line [validation prompts]")
-        parser.add_argument("--limit", type=count, default=12, metavar="N", help="the first N prompts [12]")
-        parser.add_argument("--max-tokens", type=count, default=64, metavar="N", help="of a reply [64]")
-        parser.add_argument("--seed", type=int, help="sample at temperature 1 [the likeliest tokens]")
+    parser = OneLineParser(prog="python -m scaled.compare", description=str(__doc__), allow_abbrev=False)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, such as results/train-smol")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts, one in a line [validation prompts]")
+    parser.add_argument("--limit", type=count, default=12, metavar="N", help="the first N prompts [12]")
+    parser.add_argument("--max-tokens", type=count, default=64, metavar="N", help="of a reply [64]")
+    parser.add_argument("--seed", type=int, help="sample at temperature 1 [the likeliest tokens]")
+
+    def command() -> str:
         given = parser.parse_args(arguments)
-        print(  # noqa: T201  # a command line prints
-            compare(given.run, prompts=given.prompts, limit=given.limit, max_tokens=given.max_tokens, seed=given.seed)
+        return compare(
+            given.run, prompts=given.prompts, limit=given.limit, max_tokens=given.max_tokens, seed=given.seed
         )
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

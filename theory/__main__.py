@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 from theory.evidence import Judgment, Role
 from theory.judging import judge_all
 from theory.registry import CLAIMS, find_claim
@@ -25,15 +25,19 @@ def main(arguments: list[str] | None = None) -> int:
         0; 1 where a claim is undecided because evidence failed, or VERDICTS.md is out of date; 2 for
         unknown options, claims and profiles, and for options that contradict each other.
     """
-    try:
-        options = parser().parse_args(arguments)
-        if options.thorough:
-            os.environ["THEORY_PROFILE"] = "thorough"
-        refuse_contradictions(options)
-        claims = list(CLAIMS.values()) if options.claim is None else [find_claim(options.claim)]
-    except UserError as error:
-        print(f"theory: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: run(parser().parse_args(arguments)), "stopped")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge the claims that are asked for, and present them; the exit status.
+
+    Raises:
+        UserError: an unknown claim or profile, or options that contradict each other.
+    """
+    if options.thorough:
+        os.environ["THEORY_PROFILE"] = "thorough"
+    refuse_contradictions(options)
+    claims = list(CLAIMS.values()) if options.claim is None else [find_claim(options.claim)]
     judgments = []
     for judgment in judge_all(claims):
         judgments.append(judgment)

@@ -11,6 +11,7 @@ noticed by the test that stands with it.
 
 from __future__ import annotations
 
+import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -29,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 from theory.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[1]
@@ -259,17 +260,20 @@ def parser() -> OneLineParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 1 if a survivor is unexplained or too few mutants were caught, 2 for wrong options."""
-    command_line = parser()
-    try:
-        options = command_line.parse_args(arguments)
-        queue = semantic_mutants() if options.semantic else all_mutants()
-        if options.count is not None and not 1 <= options.count <= len(queue):
-            command_line.error(f"--count {options.count} must be from 1 to {len(queue)}, the number of mutants")
-        if options.workers < 1:
-            command_line.error(f"--workers {options.workers} must be at least 1")
-    except UserError as error:
-        print(f"theory.mutation: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: mutate(parser().parse_args(arguments)), "stopped: nothing is written")
+
+
+def mutate(options: argparse.Namespace) -> int:
+    """Run the mutants that are asked for, or list them; the exit status.
+
+    Raises:
+        UserError: a count of mutants or workers that cannot be.
+    """
+    queue = semantic_mutants() if options.semantic else all_mutants()
+    if options.count is not None and not 1 <= options.count <= len(queue):
+        raise UserError(f"--count {options.count} must be from 1 to {len(queue)}, the number of mutants")
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers} must be at least 1")
     if options.list:
         print("\n".join(mutant.name for mutant in queue))
         return 0

@@ -244,14 +244,14 @@ def test_the_verdicts_file_is_written_and_checked_in_one_way(option, other, caps
     monkeypatch.setattr("theory.__main__.judge_all", lambda _: pytest.fail("work before the command line is refused"))
     assert main([option, *other]) == 2
     message = capsys.readouterr().err
-    assert message.startswith(f"theory: {option} ")
+    assert message.startswith(f"error: {option} ")
     assert f"leave out {other[0]}" in message
     assert message.count("\n") == 1
 
 
 def test_a_wrong_option_is_reported_in_one_line(capsys):
     assert main(["--jsn"]) == 2
-    assert capsys.readouterr().err == "theory: unrecognized arguments: --jsn (--help lists the options)\n"
+    assert capsys.readouterr().err == "error: unrecognized arguments: --jsn (--help lists the options)\n"
 
 
 def test_an_unknown_profile_is_refused_before_any_check(capsys, monkeypatch):

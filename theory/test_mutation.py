@@ -141,5 +141,5 @@ def test_report_counts_whatever_did_not_survive(status):
 def test_a_wrong_option_is_reported_in_one_line(option, capsys):
     assert main([option]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("theory.mutation: ")
+    assert message.startswith("error: ")
     assert message.count("\n") == 1

@@ -180,7 +180,7 @@ def test_the_command_says_in_one_line_why_it_cannot_check(arguments, monkeypatch
     monkeypatch.setenv("PATH", "")
     assert main(arguments) == 2
     message = capsys.readouterr().err
-    assert message.startswith("theory.proofs: ")
+    assert message.startswith("error: ")
     assert message.count("\n") == 1
     assert ("make coq" in message) == (not arguments)
 

@@ -9,19 +9,11 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 def main() -> int:
     """Run the toy; a user's mistake is one line and exit code 2."""
-    from inspo.command_line import UserError, one_line
+    from inspo.command_line import exit_code
     from toy.config import parse
     from toy.report import run
 
-    try:
-        run(parse())
-    except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201  # the one line a user's mistake ends in
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: earlier results are as they were; the same command goes on", file=sys.stderr)  # noqa: T201
-        return 130
-    return 0
+    return exit_code(lambda: run(parse()), "stopped: earlier results are as they were; the same command goes on")
 
 
 if __name__ == "__main__":

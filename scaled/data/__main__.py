@@ -20,10 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _run(arguments))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None) -> str:
     options = _parser().parse_args(arguments)
-    print(COMMANDS[options.command](options))  # noqa: T201  # a command line prints
-    return 0
+    return COMMANDS[options.command](options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, exit_code
 from scaled.evaluation import commands
 
 
@@ -24,13 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = str(module.__doc__).strip()
         module.add_options(choices.add_parser(found.name, description=about, help=about.splitlines()[0]))
         run[found.name] = module.run
-    try:
+
+    def command() -> str:
         options = parser.parse_args(arguments)
-        print(run[options.command](options))  # noqa: T201  # a command line prints
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+        said: str = run[options.command](options)
+        return said
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parents[1]))  # run by path
 
-from inspo.command_line import UserError  # noqa: E402  # found by the line above
+from inspo.command_line import UserError, exit_code  # noqa: E402  # found by the line above
 
 
 def download(folder: Path) -> Path:
@@ -83,28 +83,25 @@ def convert(file: Path, out: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Fetch unless the folder is there; a mistake is one line and exit code 2."""
+    return exit_code(lambda: fetch(arguments), "stopped: nothing is kept")
+
+
+def fetch(arguments: list[str]) -> str:
+    """Fetch unless the folder is there, and say where it is."""
     if len(arguments) != 1:
-        sys.stderr.write("error: name the folder to write: python scaled/examples/fetch_smol.py FOLDER\n")
-        return 2
+        raise UserError("name the folder to write: python scaled/examples/fetch_smol.py FOLDER")
     out = Path(arguments[0])
     if (out / "config.json").is_file():
-        print(f"{out}: SmolLM2-135M-Instruct is there already")
-        return 0
+        return f"{out}: SmolLM2-135M-Instruct is there already"
     if out.exists():
-        sys.stderr.write(f"error: {out} is there but holds no model: remove it, or name another folder\n")
-        return 2
+        raise UserError(f"{out} is there but holds no model: remove it, or name another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-            print("fetching SmolLM2-135M-Instruct, 93 MB", flush=True)
-            file = download(Path(folder))
-            print("making float32 weights of it", flush=True)
-            convert(file, out)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    print(f"{out}: SmolLM2-135M-Instruct, {sum(path.stat().st_size for path in out.iterdir()) / 2**30:.1f} GiB")
-    return 0
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        print("fetching SmolLM2-135M-Instruct, 93 MB", flush=True)
+        file = download(Path(folder))
+        print("making float32 weights of it", flush=True)
+        convert(file, out)
+    return f"{out}: SmolLM2-135M-Instruct, {sum(path.stat().st_size for path in out.iterdir()) / 2**30:.1f} GiB"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, exit_code
 from scaled.config import add_configuration
 from scaled.errors import NonFiniteError, SaveError, report_error
 from scaled.online.config import OnlineConfig, help_lines, load
@@ -31,22 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     add_configuration(parser, "scaled/configs/online/tiny.yaml", required=True)
-    try:
+
+    def command() -> int:
         options = parser.parse_args(arguments)
-        config = load(options.config, options.set)
-        return _run(config)
-    except UserError as error:
-        report_error(str(error))
-        return 2
-    except (NonFiniteError, SaveError) as error:
-        report_error(str(error))
-        return 1
-    except KeyboardInterrupt as stop:
-        sys.stderr.write(f"\n{str(stop) or 'stopped: the same command goes on'}\n")
-        return 130
+        try:
+            _run(load(options.config, options.set))
+        except (NonFiniteError, SaveError) as error:
+            report_error(str(error))
+            return 1
+        return 0
+
+    return exit_code(command)
 
 
-def _run(config: OnlineConfig) -> int:
+def _run(config: OnlineConfig) -> None:
     from scaled.online.rounds import Round, loop
 
     rows = [HEADER]
@@ -63,7 +61,6 @@ def _run(config: OnlineConfig) -> int:
 win rate over the first policy, length in tokens, KL to the first policy in nats, each ± standard error
 model:   {last.model}
 rounds:  {Path(config.out)}/round-N: draws, verdicts, records, train, answers, facts.json""")
-    return 0
 
 
 def _row(number: int, facts: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from inspo.command_line import OneLineParser, UserError
+from inspo.command_line import OneLineParser, UserError, exit_code
 from scaled.evaluation import folder
 from scaled.files import write_atomically
 from scaled.reproduce.recipes import RECIPES
@@ -148,17 +148,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.add_argument("points", nargs="+", metavar="POINT", help="a folder in it")
     chosen.add_argument("--judge", required=True, metavar="NAME", help="whose scores count")
     chosen.add_argument("--link", type=Path, metavar="FOLDER", help="where the best one shall be found too")
-    try:
+
+    def command() -> str:
         options = parser.parse_args(arguments)
         if options.command == "questions":
-            said = questions(options.config, options.set, options.out)
-        else:
-            said = choose(options.search, options.points, options.judge, options.link)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    print(said)  # noqa: T201  # a command line prints
-    return 0
+            return questions(options.config, options.set, options.out)
+        return choose(options.search, options.points, options.judge, options.link)
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from inspo.command_line import UserError, exit_code
 from theory.proofs import ASSUMED, ProofError, check_file, missing, theorems
 
 
@@ -17,15 +18,24 @@ def main(arguments: list[str] | None = None) -> int:
         0; 1 where a proof does not check; 2 for any argument, and where Coq is missing.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    reason = f"takes no arguments, got {' '.join(given)}: it checks and prints every theorem" if given else missing()
-    if reason is not None:
-        print(f"theory.proofs: {reason}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: check(given), "stopped")
+
+
+def check(given: list[str]) -> int:
+    """Check and print every theorem; the exit status.
+
+    Raises:
+        UserError: there are arguments, or Coq is missing.
+    """
+    if given:
+        raise UserError(f"takes no arguments, got {' '.join(given)}: it checks and prints every theorem")
+    if (reason := missing()) is not None:
+        raise UserError(reason)
     try:
         with ThreadPoolExecutor() as pool:
             list(pool.map(partial(check_file, anew=True), ASSUMED))
     except ProofError as error:
-        print(f"theory.proofs: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     for file, axioms in ASSUMED.items():
         rests_on = f"rests on Coq's axioms of the real numbers: {', '.join(sorted(axioms))}" if axioms else "no axioms"

@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> str:
 
     Raises:
         UserError: a benchmark, a model or options that cannot be used.
+        KeyboardInterrupt: it was told to stop; what there is is kept.
     """
     _check(options)
     check_prices(options)
@@ -100,7 +101,9 @@ def run(options: argparse.Namespace) -> str:
                 choose = Judged(name, policy.text, judge, store, budget_of(options, store))
             answers = answering.answers(kept, choose)
         except KeyboardInterrupt:
-            raise UserError(f"stopped with {len(kept)} completions in {kept.path}; the same command goes on") from None
+            raise KeyboardInterrupt(
+                f"stopped with {len(kept)} completions in {kept.path}; the same command goes on"
+            ) from None
         staged = paths.answers.with_name(f".{paths.answers.name}.new")
         benchmark.write_answers(staged, answers, questions)
         staged.replace(paths.answers)

@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> str:
 
     Raises:
         UserError: an option, the user's files, the endpoint or the budget; what was answered is kept.
+        KeyboardInterrupt: it was told to stop; what there is is kept.
     """
     check_prices(options)
     judge = judge_of(options)
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> str:
         try:
             found = ask(requests, store, judge, budget=budget, follow_up=benchmark.follow_up)
         except KeyboardInterrupt:
-            raise UserError(f"stopped with {len(store)} answers in {path}; run the same command to go on") from None
+            raise KeyboardInterrupt(f"stopped with {len(store)} answers in {path}; the same command goes on") from None
         except UserError as error:
             raise UserError(f"{error} ({len(store)} answers are in {path})") from None
     shown = f"{found.answered} answers of {judge.name} at {judge.endpoint}: {found.asked} asked for now, "

@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> str:
 
     Raises:
         UserError: an option, the data, the endpoint or the budget; what was answered is kept.
+        KeyboardInterrupt: it was told to stop; what there is is kept.
     """
     check_prices(options)
     judge = judge_of(options)
@@ -78,7 +79,9 @@ def run(options: argparse.Namespace) -> str:
         try:
             found = ask(requests, store, judge, budget=budget)
         except KeyboardInterrupt:
-            raise UserError(f"stopped with {len(store)} answers in {store.path}; run the same command again") from None
+            raise KeyboardInterrupt(
+                f"stopped with {len(store)} answers in {store.path}; the same command goes on"
+            ) from None
         except UserError as error:
             raise UserError(f"{error} ({len(store)} answers are in {store.path})") from None
         said = {each.question: store.judgment((each.key(judge.name), judge.endpoint)).text for each in requests}

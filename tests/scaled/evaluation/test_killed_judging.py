@@ -80,9 +80,9 @@ def test_interrupted_it_is_one_line(tmp_path, endpoint):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.returncode == 130
     last = errors.splitlines()[-1]
-    assert last.startswith("error: stopped with ")
+    assert last.startswith("stopped with ")
     assert str(store) in last
     assert "Traceback" not in errors
     assert 0 < len(list(read(store))) < 24
