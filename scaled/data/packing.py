@@ -152,7 +152,8 @@ def deal_pairs(
     for rows in range(world_size * math.ceil(fewest / world_size), len(batches[0]) + 1, world_size):
         dealt = []
         for batch, alone, parts in zip(batches, sizes, whole, strict=True):
-            found = _deal(parts, _smaller(batch, alone, parts, shared, row_tokens), rows, row_tokens)
+            smaller = _smaller(batch, alone, parts, shared, row_tokens)
+            found = _deal(parts, smaller, rows, world_size=world_size, row_tokens=row_tokens)
             if found is None:
                 break
             dealt.append(found)
@@ -166,7 +167,7 @@ def deal_pairs(
 
 
 EVEN = 1.02
-"""A fullest row of at most so many times the mean is even enough."""
+"""Ranks that are held up for at most so many times the mean rank's tokens are even enough."""
 
 
 def _smaller(
@@ -181,10 +182,11 @@ def _smaller(
             yield parts_of(batch, lengths, kept, row_tokens=row_tokens, most=most)
 
 
-def _deal(whole: Parts, smaller: Iterable[Parts], rows: int, row_tokens: int) -> list[Row] | None:
-    """An update's pairs in so many rows, the fullest of which is as small as whole or smaller parts make it.
+def _deal(whole: Parts, smaller: Iterable[Parts], rows: int, *, world_size: int, row_tokens: int) -> list[Row] | None:
+    """An update's pairs in so many rows, in whole or smaller parts, whichever takes the ranks the least time.
 
-    Small parts are dealt more evenly, but have prompts several times. None where they fit in no size.
+    Small parts are dealt more evenly, but have prompts several times. A micro-step lasts as long as its fullest row.
+    None where they fit in no size.
     """
     best: list[Row] | None = None
     least = math.inf
@@ -192,10 +194,10 @@ def _deal(whole: Parts, smaller: Iterable[Parts], rows: int, row_tokens: int) ->
         if len(parts.sizes) < rows or len(packs := plan_packs(parts.sizes, row_tokens)) > rows:
             continue
         dealt = _spread(parts.sizes, packs, rows, row_tokens)
-        fullest = max(sum(parts.sizes[part] for part in row) for row in dealt)
-        if fullest < least:
-            best, least = [parts.row(row) for row in dealt], fullest
-        if least <= EVEN * sum(parts.sizes) / rows:
+        waited = sum(sum(parts.sizes[part] for part in row) for row in dealt[::world_size])
+        if waited < least:
+            best, least = [parts.row(row) for row in dealt], waited
+        if least <= EVEN * sum(parts.sizes) / world_size:
             break
     return best
 
