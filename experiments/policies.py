@@ -216,8 +216,11 @@ def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) ->
     return folder
 
 
-Look = Callable[[nn.Module, PreferenceLoss, bool], Mapping[str, float]]
-"""Of a policy in evaluation mode, its loss, and whether the training has ended: numbers."""
+class Look(Protocol):
+    """What is measured of a policy on its way."""
+
+    def __call__(self, policy: nn.Module, loss: PreferenceLoss, *, whole: bool) -> Mapping[str, float]:
+        """Numbers of a policy in evaluation mode; `whole` where the training has ended: all that there are."""
 
 
 def train_and_look(config: TrainConfig, shares: Sequence[float], look: Look) -> list[dict[str, float]]:
@@ -236,7 +239,7 @@ def train_and_look(config: TrainConfig, shares: Sequence[float], look: Look) -> 
         if kind == "update" and update in wanted:
             policy = running.accelerator.unwrap_model(running.model)
             policy.eval()
-            points.append({"update": update, **look(policy, running.loss, update == updates)})
+            points.append({"update": update, **look(policy, running.loss, whole=update == updates)})
             policy.train()
 
     train(replace(training, callbacks=(measure,)))

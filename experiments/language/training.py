@@ -116,10 +116,10 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
 
 
 def _policy(cell: Cell, folder: Path, records: Path, work: Path, measure: Yardstick) -> list[dict[str, float]]:
-    def look(policy: nn.Module, loss: PreferenceLoss, last: bool) -> dict[str, float]:  # noqa: FBT001  # a callback
+    def look(policy: nn.Module, loss: PreferenceLoss, *, whole: bool) -> dict[str, float]:
         margins = measure.margins_of(policy, loss)
         found = measure.judged(margins)
-        if last:
+        if whole:
             answers = measure.answers(policy)
             found |= measure.deployed(policy, answers) | measure.reviser(policy, answers) | measure.ranked(margins)
         return found

@@ -114,9 +114,5 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     records = records_of(cell, folder, work)
     measure = yardstick(folder, Judge(cycle=cell.cycle), cell.prompts, cell.seed, answers_of(cell, work))
     started = time.monotonic()
-    points = train_and_look(
-        configuration(cell, folder, records, work / "runs" / cell.key()),
-        SHARES,
-        lambda policy, loss, last: measure.measure(policy, loss, whole=last),
-    )
-    return points, time.monotonic() - started
+    config = configuration(cell, folder, records, work / "runs" / cell.key())
+    return train_and_look(config, SHARES, measure.measure), time.monotonic() - started
