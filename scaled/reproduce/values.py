@@ -20,6 +20,7 @@ from itertools import product
 from pathlib import Path
 
 from inspo.command_line import OneLineParser, UserError, exit_code
+from scaled.config import add_configuration, load
 from scaled.evaluation import folder
 from scaled.files import write_atomically
 from scaled.reproduce.recipes import RECIPES
@@ -71,7 +72,6 @@ def questions(configs: Sequence[str], settings: Sequence[str], out: Path) -> str
     Raises:
         UserError: the configuration, its model's tokenizer, its data, or records with more than one turn alone.
     """
-    from scaled.config import load
     from scaled.data.dataset import filtered, read, split
     from scaled.model.loading import load_tokenizer
 
@@ -140,8 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="python -m scaled.reproduce.values", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
     asked = commands.add_parser("questions", help="a run's validation records as questions")
-    asked.add_argument("--config", action="append", default=[], metavar="FILE", help="of the run; may be repeated")
-    asked.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
+    add_configuration(asked, "scaled/configs/tiny.yaml")
     asked.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to write them")
     chosen = commands.add_parser("choose", help="the best point of a grid")
     chosen.add_argument("search", type=Path, metavar="FOLDER", help="of all points")

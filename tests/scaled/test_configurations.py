@@ -11,8 +11,8 @@ from tiny_base import ROOT
 from inspo.command_line import UserError
 from inspo.conditioning import Conditioning
 from inspo.losses import METHODS
-from scaled import config as configuration
 from scaled.config import TrainConfig, load, parse
+from scaled.config import files as configuration_files
 from scaled.model.random_weights import shipped_architecture
 from scaled.model.sizes import count_weights
 from scaled.run import dry_run
@@ -54,7 +54,7 @@ def every_composition() -> Iterator[tuple[str, ...]]:
 
 @pytest.fixture
 def files_read_once(monkeypatch):
-    monkeypatch.setattr(configuration, "read_mapping", cache(configuration.read_mapping))
+    monkeypatch.setattr(configuration_files, "read_mapping", cache(configuration_files.read_mapping))
 
 
 @pytest.mark.usefixtures("files_read_once")
