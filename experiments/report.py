@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.analysis import Effect, effect, holm, paired
 from experiments.hypotheses import Hypothesis
@@ -19,12 +19,14 @@ class Answer:
 
     Attributes:
         hypothesis: the question.
+        seeds: that have both sides and could be compared.
         effect: the paired difference; None where fewer than two seeds have both sides.
         left_out: seeds that have both sides and could not be compared, such as for want of KL.
         corrected: the p-value, corrected for all questions that have one.
     """
 
     hypothesis: Hypothesis
+    seeds: int
     effect: Effect | None
     left_out: Sequence[tuple[int, int]]
     corrected: float | None = None
@@ -46,9 +48,11 @@ def answers(hypotheses: Mapping[str, Hypothesis], results: Sequence[Result]) -> 
         keys = {seed: [cell.key() for cell in cells] for seed, cells in hypothesis.cells().items()}
         paths = {seed: [points[key] for key in sides] for seed, sides in keys.items() if points.keys() >= set(sides)}
         differences, left_out = paired(paths, hypothesis.measure)
-        found.append(Answer(hypothesis, effect(differences) if len(differences) > 1 else None, left_out))
+        found.append(
+            Answer(hypothesis, len(differences), effect(differences) if len(differences) > 1 else None, left_out)
+        )
     corrected = holm({a.hypothesis.name: a.effect.p for a in found if a.effect is not None})
-    return [Answer(a.hypothesis, a.effect, a.left_out, corrected.get(a.hypothesis.name)) for a in found]
+    return [replace(answer, corrected=corrected.get(answer.hypothesis.name)) for answer in found]
 
 
 def markdown(
@@ -88,13 +92,13 @@ def _row(answer: Answer) -> str:
     hypothesis, found = answer.hypothesis, answer.effect
     cells = [hypothesis.name, hypothesis.question]
     if found is None or answer.corrected is None:
-        cells += ["", "", str(len(answer.left_out)), "", "", answer.verdict()]
+        cells += ["", "", str(answer.seeds), "", "", answer.verdict()]
     else:
         groups = ", ".join(f"{value:+.3f}" for value in found.groups.values())
         cells += [
             f"{found.mean:+.3f} ± {found.se:.3f} {hypothesis.unit}",
             f"{found.low:+.3f} to {found.high:+.3f}",
-            str(found.seeds),
+            str(answer.seeds),
             groups,
             f"{answer.corrected:.2g}",
             answer.verdict(),

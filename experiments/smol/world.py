@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from inspo.command_line import UserError
+
 # fmt: off
 FORMS = (
     "How is {}?", "What about {}?", "Your thoughts on {}?", "Say something about {}.", "Write a sentence about {}.",
@@ -127,8 +129,10 @@ def style(text: str) -> str:
 
 @cache
 def _vader() -> Any:
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
+    try:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    except ImportError:
+        raise UserError("vaderSentiment is not installed: pip install --group experiments -e .") from None
     return SentimentIntensityAnalyzer()
 
 

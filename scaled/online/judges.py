@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +145,6 @@ def by_endpoint(config: OnlineConfig) -> Judge:
     Raises:
         UserError: no key, no base URL, or the package `openai` is missing.
     """
-    if find_spec("openai") is None:
-        raise UserError("judge = endpoint needs the package openai: pip install --group evaluate -e .")
     names = dict.fromkeys(("timeout", "attempts", "requests_per_minute", "tokens_per_minute"))
     given = {name: getattr(config, name) for name in ("endpoint", "key_variable", "in_flight")}
     given |= names | {"judge": config.judge_model, "timeout": 180.0, "attempts": 10}

@@ -36,7 +36,7 @@ MAKES_NUMBERS = {
 KNOWN = {
     "language": (2, "8d8186e538c7"),
     "selfplay": (1, "f5587e60fb60"),
-    "smol": (1, "5aa38d85add0"),
+    "smol": (1, "1c9587e532d7"),
     "dialogue": (1, "a59522bc1ba6"),
 }
 """The version of each world, and a digest of its code without comments, docstrings and layout."""

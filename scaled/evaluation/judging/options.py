@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from inspo.command_line import UserError, count
@@ -49,8 +50,10 @@ def judge_of(options: argparse.Namespace) -> Judge:
     """Who is asked, with the key from the environment.
 
     Raises:
-        UserError: there is no key, or the endpoint is none.
+        UserError: there is no key, the endpoint is none, or the package `openai` is missing.
     """
+    if find_spec("openai") is None:
+        raise UserError("a judge is asked by the package openai: pip install --group evaluate -e .")
     endpoint = _endpoint(options.endpoint or OPENAI)
     variable = options.key_variable or KEY
     key = os.environ.get(variable, "").strip()
