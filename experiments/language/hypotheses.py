@@ -20,13 +20,14 @@ SIX, THREE = SEEDS[:6], SEEDS[:3]
 """Of the rest: three references, two data seeds each, or one."""
 
 STRENGTHS: Mapping[str, Sequence[Mapping[str, float]]] = {
-    "dpo": [{"beta": beta} for beta in (0.5, 0.25, 0.1, 0.05)],
-    "ipo": [{"tau": tau} for tau in (0.5, 0.25, 0.1, 0.05)],
-    "r-dpo": [{"beta": beta, "alpha": 0.05} for beta in (0.5, 0.25, 0.1)],
-    "orpo": [{"lam": lam} for lam in (0.5, 1.0, 2.0)],
-    "simpo": [{"beta": beta, "gamma": 0.5} for beta in (1.0, 2.0, 5.0)],
+    "dpo": [{"beta": beta} for beta in (0.5, 0.25, 0.1, 0.05, 0.02)],
+    "ipo": [{"tau": tau} for tau in (0.5, 0.25, 0.1, 0.05, 0.02)],
+    "r-dpo": [{"beta": beta, "alpha": 0.05} for beta in (0.5, 0.25, 0.1, 0.05)],
+    "orpo": [{"lam": lam} for lam in (0.5, 1.0, 2.0, 8.0)],
+    "simpo": [{"beta": beta, "gamma": 0.5} for beta in (5.0, 2.0, 1.0)],
 }
-"""Of regularization, by method; INS is run at the first one."""
+"""Of regularization, by method, the strongest first, at which INS is run. The weakest was added where INS policies went
+further than all plain ones and could not be compared; no comparison that had been made changed by it."""
 
 CYCLE = 3.0
 CYCLES = (0.0, 1.5, CYCLE)

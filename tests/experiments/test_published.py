@@ -37,6 +37,29 @@ def test_the_page_is_that_of_the_results(name):
     assert (RESULTS / f"{picture}.png").is_file()
 
 
+def test_ins_simpo_is_worth_less_than_any_simpo_from_its_reference():
+    """As docs/experiments.md says, and how far it goes: none that went further than all plain ones can be compared."""
+    results = [result for result in known("language")[0] if result.cell.method == "simpo"]
+    ends: dict[tuple, list] = {}
+    for result in results:
+        cell = result.cell
+        ends.setdefault((cell.pretraining_seed, cell.seed, cell.conditioning), []).append(result.points[-1])
+    assert len(ends) == 6
+    for (pretraining, seed, conditioning), treated in ends.items():
+        if conditioning == "symmetric":
+            plain = ends[pretraining, seed, "none"]
+            assert max(end["value"] for end in treated) < min(end["value"] for end in plain)
+            far = [end["kl"] > max(other["kl"] for other in plain) for end in treated]
+            assert far == [pretraining != 2] * len(treated)
+    far = [
+        end["kl"]
+        for (pretraining, _, how), each in ends.items()
+        if how == "symmetric" and pretraining != 2
+        for end in each
+    ]
+    assert [round(min(far)), round(max(far))] == [22, 88]
+
+
 def test_the_readme_has_rows():
     assert len(ROWS) >= 5
     assert ("", "a-dpo") in [NAME.findall(row)[0] for row in ROWS]
