@@ -35,8 +35,9 @@ def test_what_is_drawn_is_what_results_say(tmp_path):
     drawn = figure.draw(list(results()), style.Page(width=9.0, bare=True))
     deployed, reviser, judge, dynamics = drawn.axes
     frontier = next(line for line in deployed.lines if line.get_linestyle() == "--")
-    assert list(frontier.get_xdata()) == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert list(frontier.get_ydata()) == pytest.approx([0.5, 0.56, 0.66, 0.76, 0.86])
+    steps = range(len(STRENGTHS["dpo"]))
+    assert list(frontier.get_xdata()) == [0.0, *(1.0 + number for number in steps)]
+    assert list(frontier.get_ydata()) == pytest.approx([0.5, *(0.56 + 0.1 * number for number in steps)])
     assert max(line.get_xdata()[0] for line in deployed.lines) < 7, "a cell with another window is not drawn"
     assert [label.get_text() for label in reviser.get_xticklabels()] == ["DPO", "INS-DPO"]
     symmetric = next(line for line in judge.lines if line.get_color() == style.INS)
