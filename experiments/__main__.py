@@ -35,11 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="python -m experiments", description=__doc__, allow_abbrev=False)
     choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=OneLineParser)
-    run = choices.add_parser("run", help="run cells that have no result yet, for a while; start again to go on")
-    run.add_argument("--minutes", type=_positive, required=True, metavar="M", help="for so long, references included")
-    run.add_argument(
-        "--share", type=_share, default=(0, 1), metavar="I/N", help="every Nth cell alone, from the Ith on"
+    run = choices.add_parser(
+        "run", help="run cells that have no result yet, for a while; start again to go on, start more for more cores"
     )
+    run.add_argument("--minutes", type=_positive, required=True, metavar="M", help="for so long, references included")
     run.add_argument("--questions", nargs="+", metavar="NAME", help="the cells of these alone, such as a-dpo [all]")
     status = choices.add_parser("status", help="what has been run, and what is left")
     analyze = choices.add_parser("analyze", help="what the results say, and write it beside them")
@@ -64,24 +63,29 @@ def run(here: World, options: argparse.Namespace) -> str:
     _prepare()
     book = here.ledger(options.results)
     kept, refused = book.all()
-    mine, of = options.share
     names = options.questions or list(here.hypotheses)
     if unknown := [name for name in names if name not in here.hypotheses]:
         raise UserError(f"--questions {unknown[0]}: the world {here.name} asks {', '.join(here.hypotheses)}")
-    left = book.missing(wanted([here.hypotheses[name] for name in names])[mine::of])
+    left = book.missing(wanted([here.hypotheses[name] for name in names]))
+    work = options.work / here.name
 
     def expected(cell: Cell) -> float:
         return expected_seconds(cell, kept, FIRST_GUESS)
 
-    done = 0
-    for cell in within(left, 60 * options.minutes, expected, lambda: time.monotonic() - started):
-        sys.stderr.write(f"{cell.key()} ({done + 1} of {len(left)}, about {expected(cell):.0f} s)\n")
-        points, seconds = here.run(cell, options.work / here.name)
-        result = Result(cell, points, seconds, about(f"python -m experiments run --world {here.name}"))
-        book.write(result)
+    done = others = 0
+    for number, cell in enumerate(within(left, 60 * options.minutes, expected, lambda: time.monotonic() - started), 1):
+        with book.claimed(cell, work / "claims") as mine:
+            if not mine:
+                others += 1
+                continue
+            sys.stderr.write(f"{cell.key()} ({number} of {len(left)}, about {expected(cell):.0f} s)\n")
+            points, seconds = here.run(cell, work)
+            result = Result(cell, points, seconds, about(f"python -m experiments run --world {here.name}"))
+            book.write(result)
         kept.append(result)
         done += 1
     notes = [f"not counted: {line}" for line in refused]
+    notes += [f"{others} cells were left to other processes"] if others else []
     return "\n".join(
         [*notes, f"{done} cells in {(time.monotonic() - started) / 60:.1f} minutes; results in {book.folder}"]
     )
@@ -137,7 +141,7 @@ def _prepare() -> None:
     from scaled.workarounds import quiet_deprecations
 
     quiet_deprecations()
-    torch.set_num_threads(1)  # of so small a model; run several shares side by side
+    torch.set_num_threads(1)  # of so small a model; run several processes side by side
 
 
 def status(here: World, options: argparse.Namespace) -> str:
@@ -176,13 +180,6 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("must be greater than 0")
     return value
-
-
-def _share(text: str) -> tuple[int, int]:
-    first, slash, count = text.partition("/")
-    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise argparse.ArgumentTypeError("must be I/N, such as 1/2 and 2/2 of two processes")
-    return int(first) - 1, int(count)
 
 
 if __name__ == "__main__":

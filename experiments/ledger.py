@@ -13,10 +13,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol, TypeVar
+
+from filelock import FileLock, Timeout
 
 from scaled.files import write_atomically
 
@@ -123,9 +126,34 @@ class Ledger:
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those of the cells, each once and in their order, that have no result that counts."""
-        done = {result.cell.key() for result in self.all()[0]}
         by_key = {cell.key(): cell for cell in cells}
-        return [cell for key, cell in by_key.items() if key not in done]
+        return [cell for cell in by_key.values() if not self._counts(cell)]
+
+    @contextmanager
+    def claimed(self, cell: Cell, folder: Path) -> Iterator[bool]:
+        """Whether a cell is left for this process to run: no other holds it, and none has ended it meanwhile.
+
+        Held until the context or the process ends, however it ends.
+
+        Args:
+            cell: to run.
+            folder: of the locks of all processes that share cells.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            try:
+                held.enter_context(FileLock(folder / f"{cell.key()}.lock", timeout=0))
+            except Timeout:
+                yield False
+            else:
+                yield not self._counts(cell)
+
+    def _counts(self, cell: Cell) -> bool:
+        try:
+            self.read(self.path(cell))
+        except ValueError:
+            return False
+        return True
 
     def _result(self, facts: Any) -> Result:
         if facts["version"] != self.version:

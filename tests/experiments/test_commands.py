@@ -57,18 +57,45 @@ def test_a_cell_of_ones_own_is_run_and_shown(monkeypatch, capsys, tmp_path):
     assert "  value                   0.5000 ± 0.0100\n  scale                   1.2500\n" in said
 
 
-def test_the_cells_of_some_questions_are_shared_out(monkeypatch, capsys, tmp_path):
-    """Each share has its own cells, whatever the others have done meanwhile, and a second start has none left."""
+def test_processes_share_the_cells_of_some_questions(monkeypatch, capsys, tmp_path):
+    """One that starts while another runs takes the other cells, and neither runs what the other has ended."""
     ran = []
-    monkeypatch.setattr(training, "run", lambda cell, _: (ran.append(cell), ([{"value": 0.5}], 0.001))[1])
-    given = ["run", "--minutes", "60", "--questions", "g-symmetric", "--results", str(tmp_path), "--share"]
-    for share in ("1/2", "2/2", "1/2"):
-        assert main([*given, share]) == 0
+    given = ["run", "--minutes", "60", "--questions", "g-symmetric"]
+    given += ["--results", str(tmp_path), "--work", str(tmp_path / "work")]
     expected = [cell for (cell,) in HYPOTHESES["g-symmetric"].cells().values()]
-    assert ran == [*expected[::2], *expected[1::2]]
-    assert "0 cells in" in capsys.readouterr().out.splitlines()[-1]
-    assert main([*given, "1/2", "--questions", "z"]) == 2
+
+    def run(cell, _):
+        ran.append(cell)
+        if len(ran) == 1:
+            assert main(given) == 0
+        return [{"value": 0.5}], 0.001
+
+    monkeypatch.setattr(training, "run", run)
+    assert main(given) == 0
+    assert ran == expected
+    first, second = [line for line in capsys.readouterr().out.splitlines() if "left to" in line]
+    assert first == "1 cells were left to other processes"
+    assert second == f"{len(expected) - 1} cells were left to other processes"
+    assert main(given) == 0
+    assert capsys.readouterr().out.startswith("0 cells in")
+    assert ran == expected
+    assert main([*given, "--questions", "z"]) == 2
     assert capsys.readouterr().err.startswith("error: --questions z: the world language asks a-dpo-cycle0, ")
+
+
+def test_a_claim_ends_with_an_error(monkeypatch, tmp_path):
+    given = ["run", "--minutes", "60", "--questions", "g-symmetric"]
+    given += ["--results", str(tmp_path), "--work", str(tmp_path / "work")]
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(training, "run", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        main(given)
+    monkeypatch.setattr(training, "run", lambda _, __: ([{"value": 0.5}], 0.001))
+    assert main(given) == 0
+    assert len(list((tmp_path / "language").glob("*.json"))) == len(HYPOTHESES["g-symmetric"].seeds)
 
 
 def test_results_are_counted_and_answered(tmp_path, capsys):
