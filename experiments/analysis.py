@@ -44,12 +44,14 @@ class Effect:
 
     Attributes:
         mean: of the differences.
-        se: its standard error.
+        se: its standard error, of seeds as if they were drawn alike. What references differ in makes it larger, so that
+            it is large enough for these references, but not for others.
         low: end of the 95 % interval, by Student's t.
         high: its other end.
         p: two-sided, of no difference.
         seeds: how many differences.
         groups: mean difference by pretraining seed.
+        elsewhere: the 95 % interval for another reference, by Student's t over the means of these; None of one.
     """
 
     mean: float
@@ -59,6 +61,11 @@ class Effect:
     p: float
     seeds: int
     groups: Mapping[int, float]
+    elsewhere: tuple[float, float] | None
+
+    def holds_elsewhere(self) -> bool:
+        """Whether for another reference, too, no difference is out of the interval."""
+        return self.elsewhere is not None and not self.elsewhere[0] <= 0 <= self.elsewhere[1]
 
 
 def effect(differences: Sequence[tuple[int, float]]) -> Effect:
@@ -72,17 +79,26 @@ def effect(differences: Sequence[tuple[int, float]]) -> Effect:
     """
     from scipy.stats import t
 
-    values = np.array([value for _, value in differences])
+    values = [value for _, value in differences]
     if len(values) < 2:
         raise ValueError(f"{len(values)} seed: no claim rests on fewer than two")
-    mean, se = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-    reach = float(t.ppf(0.975, len(values) - 1)) * se
+    mean, se, low, high = _student(values)
     p = float(2 * t.sf(abs(mean) / se, len(values) - 1)) if se > 0 else float(mean == 0)
     by_group: dict[int, list[float]] = {}
     for group, value in differences:
         by_group.setdefault(group, []).append(value)
     groups = {group: float(np.mean(found)) for group, found in sorted(by_group.items())}
-    return Effect(mean, se, mean - reach, mean + reach, p, len(values), groups)
+    elsewhere = _student(list(groups.values()))[2:] if len(groups) > 1 else None
+    return Effect(mean, se, low, high, p, len(values), groups, elsewhere)
+
+
+def _student(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """Mean, its standard error, and the ends of its 95 % interval."""
+    from scipy.stats import t
+
+    mean, se = float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    reach = float(t.ppf(0.975, len(values) - 1)) * se
+    return mean, se, mean - reach, mean + reach
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

@@ -31,13 +31,18 @@ class Answer:
     left_out: Sequence[tuple[int, int]]
     corrected: float | None = None
 
+    def decided(self) -> bool:
+        """Whether the difference is one, for these references at least."""
+        return self.corrected is not None and self.corrected < LEVEL
+
     def verdict(self) -> str:
-        """Yes, no, or not decided."""
-        if self.effect is None or self.corrected is None:
+        """Yes, no, or not decided; and whether that is so from these references, but may not be from another."""
+        if self.effect is None:
             return "too few seeds"
-        if self.corrected >= LEVEL:
+        if not self.decided():
             return "not decided"
-        return "yes" if self.effect.mean > 0 else "no: the other way round"
+        said = "yes" if self.effect.mean > 0 else "no: the other way round"
+        return said if self.effect.holds_elsewhere() else f"{said}, from these references"
 
 
 def answers(hypotheses: Mapping[str, Hypothesis], results: Sequence[Result]) -> list[Answer]:
@@ -66,13 +71,16 @@ def markdown(
         f"{world.about[0].upper()}{world.about[1:]}. Written by `python -m experiments analyze --world {world.name}`;",
         f"do not edit. The questions stand in `experiments/{world.name}/hypotheses.py`,",
         "from before the runs. Differences are paired by reference, data and random numbers; ± is the standard error",
-        "over seeds, the interval Student's at 95 %, p two-sided and corrected for all questions here (Holm).",
+        "over seeds, the intervals Student's at 95 %, p two-sided and corrected for all questions here (Holm).",
+        "Seeds of one reference are more alike than those of two, so ±, p and the first interval are about these",
+        "references; the second, over their means, is about another one. An answer that leaves out *from these",
+        "references* has both p below .05 and no 0 in the second interval.",
         "",
         f"{len(results)} trainings, {hours:.1f} hours of one core.",
         "",
         *([f"![{world.about}]({picture}.png)", ""] if picture else []),
-        "| | question | difference | 95 % | seeds | by reference seed | p | answer |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | question | difference | 95 % | another reference | seeds | by reference seed | p | answer |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [_row(answer) for answer in found]
     left_out = [f"- {a.hypothesis.name}: {_seeds(a.left_out)}" for a in found if a.left_out]
@@ -92,18 +100,22 @@ def _row(answer: Answer) -> str:
     hypothesis, found = answer.hypothesis, answer.effect
     cells = [hypothesis.name, hypothesis.question]
     if found is None or answer.corrected is None:
-        cells += ["", "", str(answer.seeds), "", "", answer.verdict()]
+        cells += ["", "", "", str(answer.seeds), "", "", answer.verdict()]
     else:
-        groups = ", ".join(f"{value:+.3f}" for value in found.groups.values())
         cells += [
             f"{found.mean:+.3f} ± {found.se:.3f} {hypothesis.unit}",
-            f"{found.low:+.3f} to {found.high:+.3f}",
+            _interval((found.low, found.high)),
+            _interval(found.elsewhere) if found.elsewhere else "",
             str(answer.seeds),
-            groups,
+            ", ".join(f"{value:+.3f}" for value in found.groups.values()),
             f"{answer.corrected:.2g}",
             answer.verdict(),
         ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:+.3f} to {ends[1]:+.3f}"
 
 
 def _seeds(seeds: Sequence[tuple[int, int]]) -> str:

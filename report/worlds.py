@@ -44,15 +44,13 @@ def collect(found: Collection, results: Path = RESULTS) -> None:
             dates([result.about for result in kept]),
         )
         found.source(f"world-{name}", source)
-        rows = [
-            _row(found, here, answer, results, {result.cell.key() for result in kept})
-            for answer in answers(here.hypotheses, kept)
-        ]
+        answered = answers(here.hypotheses, kept)
+        rows = [_row(found, here, answer, results, {result.cell.key() for result in kept}) for answer in answered]
         hours = sum(result.seconds for result in kept) / 3600
         found.number(f"{name}.trainings", len(kept), str(len(kept)), f"world-{name}")
         found.number(f"{name}.hours", hours, f"{hours:.1f}", f"world-{name}")
-        decided = [row for row in rows if row["verdict"] in ("yes", "no: the other way round")]
-        found.number(f"{name}.decided", len(decided), str(len(decided)), f"world-{name}")
+        decided = sum(answer.decided() for answer in answered)
+        found.number(f"{name}.decided", decided, str(decided), f"world-{name}")
         found.number(f"{name}.asked", len(rows), str(len(rows)), f"world-{name}")
         drawn = results / f"{import_module(f'experiments.{name}.figure').NAME}.svg"
         picture = picture_of(found, drawn, f"world-{name}")

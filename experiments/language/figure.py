@@ -31,13 +31,16 @@ LOOKS: Mapping[str, tuple[str, str, str]] = {
 }
 """Name, color and marker of each conditioning and of each preference model."""
 
+TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+"""Of KL, on a scale of logarithms but for its first nat."""
+
 CAPTION = Caption(
     "What each policy is worth: deployed, as a reviser, as a judge",
     "Deployed: win rate over fresh responses of the reference, against a policy's KL from it; the line is DPO over "
-    "four strengths of its regularization. Reviser: how often an answer beats the draft, written without it (open) and "
-    "in view of it (full). Judge: how far sigma(margin), at its best scale, is from the true preference, over "
-    "preferences from Bradley-Terry's to a cycle. Dynamics: how often the margin's sign is the likelier label's, on "
-    "pairs not trained on, as training goes on.",
+    f"{len(STRENGTHS['dpo'])} strengths of its regularization. Reviser: how often an answer beats the draft, written "
+    "without it (open) and in view of it (full). Judge: how far sigma(margin), at its best scale, is from the true "
+    "preference, over preferences from Bradley-Terry's to a cycle. Dynamics: how often the margin's sign is the "
+    "likelier label's, on pairs not trained on, as training goes on.",
     "means over references and data with standard errors; faint points are single trainings.",
     "each color and marker is one way of training, named above.",
 )
@@ -92,21 +95,24 @@ def _deployed(axis: Any, found: Found) -> None:
     for beta in STRENGTHS["dpo"]:
         kind = "none" if beta == STRENGTHS["dpo"][0] else f"dpo {beta['beta']}"
         if results := found.get((kind, CYCLE)):
-            x, y = (float(np.mean(_last(results, name))) for name in ("kl", "value"))
-            frontier.append((x, y))
-            _point(axis, results, "none")
+            frontier.append(_point(axis, results, "none"))
     axis.plot(*zip(*sorted(frontier), strict=True), color=style.DPO, lw=1.2, ls=(0, (4, 2)), zorder=1)
     for kind in LOOKS:
         if kind not in ("none", *PREFERENCE_MODELS) and (results := found.get((kind, CYCLE))):
             _point(axis, results, kind)
+    axis.set_xscale("symlog", linthresh=1, linscale=0.5)
     axis.set(xlabel="KL from the reference, nats a response", ylabel="win rate over the reference", xlim=(0, None))
+    axis.set_xticks(ticks := [tick for tick in TICKS if tick <= axis.get_xlim()[1]], ticks)
 
 
-def _point(axis: Any, results: Sequence[Result], kind: str) -> None:
+def _point(axis: Any, results: Sequence[Result], kind: str) -> tuple[float, float]:
+    """Where the mean is drawn."""
     _, color, marker = LOOKS[kind]
     x, y = _last(results, "kl"), _last(results, "value")
+    middle = float(x.mean()), float(y.mean())
     axis.plot(x, y, marker, color=color, ms=3, alpha=0.3, mec="none", ls="none")
-    axis.errorbar(x.mean(), y.mean(), _se(y), _se(x), color=color, marker=marker, ms=6, lw=1.2)
+    axis.errorbar(*middle, _se(y), _se(x), color=color, marker=marker, ms=6, lw=1.2)
+    return middle
 
 
 def _reviser(axis: Any, found: Found) -> None:

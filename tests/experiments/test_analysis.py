@@ -46,12 +46,17 @@ def test_a_policy_is_held_against_what_others_have_at_its_kl():
 
 
 def test_an_effect_by_hand():
-    """1, 2, 3, 6: mean 3, variance 14/3, so se sqrt(14/12); t(3) has .975 at 3.18245."""
+    """1, 2, 3, 6: mean 3, variance 14/3, so se sqrt(14/12); t(3) has .975 at 3.18245.
+
+    The means of the references, 1.5 and 4.5, have se 1.5, and t(1) has .975 at 12.7062.
+    """
     found = effect([(0, 1.0), (0, 2.0), (1, 3.0), (1, 6.0)])
     assert (found.mean, found.seeds, found.groups) == (3.0, 4, {0: 1.5, 1: 4.5})
     assert found.se == pytest.approx(math.sqrt(14 / 12))
     assert found.high == pytest.approx(3 + 3.1824463 * found.se, abs=1e-6)
     assert found.p == pytest.approx(0.0690, abs=1e-3)
+    assert found.elsewhere == pytest.approx((3 - 12.7062 * 1.5, 3 + 12.7062 * 1.5), abs=1e-3)
+    assert effect([(0, 1.0), (0, 2.0)]).elsewhere is None
     with pytest.raises(ValueError, match="1 seed: no claim rests on fewer than two"):
         effect([(0, 1.0)])
     assert effect([(0, 0.0), (1, 0.0)]).p == 1.0
@@ -74,8 +79,10 @@ def test_seeds_that_cannot_be_compared_are_named():
 LANGUAGE = list(HYPOTHESES.values())
 
 
-def planted(gain, seeds=SEEDS, noise=0.01):
-    """Results in which INS deploys a policy better by `gain` at equal KL, at a KL of its own."""
+def planted(gain, seeds=SEEDS, noise=0.01, unlike=0.0):
+    """Results in which INS deploys a policy better by `gain` at equal KL, at a KL of its own; from three references
+    by `unlike` more, by that, and by that much less.
+    """
     found = []
     for cell in wanted(LANGUAGE):
         seed = (cell.pretraining_seed, cell.seed)
@@ -84,7 +91,7 @@ def planted(gain, seeds=SEEDS, noise=0.01):
         # What reference and data bring, all cells of a seed share; only the noise of each is its own.
         shared = 0.03 * np.random.default_rng([*seed]).normal()
         rng = np.random.default_rng(int(cell.key()[-8:], 16))
-        better = gain if cell.conditioning == "symmetric" else 0.0
+        better = gain + unlike * (1 - seed[0]) if cell.conditioning == "symmetric" else 0.0
         kl = {0.5: 1.3, 0.25: 2.5, 0.1: 4.0}.get(cell.hyperparameters.get("beta"), 5.0)
         kl *= 1.5 if cell.conditioning == "symmetric" else 1.0
         value = 0.5 + (0.12 + shared) * math.sqrt(kl) + better + noise * rng.normal()
@@ -100,7 +107,7 @@ class Numbers(dict):
         return 0.5
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.02, "yes"), (-0.02, "no: the other way round"), (0.0, "not decided")])
+@pytest.mark.parametrize(("gain", "verdict"), [(0.04, "yes"), (-0.04, "no: the other way round"), (0.0, "not decided")])
 def test_a_planted_gain_of_the_deployed_policy_is_found_and_none_is_invented(gain, verdict):
     found = {answer.hypothesis.name: answer for answer in report.answers(HYPOTHESES, planted(gain))}
     answer = found["a-dpo"]
@@ -108,6 +115,14 @@ def test_a_planted_gain_of_the_deployed_policy_is_found_and_none_is_invented(gai
     assert answer.effect.low < gain < answer.effect.high
     assert answer.effect.seeds == len(SEEDS)
     assert found["b-anchored"].verdict() == "not decided"
+
+
+def test_a_gain_that_references_differ_in_is_said_to_be_theirs():
+    """.12, .06 and 0: plain over 15 seeds, and open for a fourth reference."""
+    found = {answer.hypothesis.name: answer for answer in report.answers(HYPOTHESES, planted(0.06, unlike=0.06))}
+    answer = found["a-dpo"]
+    assert answer.verdict() == "yes, from these references"
+    assert answer.effect.low > 0 > answer.effect.elsewhere[0]
 
 
 def test_one_seed_is_no_claim_and_missing_kl_is_said():

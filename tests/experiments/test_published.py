@@ -16,7 +16,13 @@ SECTION = README.partition("## Should you use this?")[2].partition("\n## ")[0]
 NAME = re.compile(r"`(?:(\w+)/)?([a-k]-[\w-]+)` \|$")
 """The question that a row answers; of the language world where none is named."""
 ROWS = [line for line in SECTION.splitlines() if NAME.search(line)]
-SAID = {"yes": "**yes**", "no: the other way round": "**no, worse**", "not decided": "**not decided**"}
+SAID = {
+    "yes": "| **yes** |",
+    "yes, from these references": "| **yes**, from these references |",
+    "no: the other way round": "| **no, worse** |",
+    "no: the other way round, from these references": "| **no, worse**, from these references |",
+    "not decided": "| **not decided** |",
+}
 
 
 @cache

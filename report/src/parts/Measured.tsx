@@ -26,7 +26,7 @@ function Answers({ world }: { world: World }) {
   return (
     <ul class="answers">
       {rows.map((row) => (
-        <li key={row.name} class={row.verdict.split(":")[0].replaceAll(" ", "-")}>
+        <li key={row.name} class={row.verdict.split(/[:,]/)[0].replaceAll(" ", "-")}>
           <span class="question">{row.question}</span>
           <Interval row={row} most={most(row.unit)} />
           <span class="effect" title={row.source && `seeds: ${data.sources[row.source].seeds}`}>
