@@ -60,8 +60,8 @@ function Worlds() {
     <>
       <p>
         The true preference is known here, so that nothing is left to a judge's mood. Each line is a question that was
-        written down before its runs: a difference between two ways of training with the same seeds, its 95 % interval, and the
-        answer after a correction for all questions of its world.{" "}
+        written down before its runs: a difference between two ways of training with the same seeds, its 95 % interval from
+        these references, and the answer after a correction for all questions of its world.{" "}
         <button type="button" class="quiet" aria-pressed={everything.value} onClick={() => (everything.value = !everything.value)}>
           {everything.value ? "hide" : "show"} questions without an answer yet
         </button>
