@@ -70,11 +70,12 @@ def markdown(
         "",
         f"{world.about[0].upper()}{world.about[1:]}. Written by `python -m experiments analyze --world {world.name}`;",
         f"do not edit. The questions stand in `experiments/{world.name}/hypotheses.py`,",
-        "from before the runs. Differences are paired by reference, data and random numbers; ± is the standard error",
-        "over seeds, the intervals Student's at 95 %, p two-sided and corrected for all questions here (Holm).",
-        "Seeds of one reference are more alike than those of two, so ±, p and the first interval are about these",
-        "references; the second, over their means, is about another one. An answer that leaves out *from these",
-        "references* has both p below .05 and no 0 in the second interval.",
+        "from before the runs; `LOG.md` says what was changed later. Differences are paired by reference, data and",
+        "random numbers; ± is the standard error over seeds, the intervals Student's at 95 %, p two-sided and",
+        "corrected for all questions here that have two seeds (Holm). Seeds of one reference are more alike than",
+        "those of two, so that ±, p and the first interval are about these references; the second, over their means",
+        "and not corrected, is about another one. An answer without *from these references* has both p below .05 and",
+        "no 0 in the second interval.",
         "",
         f"{len(results)} trainings, {hours:.1f} hours of one core.",
         "",
@@ -100,13 +101,13 @@ def _row(answer: Answer) -> str:
     hypothesis, found = answer.hypothesis, answer.effect
     cells = [hypothesis.name, hypothesis.question]
     if found is None or answer.corrected is None:
-        cells += ["", "", "", str(answer.seeds), "", "", answer.verdict()]
+        cells += ["", "", "", _of(answer.seeds, len(hypothesis.seeds)), "", "", answer.verdict()]
     else:
         cells += [
             f"{found.mean:+.3f} ± {found.se:.3f} {hypothesis.unit}",
             _interval((found.low, found.high)),
             _interval(found.elsewhere) if found.elsewhere else "",
-            str(answer.seeds),
+            _of(answer.seeds, len(hypothesis.seeds)),
             ", ".join(f"{value:+.3f}" for value in found.groups.values()),
             f"{answer.corrected:.2g}",
             answer.verdict(),
@@ -116,6 +117,10 @@ def _row(answer: Answer) -> str:
 
 def _interval(ends: tuple[float, float]) -> str:
     return f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+
+
+def _of(seeds: int, planned: int) -> str:
+    return str(seeds) if seeds == planned else f"{seeds} of {planned}"
 
 
 def _seeds(seeds: Sequence[tuple[int, int]]) -> str:

@@ -5,9 +5,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from scipy.stats import ttest_1samp
 
 import experiments
 from experiments import report
+from experiments.analysis import at_kl, effect, holm
+from experiments.language.hypotheses import HYPOTHESES
 from experiments.worlds import WORLDS, world
 
 RESULTS = Path(experiments.__file__).parent / "results"
@@ -64,6 +67,52 @@ def test_ins_simpo_is_worth_less_than_any_simpo_from_its_reference():
         for end in each
     ]
     assert [round(min(far)), round(max(far))] == [22, 88]
+
+
+def asked_afterwards():
+    """What docs/experiments.md says of INS-DPO and of all strengths of DPO, as it says it."""
+    results, _ = known("language")
+    points = {result.cell.key(): result.points[-1] for result in results}
+
+    def over(difference):
+        ends = {seed: [points[cell.key()] for cell in cells] for seed, cells in HYPOTHESES["a-dpo"].cells().items()}
+        assert len(ends) == 15
+        return effect([(seed[0], difference(ins, plain)) for seed, (ins, *plain) in ends.items()])
+
+    def at_its_kl(ins, plain):
+        return ins["revised_other"] - at_kl(sorted(plain, key=lambda end: end["kl"]), ins["kl"], "value", 0.5)
+
+    questions = {
+        "nats a pair as a judge": lambda ins, plain: (
+            min(end["log_loss_rescaled"] for end in plain) - ins["log_loss_rescaled"]
+        ),
+        "win rate choosing": lambda ins, plain: ins["counter_of_8"] - max(end["counter_of_8"] for end in plain),
+        "rewriting one": lambda ins, plain: ins["revised"] - max(end["value"] for end in plain),
+        "less often than DPO at its KL": at_its_kl,
+        "still lose to them": lambda ins, _: ins["revised_able"],
+        "picks the likelier more often than DPO's": lambda ins, plain: ins["able_agrees"] - plain[0]["able_agrees"],
+    }
+    return {words: over(difference) for words, difference in questions.items()}
+
+
+def test_what_was_asked_afterwards_is_what_the_results_say():
+    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = said.partition("**Asked afterwards**")[2].partition(" ## ")[0]
+    found = asked_afterwards()
+    for words, answer in found.items():
+        sign = "" if words == "still lose to them" else "+"
+        assert f"{answer.mean:{sign}.3f} ± {answer.se:.3f}" in said
+        assert words in said
+    row = next(row for row in ROWS if "i-reviser" in row)
+    assert f"(its win rate over them is still {found['still lose to them'].mean:.3f})" in row
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_three_references_are_too_few_to_decide_anything(name):
+    """As docs/experiments.md says: Student's t over their means, corrected over all questions of a world."""
+    effects = {question: answer.effect for question, answer in known(name)[1].items() if answer.effect is not None}
+    over = holm({question: ttest_1samp(list(each.groups.values()), 0).pvalue for question, each in effects.items()})
+    assert min(over.values()) > report.LEVEL
 
 
 def test_the_readme_has_rows():
