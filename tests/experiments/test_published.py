@@ -104,7 +104,8 @@ def test_what_was_asked_afterwards_is_what_the_results_say():
         assert f"{answer.mean:{sign}.3f} ± {answer.se:.3f}" in said
         assert words in said
     row = next(row for row in ROWS if "i-reviser" in row)
-    assert f"(its win rate over them is still {found['still lose to them'].mean:.3f})" in row
+    assert "(it still loses to more than half of them)" in row
+    assert found["still lose to them"].mean < 0.5
 
 
 @pytest.mark.parametrize("name", WORLDS)
