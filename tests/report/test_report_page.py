@@ -88,8 +88,8 @@ def follow_number(data, key, number):
     else:
         assert source["file"].startswith("experiments/results/")
         text = world_page(place.removeprefix("world-"))
-        rows = re.findall(r"^\| [\w.-]+ \|.*\| ([\w: ]+) \|$", text, re.MULTILINE)
-        decided = sum(verdict == "yes" or verdict.startswith("no:") for verdict in rows)
+        rows = re.findall(r"^\| [\w.-]+ \|.*\| ([\w:, ]+) \|$", text, re.MULTILINE)
+        decided = sum(verdict.startswith(("yes", "no:")) for verdict in rows)
         found = {"decided": str(decided), "asked": str(len(rows))}
         what = key.partition(".")[2]
         assert number["text"] == found[what] if what in found else f"{number['text']} {what}" in text
