@@ -45,7 +45,8 @@ def collect(found: Collection, results: Path = RESULTS) -> None:
         )
         found.source(f"world-{name}", source)
         answered = answers(here.hypotheses, kept)
-        rows = [_row(found, here, answer, results, {result.cell.key() for result in kept}) for answer in answered]
+        keys = {result.cell.key() for result in kept}
+        rows = [_row(found, here, answer, results, keys) for answer in answered]
         hours = sum(result.seconds for result in kept) / 3600
         found.number(f"{name}.trainings", len(kept), str(len(kept)), f"world-{name}")
         found.number(f"{name}.hours", hours, f"{hours:.1f}", f"world-{name}")

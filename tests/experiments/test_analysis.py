@@ -107,7 +107,7 @@ class Numbers(dict):
         return 0.5
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.04, "yes"), (-0.04, "no: the other way round"), (0.0, "not decided")])
+@pytest.mark.parametrize(("gain", "verdict"), [(0.02, "yes"), (-0.02, "no: the other way round"), (0.0, "not decided")])
 def test_a_planted_gain_of_the_deployed_policy_is_found_and_none_is_invented(gain, verdict):
     found = {answer.hypothesis.name: answer for answer in report.answers(HYPOTHESES, planted(gain))}
     answer = found["a-dpo"]
