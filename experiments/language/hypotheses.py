@@ -7,6 +7,7 @@ frontier: what the plain method has at the same KL from the reference, over seve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from experiments.analysis import Point, at_kl, beyond_frontier
@@ -18,6 +19,9 @@ SEEDS: Sequence[Seed] = [(pretraining, seed) for seed in range(5) for pretrainin
 
 SIX, THREE = SEEDS[:6], SEEDS[:3]
 """Of the rest: three references, two data seeds each, or one."""
+
+NEW: Sequence[Seed] = [(pretraining, pretraining + 2) for pretraining in range(3, 9)]
+"""Of what is asked again: six more references, each with data of its own, none of them looked at before."""
 
 STRENGTHS: Mapping[str, Sequence[Mapping[str, float]]] = {
     "dpo": [{"beta": beta} for beta in (0.5, 0.25, 0.1, 0.05, 0.02)],
@@ -278,9 +282,27 @@ DYNAMICS = [
         ("margin", "INS-DPO ends with a larger margin for the likelier response than DPO", last("margin"), "nats"),
     )
 ]
-HYPOTHESES = {
+ASKED = {
     h.name: h
     for h in [
         *DEPLOYED, *STRATEGIES, *WINDOWS, *REFERENCES, *JUDGES, *CHOICES, *REVISERS, *NOVEL, *INVARIANCE, *DYNAMICS,
     ]
 }  # fmt: skip
+# Three references say little of a fourth, and more seeds of theirs not more. Written down once the above had answers,
+# before any of these runs.
+AGAIN = [
+    replace(ASKED[name], name=f"l-{name}", question=f"{ASKED[name].question}; references and data anew", seeds=NEW)
+    for name in (
+        "a-dpo",
+        "a-dpo-even-length",
+        "b-anchored",
+        "b-one_sided",
+        "e-symmetric-cycle3",
+        "e-symmetric-pairwise",
+        "f-counter",
+        "g-draft",
+        "g-independent",
+        "i-reviser",
+    )
+]
+HYPOTHESES = ASKED | {h.name: h for h in AGAIN}
