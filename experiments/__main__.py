@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from experiments import report
 from experiments.hypotheses import wanted
-from experiments.ledger import Cell, Result, expected_seconds, within
+from experiments.ledger import BusyError, Cell, Result, expected_seconds, within
 from experiments.worlds import WORLDS, World, world
 from inspo.command_line import OneLineParser, UserError, exit_code
 
@@ -54,9 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(here: World, options: argparse.Namespace) -> str:
-    """Run cells."""
-    import time
-
+    """Run cells, those first whose reference no other process is making."""
     started = time.monotonic()
     from experiments.machine import about
 
@@ -73,11 +73,17 @@ def run(here: World, options: argparse.Namespace) -> str:
         return expected_seconds(cell, kept, FIRST_GUESS)
 
     done = others = 0
-    for number, cell in enumerate(within(left, 60 * options.minutes, expected, lambda: time.monotonic() - started), 1):
+    queue = deque(left)
+    for cell in within(_drained(queue), 60 * options.minutes, expected, lambda: time.monotonic() - started):
         with book.claimed(cell, work / "claims") as mine:
             if not mine:
                 others += 1
                 continue
+            if not _has_reference(here, cell, work):
+                queue.append(cell)
+                time.sleep(0.1)
+                continue
+            number = len(left) - len(queue)
             sys.stderr.write(f"{cell.key()} ({number} of {len(left)}, about {expected(cell):.0f} s)\n")
             points, seconds = here.run(cell, work)
             result = Result(cell, points, seconds, about(f"python -m experiments run --world {here.name}"))
@@ -91,11 +97,29 @@ def run(here: World, options: argparse.Namespace) -> str:
     )
 
 
+def _has_reference(here: World, cell: Cell, work: Path) -> bool:
+    """Whether a cell has its reference, made where it is not there; False where another process makes it."""
+    try:
+        here.reference(cell, work)
+    except BusyError:
+        return False
+    return True
+
+
+def _drained(queue: deque[Cell]) -> Iterator[Cell]:
+    """Its cells, with those that are put back meanwhile."""
+    while queue:
+        yield queue.popleft()
+
+
 def cell(here: World, options: argparse.Namespace) -> str:
-    """Run one cell of the user's own."""
+    """Run one cell of the user's own; it waits where another process makes its reference."""
     chosen = _changed(here.usual, options.changes)
     _prepare()
-    points, seconds = here.run(chosen, options.work / here.name)
+    work = options.work / here.name
+    while not _has_reference(here, chosen, work):
+        time.sleep(1)
+    points, seconds = here.run(chosen, work)
     last = points[-1]
     lines = [f"{chosen}", ""]
     for name, value in last.items():

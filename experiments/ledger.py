@@ -34,6 +34,10 @@ class Cell(Protocol):
         """What cells that take alike share, and how much there is of it."""
 
 
+class BusyError(Exception):
+    """What a cell needs, a folder, is being made by another process: other cells can be run meanwhile."""
+
+
 Facts = TypeVar("Facts")
 
 
@@ -173,7 +177,7 @@ def expected_seconds(cell: Cell, results: Sequence[Result], otherwise: float) ->
 
 
 def within(
-    cells: Sequence[Cell],
+    cells: Iterable[Cell],
     seconds: float,
     expected: Callable[[Cell], float],
     clock: Callable[[], float] = time.monotonic,

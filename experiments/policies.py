@@ -7,16 +7,18 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
+from experiments.ledger import BusyError
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.pairs import PreferencePair
@@ -192,7 +194,7 @@ FACTS = "reference.json"
 
 
 def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) -> Path:
-    """A reference's folder, made where it is not there; processes that want it meanwhile wait.
+    """A reference's folder, made where it is not there.
 
     Args:
         folder: is complete once it holds :data:`FACTS`.
@@ -203,11 +205,17 @@ def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) ->
         The folder.
 
     Raises:
+        BusyError: another process makes it.
         ValueError: the folder holds another reference.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
+    with ExitStack() as held:
         if not (folder / FACTS).is_file():
+            try:
+                held.enter_context(FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0))
+            except Timeout:
+                raise BusyError(folder) from None
+        if not (folder / FACTS).is_file():  # made between the look and the lock
             facts = make() | {"made_from": asdict(options)}
             write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     found = json.loads((folder / FACTS).read_text()).get("made_from")

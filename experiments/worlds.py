@@ -30,6 +30,7 @@ class World:
         cell: the class of its cells.
         usual: the cell that others are changes of.
         hypotheses: by name.
+        reference: of a cell, its folder in that of what is made on the way; made where it is not there.
         run: a cell in a folder for what is made on the way, and its points and seconds.
         draw: its picture into a folder, from results, in every format of the toy's; gives its name.
     """
@@ -40,6 +41,7 @@ class World:
     cell: Callable[..., Cell]
     usual: Cell
     hypotheses: Mapping[str, Hypothesis]
+    reference: Callable[[Any, Path], Path]
     run: Callable[[Any, Path], tuple[Sequence[dict[str, float]], float]]
     draw: Callable[[Sequence[Result], Path], str]
 
@@ -52,8 +54,11 @@ def world(name: str) -> World:
     """A world by its name, one of :data:`WORLDS`."""
     cells, hypotheses = (import_module(f"experiments.{name}.{part}") for part in ("cells", "hypotheses"))
 
+    def reference(cell: Any, work: Path) -> Any:
+        return import_module(f"experiments.{name}.training").reference_of(cell, work)  # with torch
+
     def run(cell: Any, work: Path) -> Any:
-        return import_module(f"experiments.{name}.training").run(cell, work)  # with torch
+        return import_module(f"experiments.{name}.training").run(cell, work)
 
     def draw(results: Sequence[Result], folder: Path) -> Any:
         figure = import_module(f"experiments.{name}.figure")  # with matplotlib
@@ -64,4 +69,6 @@ def world(name: str) -> World:
         style.save(figure.draw(results, page), figure.CAPTION, folder, figure.NAME, page)
         return str(figure.NAME)
 
-    return World(name, WORLDS[name], cells.VERSION, cells.Cell, cells.USUAL, hypotheses.HYPOTHESES, run, draw)
+    return World(
+        name, WORLDS[name], cells.VERSION, cells.Cell, cells.USUAL, hypotheses.HYPOTHESES, reference, run, draw
+    )

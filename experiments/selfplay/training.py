@@ -17,9 +17,10 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from experiments.language import training as language
 from experiments.language.pairs import Drawn, write_records
 from experiments.language.samples import Words, logps, prompts, respond
-from experiments.language.training import configuration, load, reference_of, yardstick
+from experiments.language.training import configuration, load, yardstick
 from experiments.language.world import Judge
 from experiments.policies import labels, log_odds
 from experiments.selfplay.cells import Cell
@@ -83,6 +84,11 @@ class Player:
         return log_odds(self.loss, pairs, own, self.reference.logps(words, pairs, self.loss.reference_requests()))
 
 
+def reference_of(cell: Cell, work: Path) -> Path:
+    """The folder of the first policy, which is the language world's, made where it is not there."""
+    return language.reference_of(cell.training(), work.parent / "language")
+
+
 def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     """All rounds of a cell.
 
@@ -96,7 +102,7 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     Raises:
         ValueError: a round has no update's worth of pairs, such as of a policy that says one thing only.
     """
-    folder = reference_of(cell.training(), work.parent / "language")
+    folder = reference_of(cell, work)
     first, words = load(folder)
     measure = yardstick(folder, Judge(cycle=cell.cycle), cell.seed)
     started = time.monotonic()

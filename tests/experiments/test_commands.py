@@ -9,7 +9,12 @@ from experiments.__main__ import main
 from experiments.language import training
 from experiments.language.cells import USUAL, VERSION, Cell
 from experiments.language.hypotheses import HYPOTHESES
-from experiments.ledger import Ledger, Result
+from experiments.ledger import BusyError, Ledger, Result
+
+
+@pytest.fixture(autouse=True)
+def _references_are_there(monkeypatch):
+    monkeypatch.setattr(training, "reference_of", lambda _, work: work)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,44 @@ def test_processes_share_the_cells_of_some_questions(monkeypatch, capsys, tmp_pa
     assert ran == expected
     assert main([*given, "--questions", "z"]) == 2
     assert capsys.readouterr().err.startswith("error: --questions z: the world language asks a-dpo-cycle0, ")
+
+
+def test_cells_whose_reference_is_being_made_wait_for_the_others(monkeypatch, capsys, tmp_path):
+    """Another process makes references 0 and 1, and ends one after the other once all cells of 2 have been run."""
+    ran = []
+
+    def reference_of(cell, _):
+        number = cell.pretraining_seed
+        if number < 2 and len(ran) < 5 + number:
+            raise BusyError(f"B{number}")
+
+    def run(cell, _):
+        ran.append(cell.pretraining_seed)
+        return [{"value": 0.5}], 0.001
+
+    monkeypatch.setattr(training, "reference_of", reference_of)
+    monkeypatch.setattr(training, "run", run)
+    given = ["--minutes", "60", "--questions", "g-symmetric", "--results", str(tmp_path), "--work", str(tmp_path)]
+    assert main(["run", *given]) == 0
+    assert ran[:5] == [2] * 5
+    assert sorted(ran) == [0] * 5 + [1] * 5 + [2] * 5
+    said = capsys.readouterr()
+    assert "15 cells in" in said.out
+    assert [line.split(" (")[1].split(" of")[0] for line in said.err.splitlines()] == [str(n + 1) for n in range(15)]
+
+
+def test_a_cell_of_ones_own_waits_for_its_reference(monkeypatch, tmp_path):
+    waited = []
+
+    def reference_of(*_):
+        if len(waited) < 3:
+            raise BusyError("B0")
+
+    monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setattr(training, "reference_of", reference_of)
+    monkeypatch.setattr(training, "run", lambda *_: ([{"value": 0.5}], len(waited)))
+    assert main(["cell", "--work", str(tmp_path)]) == 0
+    assert len(waited) == 3
 
 
 def test_a_claim_ends_with_an_error(monkeypatch, tmp_path):

@@ -1,12 +1,13 @@
 """A reference is made once, by whoever wants it first."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+from filelock import FileLock
 
+from experiments.ledger import BusyError
 from experiments.policies import FACTS, made_once
 
 
@@ -15,22 +16,38 @@ class Options:
     seed: int = 0
 
 
-def test_two_that_want_it_make_it_once(tmp_path):
-    calls = []
-
-    def make():
-        calls.append(1)
-        time.sleep(0.2)
-        (folder / "weights").write_text("made")
-        return {"loss": 1.5}
-
+def test_it_is_made_once_and_one_that_wants_it_meanwhile_is_told(tmp_path):
     folder = tmp_path / "references" / "B0"
     folder.mkdir(parents=True)
     (folder / "weights").write_text("cut short")  # by a process that was killed
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda _: made_once(folder, Options(), make), range(2)))
-    assert (found, calls) == ([folder] * 2, [1])
+
+    def make():
+        with ThreadPoolExecutor(1) as another, pytest.raises(BusyError, match="B0"):
+            another.submit(made_once, folder, Options(), unexpected).result()
+        (folder / "weights").write_text("made")
+        return {"loss": 1.5}
+
+    def unexpected():
+        raise AssertionError("made twice")
+
+    assert made_once(folder, Options(), make) == folder
+    with FileLock(tmp_path / "references" / "B0.lock"):  # whoever reads it needs no lock
+        assert made_once(folder, Options(), unexpected) == folder
     assert (folder / "weights").read_text() == "made"
     assert json.loads((folder / FACTS).read_text()) == {"loss": 1.5, "made_from": {"seed": 0}}
     with pytest.raises(ValueError, match=r"holds another reference, \{'seed': 0\}: remove it"):
-        made_once(folder, Options(1), make)
+        made_once(folder, Options(1), unexpected)
+
+
+def test_one_that_fails_is_made_by_the_next(tmp_path):
+    def fail():
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        made_once(tmp_path / "B0", Options(), fail)
+
+    def make():
+        (tmp_path / "B0").mkdir()
+        return {}
+
+    assert made_once(tmp_path / "B0", Options(), make) == tmp_path / "B0"
