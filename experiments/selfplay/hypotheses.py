@@ -96,5 +96,6 @@ ASKED = [
             less("exploitability"),
         ),
     )
+    if cycle or name != "exploitability-style"  # without a cycle no style beats another
 ]
 HYPOTHESES = {hypothesis.name: hypothesis for hypothesis in ASKED}

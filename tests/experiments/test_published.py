@@ -109,6 +109,12 @@ def test_what_was_asked_afterwards_is_what_the_results_say():
 
 
 @pytest.mark.parametrize("name", WORLDS)
+def test_no_difference_is_zero_by_construction(name):
+    effects = [answer.effect for answer in known(name)[1].values() if answer.effect is not None]
+    assert min(effect.se for effect in effects) > 1e-6
+
+
+@pytest.mark.parametrize("name", WORLDS)
 def test_three_references_are_too_few_to_decide_anything(name):
     """As docs/experiments.md says: Student's t over their means, corrected over all questions of a world."""
     effects = {
