@@ -21,7 +21,8 @@ SIX, THREE = SEEDS[:6], SEEDS[:3]
 """Of the rest: three references, two data seeds each, or one."""
 
 NEW: Sequence[Seed] = [(pretraining, pretraining + 2) for pretraining in range(3, 9)]
-"""Of what is asked again: six more references, each with data of its own, none of them looked at before."""
+"""Of what is asked again: six more references, each with data of its own, none of them looked at before: the first from
+3 on that have learned to mention what they are asked for, :data:`experiments.language.reference.LEARNED`."""
 
 STRENGTHS: Mapping[str, Sequence[Mapping[str, float]]] = {
     "dpo": [{"beta": beta} for beta in (0.5, 0.25, 0.1, 0.05, 0.02)],

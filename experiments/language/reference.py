@@ -30,6 +30,8 @@ TEMPLATE = (
 )
 SPECIAL = ("<pad>", "<unknown>", "<end>", "<user>", "<assistant>")
 SAME_STYLE = 0.85
+LEARNED = 0.3
+"""Mean quality of its own responses, from which on a reference has learned the task; of those that it reads, about .5."""
 
 
 @dataclass(frozen=True)
