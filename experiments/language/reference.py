@@ -9,6 +9,7 @@ Three kinds, by what a reference has seen after a response:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from experiments.language.samples import Words, prompts, respond
 from experiments.language.world import Prompt, Writer, draw_prompt, read, vocabulary
 from experiments.policies import made_once
 from scaled.progress import progress
@@ -31,7 +33,7 @@ TEMPLATE = (
 SPECIAL = ("<pad>", "<unknown>", "<end>", "<user>", "<assistant>")
 SAME_STYLE = 0.85
 LEARNED = 0.3
-"""Mean quality of its own responses, from which on a reference has learned the task; of those that it reads, about .5."""
+"""Mean quality of a reference's own responses from which on it has learned its task; those that it reads have .5."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,21 @@ def _pretrain(options: Pretraining, folder: Path) -> dict[str, Any]:
         return conversation(rng, writer, options.kind)
 
     stream = batches(words, draw, options.batch, options.seed, ord(options.kind))
-    facts = learn(model, stream, options.updates, options.learning_rate, f"reference {options.kind}{options.seed}")
+    name = f"reference {options.kind}{options.seed}"
+    facts = learn(model, stream, options.updates, options.learning_rate, name)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
+    facts["quality"] = quality(model, Words(words))
+    if facts["quality"] < LEARNED:
+        sys.stderr.write(f"{name} has not learned its task (quality {facts['quality']:.2f}): say little of its cells\n")
     return facts
+
+
+def quality(model: Any, words: Words, count: int = 512) -> float:
+    """Mean quality of a model's responses to so many prompts, see :data:`LEARNED`."""
+    asked = prompts(count, ord("q"))
+    said = respond(model, words, [words.prompt(prompt) for prompt in asked], "quality")
+    return float(np.mean([words.kind(prompt, one).quality for prompt, one in zip(asked, said, strict=True)]))
 
 
 def learn(
