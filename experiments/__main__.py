@@ -68,6 +68,7 @@ def run(here: World, options: argparse.Namespace) -> str:
         raise UserError(f"--questions {unknown[0]}: the world {here.name} asks {', '.join(here.hypotheses)}")
     left = book.missing(wanted([here.hypotheses[name] for name in names]))
     work = options.work / here.name
+    command = f"python -m experiments run --world {here.name}"
 
     def expected(cell: Cell) -> float:
         return expected_seconds(cell, kept, FIRST_GUESS)
@@ -79,14 +80,15 @@ def run(here: World, options: argparse.Namespace) -> str:
             if not mine:
                 others += 1
                 continue
-            if not _has_reference(here, cell, work):
+            reference = _reference(here, cell, work)
+            if reference is None:
                 queue.append(cell)
                 time.sleep(0.1)
                 continue
             number = len(left) - len(queue)
             sys.stderr.write(f"{cell.key()} ({number} of {len(left)}, about {expected(cell):.0f} s)\n")
             points, seconds = here.run(cell, work)
-            result = Result(cell, points, seconds, about(f"python -m experiments run --world {here.name}"))
+            result = Result(cell, points, seconds, about(command, reference))
             book.write(result)
         kept.append(result)
         done += 1
@@ -97,13 +99,12 @@ def run(here: World, options: argparse.Namespace) -> str:
     )
 
 
-def _has_reference(here: World, cell: Cell, work: Path) -> bool:
-    """Whether a cell has its reference, made where it is not there; False where another process makes it."""
+def _reference(here: World, cell: Cell, work: Path) -> Path | None:
+    """The folder of a cell's reference, made where it is not there; None where another process makes it."""
     try:
-        here.reference(cell, work)
+        return here.reference(cell, work)
     except BusyError:
-        return False
-    return True
+        return None
 
 
 def _drained(queue: deque[Cell]) -> Iterator[Cell]:
@@ -117,7 +118,7 @@ def cell(here: World, options: argparse.Namespace) -> str:
     chosen = _changed(here.usual, options.changes)
     _prepare()
     work = options.work / here.name
-    while not _has_reference(here, chosen, work):
+    while _reference(here, chosen, work) is None:
         time.sleep(1)
     points, seconds = here.run(chosen, work)
     last = points[-1]

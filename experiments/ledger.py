@@ -30,6 +30,9 @@ class Cell(Protocol):
     def key(self) -> str:
         """A name for files that no other cell has."""
 
+    def kind(self) -> str:
+        """Of the reference, a letter."""
+
     def cost(self) -> tuple[str, float]:
         """What cells that take alike share, and how much there is of it."""
 
@@ -75,6 +78,13 @@ class Result:
     points: Sequence[dict[str, float]]
     seconds: float
     about: dict[str, Any]
+
+    def origin(self) -> tuple[float | None, float | None]:
+        """Those of its numbers that reference, judge and data alone decide, so that cells with the same agree in them.
+
+        They tell one making of a reference from another: on another machine it comes out otherwise.
+        """
+        return self.points[-1].get("log_loss_best"), self.points[0].get("pairs")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -216,12 +217,20 @@ def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) ->
             except Timeout:
                 raise BusyError(folder) from None
         if not (folder / FACTS).is_file():  # made between the look and the lock
-            facts = make() | {"made_from": asdict(options)}
+            facts = make() | {"weights": weights_digest(folder), "made_from": asdict(options)}
             write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     found = json.loads((folder / FACTS).read_text()).get("made_from")
     if found != asdict(options):
         raise ValueError(f"{folder} holds another reference, {found}: remove it, or name another folder")
     return folder
+
+
+def weights_digest(folder: Path) -> str:
+    """Eight characters that depend on every weight of a model's folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:8]
 
 
 class Look(Protocol):

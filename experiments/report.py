@@ -22,6 +22,7 @@ class Answer:
         seeds: that have both sides and could be compared.
         effect: the paired difference; None where fewer than two seeds have both sides.
         left_out: seeds that have both sides and could not be compared, such as for want of KL.
+        mixed: seeds that have both sides, measured from two makings of one reference.
         corrected: the p-value, corrected for all questions that have one.
     """
 
@@ -29,6 +30,7 @@ class Answer:
     seeds: int
     effect: Effect | None
     left_out: Sequence[tuple[int, int]]
+    mixed: Sequence[tuple[int, int]] = ()
     corrected: float | None = None
 
     def decided(self) -> bool:
@@ -47,17 +49,22 @@ class Answer:
 
 def answers(hypotheses: Mapping[str, Hypothesis], results: Sequence[Result]) -> list[Answer]:
     """To every hypothesis, from the results that count."""
-    points = {result.cell.key(): result.points for result in results}
+    known = {result.cell.key(): result for result in results}
     found = []
     for hypothesis in hypotheses.values():
         keys = {seed: [cell.key() for cell in cells] for seed, cells in hypothesis.cells().items()}
-        paths = {seed: [points[key] for key in sides] for seed, sides in keys.items() if points.keys() >= set(sides)}
+        sides = {seed: [known[key] for key in each] for seed, each in keys.items() if known.keys() >= set(each)}
+        paths = {seed: [side.points for side in each] for seed, each in sides.items() if _alike(each)}
         differences, left_out = paired(paths, hypothesis.measure)
-        found.append(
-            Answer(hypothesis, len(differences), effect(differences) if len(differences) > 1 else None, left_out)
-        )
+        seen = effect(differences) if len(differences) > 1 else None
+        found.append(Answer(hypothesis, len(differences), seen, left_out, sorted(sides.keys() - paths)))
     corrected = holm({a.hypothesis.name: a.effect.p for a in found if a.effect is not None})
     return [replace(answer, corrected=corrected.get(answer.hypothesis.name)) for answer in found]
+
+
+def _alike(sides: Sequence[Result]) -> bool:
+    """Whether sides with one kind of reference were measured from one making of it."""
+    return len({(side.cell.kind(), side.origin()) for side in sides}) == len({side.cell.kind() for side in sides})
 
 
 def markdown(
@@ -85,15 +92,16 @@ def markdown(
     ]
     lines += [_row(answer) for answer in found]
     left_out = [f"- {a.hypothesis.name}: {_seeds(a.left_out)}" for a in found if a.left_out]
-    if left_out:
-        lines += [
-            "",
-            "Seeds that have results and could not be compared, since a policy never had that KL:",
-            "",
-            *left_out,
-        ]
-    if refused:
-        lines += ["", "Result files that do not count:", "", *(f"- {line}" for line in refused)]
+    mixed = [f"- {a.hypothesis.name}: {_seeds(a.mixed)}" for a in found if a.mixed]
+    for title, named in (
+        ("Seeds that have results and could not be compared, since a policy never had that KL:", left_out),
+        (
+            "Seeds whose sides were measured from two makings of one reference, on two machines, and do not count:",
+            mixed,
+        ),
+        ("Result files that do not count:", [f"- {line}" for line in refused]),
+    ):
+        lines += ["", title, "", *named] if named else []
     return "\n".join(lines) + "\n"
 
 

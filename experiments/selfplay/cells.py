@@ -76,6 +76,10 @@ class Cell:
         parts = (self.update, self.conditioning, self.labeler, who, f"cycle{self.cycle:g}", f"seed{self.seed}")
         return "-".join((*parts, digest(self)))
 
+    def kind(self) -> str:
+        """Of the first policy."""
+        return self.reference
+
     def cost(self) -> tuple[str, float]:
         """What cells that take alike share, and how much there is of it."""
         amount = self.first_pairs * self.first_epochs + (self.rounds - 1) * self.pairs * self.epochs

@@ -13,8 +13,13 @@ from experiments.ledger import BusyError, Ledger, Result
 
 
 @pytest.fixture(autouse=True)
-def _references_are_there(monkeypatch):
-    monkeypatch.setattr(training, "reference_of", lambda _, work: work)
+def made(monkeypatch, tmp_path):
+    """The folder of every reference."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "reference.json").write_text('{"loss": 2.5, "quality": 0.4, "weights": "01234567", "made_from": {}}')
+    monkeypatch.setattr(training, "reference_of", lambda *_: folder)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -88,7 +93,7 @@ def test_processes_share_the_cells_of_some_questions(monkeypatch, capsys, tmp_pa
     assert capsys.readouterr().err.startswith("error: --questions z: the world language asks a-dpo-cycle0, ")
 
 
-def test_cells_whose_reference_is_being_made_wait_for_the_others(monkeypatch, capsys, tmp_path):
+def test_cells_whose_reference_is_being_made_wait_for_the_others(made, monkeypatch, capsys, tmp_path):
     """Another process makes references 0 and 1, and ends one after the other once all cells of 2 have been run."""
     ran = []
 
@@ -96,6 +101,7 @@ def test_cells_whose_reference_is_being_made_wait_for_the_others(monkeypatch, ca
         number = cell.pretraining_seed
         if number < 2 and len(ran) < 5 + number:
             raise BusyError(f"B{number}")
+        return made
 
     def run(cell, _):
         ran.append(cell.pretraining_seed)
@@ -107,17 +113,20 @@ def test_cells_whose_reference_is_being_made_wait_for_the_others(monkeypatch, ca
     assert main(["run", *given]) == 0
     assert ran[:5] == [2] * 5
     assert sorted(ran) == [0] * 5 + [1] * 5 + [2] * 5
+    for result in Ledger(tmp_path / "language", VERSION, Cell).all()[0]:
+        assert result.about["reference"] == {"loss": 2.5, "quality": 0.4, "weights": "01234567"}
     said = capsys.readouterr()
     assert "15 cells in" in said.out
     assert [line.split(" (")[1].split(" of")[0] for line in said.err.splitlines()] == [str(n + 1) for n in range(15)]
 
 
-def test_a_cell_of_ones_own_waits_for_its_reference(monkeypatch, tmp_path):
+def test_a_cell_of_ones_own_waits_for_its_reference(made, monkeypatch, tmp_path):
     waited = []
 
     def reference_of(*_):
         if len(waited) < 3:
             raise BusyError("B0")
+        return made
 
     monkeypatch.setattr("time.sleep", waited.append)
     monkeypatch.setattr(training, "reference_of", reference_of)

@@ -1,5 +1,6 @@
 """A reference is made once, by whoever wants it first."""
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ class Options:
 def test_it_is_made_once_and_one_that_wants_it_meanwhile_is_told(tmp_path):
     folder = tmp_path / "references" / "B0"
     folder.mkdir(parents=True)
-    (folder / "weights").write_text("cut short")  # by a process that was killed
+    (folder / "model.safetensors").write_text("cut short")  # by a process that was killed
 
     def make():
         with ThreadPoolExecutor(1) as another, pytest.raises(BusyError, match="B0"):
             another.submit(made_once, folder, Options(), unexpected).result()
-        (folder / "weights").write_text("made")
+        (folder / "model.safetensors").write_text("made")
         return {"loss": 1.5}
 
     def unexpected():
@@ -33,8 +34,9 @@ def test_it_is_made_once_and_one_that_wants_it_meanwhile_is_told(tmp_path):
     assert made_once(folder, Options(), make) == folder
     with FileLock(tmp_path / "references" / "B0.lock"):  # whoever reads it needs no lock
         assert made_once(folder, Options(), unexpected) == folder
-    assert (folder / "weights").read_text() == "made"
-    assert json.loads((folder / FACTS).read_text()) == {"loss": 1.5, "made_from": {"seed": 0}}
+    assert (folder / "model.safetensors").read_text() == "made"
+    weights = hashlib.sha256(b"made").hexdigest()[:8]
+    assert json.loads((folder / FACTS).read_text()) == {"loss": 1.5, "weights": weights, "made_from": {"seed": 0}}
     with pytest.raises(ValueError, match=r"holds another reference, \{'seed': 0\}: remove it"):
         made_once(folder, Options(1), unexpected)
 
