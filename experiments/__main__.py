@@ -13,13 +13,16 @@ from typing import Any
 
 from experiments import report
 from experiments.hypotheses import wanted
-from experiments.ledger import BusyError, Cell, Result, expected_seconds, within
+from experiments.ledger import BusyError, Cell, Result, expected_seconds, held, within
 from experiments.worlds import WORLDS, World, world
 from inspo.command_line import OneLineParser, UserError, exit_code
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 KEPT = "references and data are kept there [%(default)s]"
+CLAIMS = "claims"
+"""Of the cells that processes run, a folder in that of their work."""
+
 FIRST_GUESS = 120.0
 """Seconds of a cell, where none has been run."""
 
@@ -76,7 +79,7 @@ def run(here: World, options: argparse.Namespace) -> str:
     done = others = 0
     queue = deque(left)
     for cell in within(_drained(queue), 60 * options.minutes, expected, lambda: time.monotonic() - started):
-        with book.claimed(cell, work / "claims") as mine:
+        with book.claimed(cell, work / CLAIMS) as mine:
             if not mine:
                 others += 1
                 continue
@@ -118,9 +121,12 @@ def cell(here: World, options: argparse.Namespace) -> str:
     chosen = _changed(here.usual, options.changes)
     _prepare()
     work = options.work / here.name
-    while _reference(here, chosen, work) is None:
-        time.sleep(1)
-    points, seconds = here.run(chosen, work)
+    with held(chosen, work / CLAIMS) as mine:
+        if not mine:
+            raise UserError(f"another process runs {chosen.key()}: wait for it, or give another --work")
+        while _reference(here, chosen, work) is None:
+            time.sleep(1)
+        points, seconds = here.run(chosen, work)
     last = points[-1]
     lines = [f"{chosen}", ""]
     for name, value in last.items():

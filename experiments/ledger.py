@@ -63,6 +63,24 @@ def of_facts(kind: Callable[..., Facts], facts: Mapping[str, Any]) -> Facts:
     return kind(**facts)
 
 
+@contextmanager
+def held(cell: Cell, folder: Path) -> Iterator[bool]:
+    """Whether this process holds a cell, until the context or the process ends, however it ends; no two can.
+
+    Args:
+        cell: to run.
+        folder: of the locks of all processes that train in the same place.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(FileLock(folder / f"{cell.key()}.lock", timeout=0))
+        except Timeout:
+            yield False
+        else:
+            yield True
+
+
 @dataclass(frozen=True)
 class Result:
     """What a cell came to.
@@ -147,20 +165,12 @@ class Ledger:
     def claimed(self, cell: Cell, folder: Path) -> Iterator[bool]:
         """Whether a cell is left for this process to run: no other holds it, and none has ended it meanwhile.
 
-        Held until the context or the process ends, however it ends.
-
         Args:
             cell: to run.
-            folder: of the locks of all processes that share cells.
+            folder: of the locks of all processes that share cells, see :func:`held`.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as held:
-            try:
-                held.enter_context(FileLock(folder / f"{cell.key()}.lock", timeout=0))
-            except Timeout:
-                yield False
-            else:
-                yield not self._counts(cell)
+        with held(cell, folder) as mine:
+            yield mine and not self._counts(cell)
 
     def _counts(self, cell: Cell) -> bool:
         try:

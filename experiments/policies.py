@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from experiments.ledger import BusyError
+from experiments.ledger import BusyError, digest
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.pairs import PreferencePair
@@ -231,6 +231,16 @@ def weights_digest(folder: Path) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         found.update(path.read_bytes())
     return found.hexdigest()[:8]
+
+
+def drawn_from(reference: Path, *judge: Any) -> str:
+    """What is drawn from a reference, and judged, is kept under these words: of others it is another file.
+
+    Args:
+        reference: its folder.
+        judge: whose labels there are, a dataclass.
+    """
+    return "-".join((json.loads((reference / FACTS).read_text())["weights"], *map(digest, judge)))
 
 
 class Look(Protocol):

@@ -15,7 +15,7 @@ from experiments.language.reference import Pretraining
 from experiments.language.training import configuration as language_configuration
 from experiments.language.training import load
 from experiments.language.world import Judge
-from experiments.policies import labels, pairs_once, train_and_look
+from experiments.policies import drawn_from, labels, pairs_once, train_and_look
 from scaled.config import TrainConfig
 
 SHARES = (0.25, 0.5, 1.0)
@@ -39,12 +39,14 @@ def yardstick(folder: Path, judge: Judge, seed: int) -> Yardstick:
 
 def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     """The file of a cell's pairs, made where it is not there; cells with the same data share it."""
-    data = (f"v{VERSION}", f"D{cell.pretraining_seed}", f"{cell.cycle:g}", cell.seed, cell.pairs)
+    judge = Judge(cycle=cell.cycle)
+    marks = (f"D{cell.pretraining_seed}", f"{cell.cycle:g}", cell.seed, cell.pairs, drawn_from(folder, judge))
+    data = (f"v{VERSION}", *marks)
     path = work / "data" / f"dialogue-{'-'.join(map(str, data))}.jsonl"
 
     def write(draft: Path) -> int:
         model, words = load(folder)
-        drawn = draw_pairs(model, words, Judge(cycle=cell.cycle), cell.pairs, cell.seed)
+        drawn = draw_pairs(model, words, judge, cell.pairs, cell.seed)
         return write_records(draft, words, drawn, labels(drawn, cell.seed))
 
     return pairs_once(path, cell.pairs, write)

@@ -19,7 +19,7 @@ from experiments.language.preference_models import BATCH, PreferenceModel, train
 from experiments.language.reference import Pretraining, make_reference
 from experiments.language.samples import Words
 from experiments.language.world import Judge
-from experiments.policies import labels, pairs_once, train_and_look
+from experiments.policies import drawn_from, labels, pairs_once, train_and_look
 from inspo.hf.rows import enable_tree_rows
 from inspo.pairs import PreferencePair
 from inspo.preference_loss import PreferenceLoss
@@ -54,13 +54,14 @@ def yardstick(folder: Path, judge: Judge, seed: int) -> Yardstick:
 
 def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     """The file of a cell's pairs, made where it is not there; cells with the same data share it."""
-    unrelated = cell.conditioning == UNRELATED
-    data = "-".join(map(str, (f"v{VERSION}", *cell.data().values(), *[UNRELATED] * unrelated)))
+    unrelated, judge = cell.conditioning == UNRELATED, Judge(cycle=cell.cycle)
+    marks = (f"v{VERSION}", *cell.data().values(), drawn_from(folder, judge), *[UNRELATED] * unrelated)
+    data = "-".join(map(str, marks))
     path = work / "data" / f"{data}.jsonl"
 
     def write(draft: Path) -> int:
         model, words = load(folder)
-        drawn = draw_pairs(model, words, Judge(cycle=cell.cycle), cell.pairs, cell.seed)
+        drawn = draw_pairs(model, words, judge, cell.pairs, cell.seed)
         return write_records(draft, words, drawn, labels(drawn, cell.seed), unrelated=unrelated)
 
     return pairs_once(path, cell.pairs, write)

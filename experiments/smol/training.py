@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from experiments.policies import labels, pairs_once, train_and_look
+from experiments.ledger import digest
+from experiments.policies import drawn_from, labels, pairs_once, train_and_look
 from experiments.smol import reference
 from experiments.smol.cells import VERSION, Cell
 from experiments.smol.measuring import Yardstick
@@ -44,16 +45,16 @@ def yardstick(folder: Path, judge: Judge, count: int, seed: int, answers: Path) 
     return Yardstick.of(*load(folder), judge, count, seed, answers)
 
 
-def answers_of(cell: Cell, work: Path) -> Path:
+def answers_of(cell: Cell, folder: Path, work: Path) -> Path:
     """The folder of what a cell's reference wrote, which no judge has a part in."""
-    return work / "answers" / f"v{VERSION}-{cell.reference}{cell.pretraining_seed}"
+    return work / "answers" / f"v{VERSION}-{cell.reference}{cell.pretraining_seed}-{drawn_from(folder)}"
 
 
 def records_of(cell: Cell, folder: Path, work: Path) -> Path:
     """The file of a cell's pairs, made where it is not there; cells with the same data share it."""
-    answers = answers_of(cell, work)
+    answers, judge = answers_of(cell, folder, work), Judge(cycle=cell.cycle)
     data = f"{cell.pairs}-seed{cell.seed}"
-    path = answers / f"pairs-{data}-cycle{cell.cycle:g}.jsonl"
+    path = answers / f"pairs-{data}-cycle{cell.cycle:g}-{digest(judge)}.jsonl"
 
     def write(draft: Path) -> int:
         model, talk = load(folder)
@@ -63,7 +64,7 @@ def records_of(cell: Cell, folder: Path, work: Path) -> Path:
         def answer(which: str) -> list[Any]:
             return kept(answers / f"{which}-{data}.json", lambda: respond(model, talk, heads, f"{which}/{cell.seed}"))
 
-        drawn = judged(talk, Judge(cycle=cell.cycle), asked, answer("first"), answer("second"))
+        drawn = judged(talk, judge, asked, answer("first"), answer("second"))
         return write_records(draft, talk, drawn, labels(drawn, cell.seed))
 
     return pairs_once(path, cell.pairs, write, most=0.1)
@@ -112,7 +113,7 @@ def run(cell: Cell, work: Path) -> tuple[list[dict[str, float]], float]:
     """
     folder = reference_of(cell, work)
     records = records_of(cell, folder, work)
-    measure = yardstick(folder, Judge(cycle=cell.cycle), cell.prompts, cell.seed, answers_of(cell, work))
+    measure = yardstick(folder, Judge(cycle=cell.cycle), cell.prompts, cell.seed, answers_of(cell, folder, work))
     started = time.monotonic()
     config = configuration(cell, folder, records, work / "runs" / cell.key())
     return train_and_look(config, SHARES, measure.measure), time.monotonic() - started

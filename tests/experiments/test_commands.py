@@ -135,6 +135,25 @@ def test_a_cell_of_ones_own_waits_for_its_reference(made, monkeypatch, tmp_path)
     assert len(waited) == 3
 
 
+def test_a_cell_that_another_process_runs_is_left_alone(monkeypatch, capsys, tmp_path):
+    """Both would train in one folder, and the first to end removes it."""
+    ran = []
+
+    def run(cell, _):
+        ran.append(cell)
+        same = [f"{name}={getattr(cell, name)}" for name in ("pretraining_seed", "seed")]
+        assert main(["cell", *same, "--work", str(tmp_path)]) == 2
+        return [{"value": 0.5}], 0.001
+
+    monkeypatch.setattr(training, "run", run)
+    given = ["--questions", "g-symmetric", "--results", str(tmp_path), "--work", str(tmp_path)]
+    assert main(["run", "--minutes", "60", *given]) == 0
+    assert ran[0] == USUAL
+    assert len(ran) == 15
+    error = capsys.readouterr().err
+    assert f"error: another process runs {USUAL.key()}: wait for it, or give another --work\n" in error
+
+
 def test_a_claim_ends_with_an_error(monkeypatch, tmp_path):
     given = ["run", "--minutes", "60", "--questions", "g-symmetric"]
     given += ["--results", str(tmp_path), "--work", str(tmp_path / "work")]

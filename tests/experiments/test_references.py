@@ -4,6 +4,8 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 
 import pytest
 from filelock import FileLock
@@ -53,3 +55,19 @@ def test_one_that_fails_is_made_by_the_next(tmp_path):
         return {}
 
     assert made_once(tmp_path / "B0", Options(), make) == tmp_path / "B0"
+
+
+@pytest.mark.parametrize("world", ["language", "smol", "dialogue"])
+def test_pairs_of_another_judge_or_of_another_making_of_the_reference_are_other_pairs(world, tmp_path, monkeypatch):
+    training = import_module(f"experiments.{world}.training")
+    cell = import_module(f"experiments.{world}.cells").USUAL
+    monkeypatch.setattr(training, "pairs_once", lambda path, *_, **__: path)
+
+    def path(weights, **judge):
+        (tmp_path / FACTS).write_text(json.dumps({"weights": weights}))
+        monkeypatch.setattr(training, "Judge", partial(Judge, **judge))
+        return training.records_of(cell, tmp_path, tmp_path)
+
+    Judge = training.Judge
+    assert path("01234567") == path("01234567")
+    assert len({path("01234567"), path("76543210"), path("01234567", length=0.5)}) == 3
