@@ -43,7 +43,8 @@ def _hypothesis(
     return Hypothesis(f"h-{name}", f"{question}, {where}", sides, base, measure or last("value"), unit, SEEDS)
 
 
-ASKED = [
+BY_KL = at_shared_kl("value", 0.5)
+ASKED = [  # without a cycle no style beats another, and how exploitable a policy is is 1/2 less its value
     _hypothesis(name, question, cycle, *sides, measure=measure)
     for cycle in CYCLES
     for name, question, sides, measure in (
@@ -57,7 +58,7 @@ ASKED = [
             "margin-kl",
             "INS-DPO labeled by its own margin has a larger value at equal KL than DPO labeled by its implicit reward",
             (MARGIN, IMPLICIT),
-            at_shared_kl("value", 0.5),
+            BY_KL,
         ),
         (
             "margin-judge",
@@ -96,6 +97,6 @@ ASKED = [
             less("exploitability"),
         ),
     )
-    if cycle or name != "exploitability-style"  # without a cycle no style beats another
+    if cycle or measure in (None, BY_KL)
 ]
 HYPOTHESES = {hypothesis.name: hypothesis for hypothesis in ASKED}

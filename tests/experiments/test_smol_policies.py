@@ -10,7 +10,7 @@ from tiny_base import ROOT, write_base
 
 from experiments.hypotheses import wanted
 from experiments.ledger import Result
-from experiments.policies import logps
+from experiments.policies import logps, made_once
 from experiments.smol import figure, training
 from experiments.smol.cells import Cell
 from experiments.smol.hypotheses import HYPOTHESES
@@ -45,10 +45,15 @@ def small(tmp_path_factory):
         encode(talk, prompt, [str(one) for one in rng.choice(SAID, 1 + place % 2)])
         for place, prompt in enumerate(prompts("reference", 64, 0))
     ]
-    tune(model, made, Tuning(epochs=8, learning_rate=5e-3), "tiny")
-    tuned = folder.with_name("tuned")
-    model.save_pretrained(tuned)
-    talk.tokenizer.save_pretrained(tuned)
+    options, tuned = Tuning(epochs=8, learning_rate=5e-3), folder.with_name("tuned")
+
+    def make():
+        loss = tune(model, made, options, "tiny")
+        model.save_pretrained(tuned)
+        talk.tokenizer.save_pretrained(tuned)
+        return {"loss": loss}
+
+    made_once(tuned, options, make)
     return tuned, *training.load(tuned)
 
 
