@@ -95,10 +95,7 @@ def markdown(
     mixed = [f"- {a.hypothesis.name}: {_seeds(a.mixed)}" for a in found if a.mixed]
     for title, named in (
         ("Seeds that have results and could not be compared, since a policy never had that KL:", left_out),
-        (
-            "Seeds whose sides were measured from two makings of one reference, on two machines, and do not count:",
-            mixed,
-        ),
+        ("Seeds whose sides come from two makings of one reference, on two machines, and do not count:", mixed),
         ("Result files that do not count:", [f"- {line}" for line in refused]),
     ):
         lines += ["", title, "", *named] if named else []

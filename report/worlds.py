@@ -71,7 +71,11 @@ def _row(found: Collection, here: World, answer: Answer, results: Path, kept: se
     }
     if effect is None:
         return row
-    whole = {seed: cells for seed, cells in hypothesis.cells().items() if all(cell.key() in kept for cell in cells)}
+    whole = {
+        seed: cells
+        for seed, cells in hypothesis.cells().items()
+        if seed not in answer.mixed and all(cell.key() in kept for cell in cells)
+    }
     ledger = here.ledger(results)
     files = tuple(dict.fromkeys(relative(ledger.path(cell)) for cells in whole.values() for cell in cells))
     seeds = ", ".join(f"{reference}/{data}" for reference, data in whole if (reference, data) not in answer.left_out)

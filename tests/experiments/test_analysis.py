@@ -9,7 +9,7 @@ import pytest
 from experiments import report
 from experiments.analysis import at_kl, at_shared_kl, beyond_frontier, effect, holm, paired
 from experiments.hypotheses import wanted
-from experiments.language.hypotheses import AGAIN, ASKED, HYPOTHESES, SEEDS
+from experiments.language.hypotheses import AGAIN, ASKED, CYCLE, HYPOTHESES, SEEDS
 from experiments.ledger import Result
 from experiments.worlds import world
 
@@ -150,6 +150,27 @@ def test_one_seed_is_no_claim_and_missing_kl_is_said():
     page = report.markdown(world("language"), list(found.values()), far, ["x.json: holds no numbers"])
     assert "- a-dpo: reference 0 data 1, reference 1 data 1, reference 2 data 1" in page
     assert "- x.json: holds no numbers" in page
+
+
+def test_sides_from_two_makings_of_a_reference_are_named_and_do_not_count():
+    """One policy of the frontier, of three seeds; where the kind of reference is asked about, each has its own."""
+    strange = {(0, 1), (1, 1), (2, 0)}
+    results = []
+    for result in planted(0.02):
+        cell, last = result.cell, dict(result.points[-1])
+        last["log_loss_best"] = {"A": 0.31, "B": 0.32, "C": 0.33}[cell.reference] + 0.01 * cell.seed
+        frontier = (cell.conditioning, cell.hyperparameters) == ("none", {"beta": 0.25})
+        if frontier and (cell.pretraining_seed, cell.seed) in strange and cell.cycle == CYCLE:
+            last["log_loss_best"] += 1e-9
+        results.append(replace(result, points=[Numbers(last)]))
+    found = {answer.hypothesis.name: answer for answer in report.answers(HYPOTHESES, results)}
+    assert (found["a-dpo"].mixed, found["a-dpo"].seeds) == (sorted(strange), len(SEEDS) - 3)
+    assert (found["e-symmetric-cycle3"].mixed, found["e-symmetric-cycle3"].seeds) == ([], len(SEEDS))
+    assert (found["j-reference"].mixed, found["j-reference"].seeds) == ([(2, 0)], 2)
+    page = report.markdown(world("language"), list(found.values()), results, [])
+    _, _, named = page.partition("Seeds whose sides come from two makings of one reference")
+    assert "- a-dpo: reference 0 data 1, reference 1 data 1, reference 2 data 0\n" in named
+    assert "- e-" not in named
 
 
 def test_every_hypothesis_has_its_cells_once():
