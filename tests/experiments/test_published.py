@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from scipy.stats import ttest_1samp
@@ -11,6 +12,7 @@ import experiments
 from experiments import report
 from experiments.analysis import at_kl, effect, holm
 from experiments.language.hypotheses import HYPOTHESES
+from experiments.selfplay.cells import LABELERS
 from experiments.worlds import WORLDS, world
 
 RESULTS = Path(experiments.__file__).parent / "results"
@@ -106,6 +108,28 @@ def test_what_was_asked_afterwards_is_what_the_results_say():
     row = next(row for row in ROWS if "i-reviser" in row)
     assert "(it still loses to more than half of them)" in row
     assert found["still lose to them"].mean < 0.5
+
+
+def test_why_policies_that_label_for_themselves_end_below_where_they_began():
+    """As docs/experiments.md says, of the last of four rounds; means by arm and cycle, but for pairs."""
+    arms: dict[tuple, list] = {}
+    for result in known("selfplay")[0]:
+        cell = result.cell
+        arms.setdefault((cell.labeler, cell.update, cell.conditioning, cell.cycle), []).append(result.points)
+
+    def span(labeler, name, form):
+        found = [fmean([path[-1][name] for path in arm]) for key, arm in arms.items() if key[0] == labeler]
+        return f"{min(found):{form}} to {max(found):{form}}".replace("0.", ".")
+
+    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    assert f"agrees with the judge on {span('margin', 'agrees', '.2f')} of the pairs" in said
+    assert f"{span('margin', 'malformed', '.2f')} of what they deploy does not end" in said
+    pairs = [[path[-1]["pairs"] for key, arm in arms.items() if key[0] == who for path in arm] for who in LABELERS]
+    judge, margin = (f"{min(each):.0f} to {max(each):.0f}" for each in pairs)
+    assert f"in the last round {margin} pairs of 1000 are left to them, of the judge's policies {judge}," in said
+    for (labeler, *_), arm in arms.items():
+        last, first = (fmean(path[place]["value"] for path in arm) for place in (-1, 0))
+        assert labeler == "judge" or last < 0.5 < first
 
 
 @pytest.mark.parametrize("name", WORLDS)
