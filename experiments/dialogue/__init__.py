@@ -1,1 +1,1 @@
-"""World 4: responses of two replies, in the language world, with what the user asks between them."""
+"""Responses of two replies, in the language world, with what the user asks between them."""

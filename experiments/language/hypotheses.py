@@ -106,7 +106,7 @@ STRATEGIES = [
 WINDOWS = [
     _hypothesis(
         f"c-{name}",
-        f"INS-DPO deploys a better policy than DPO at its KL, {what}",
+        f"INS-DPO in {what}, deploys a better policy than DPO in 96 at its KL",
         {**INS, **window},
         *_frontier(),
         seeds=THREE,

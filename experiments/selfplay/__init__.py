@@ -1,1 +1,1 @@
-"""World 2: self-play in the language world, where a policy is trained in rounds on pairs of its own responses."""
+"""Self-play in the language world, where a policy is trained in rounds on pairs of its own responses."""

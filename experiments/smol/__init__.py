@@ -1,1 +1,1 @@
-"""World 2: a real instruction model that writes English, and a judge made of public measures, separable or not."""
+"""A real instruction model that writes English, and a judge made of public measures, separable or not."""
