@@ -110,6 +110,24 @@ def test_what_was_asked_afterwards_is_what_the_results_say():
     assert found["still lose to them"].mean < 0.5
 
 
+def test_what_a_reference_has_seen_decides_who_can_rewrite():
+    """As docs/experiments.md says, of the symmetric and the plain policy at one beta."""
+    points = {result.cell.key(): result.points[-1] for result in known("language")[0]}
+    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = said.partition("By what a reference has seen")[2].partition(" ## ")[0]
+    for kind in "AC":
+        cells = HYPOTHESES[f"d-reference-{kind}"].cells()
+        ends = {seed: [points[cell.key()] for cell in each[:2]] for seed, each in cells.items()}
+        judged = effect(
+            [(r, plain["log_loss_rescaled"] - ins["log_loss_rescaled"]) for (r, _), (ins, plain) in ends.items()]
+        )
+        gained = effect([(r, ins["gained"]) for (r, _), (ins, _) in ends.items()])
+        assert f"{judged.mean:+.3f} ± {judged.se:.3f}" in said
+        assert f"by {gained.mean:+.3f} ± {gained.se:.3f} from {kind}" in said
+        assert all(ins["counter_of_8"] > plain["counter_of_8"] + 0.2 for ins, plain in ends.values())
+        assert sum(value < 0 for value in gained.groups.values()) == (2 if kind == "A" else 0)
+
+
 def test_why_policies_that_label_for_themselves_end_below_where_they_began():
     """As docs/experiments.md says, of the last of four rounds; means by arm and cycle, but for pairs."""
     arms: dict[tuple, list] = {}
