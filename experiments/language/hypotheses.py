@@ -20,7 +20,7 @@ SEEDS: Sequence[Seed] = [(pretraining, seed) for seed in range(5) for pretrainin
 SIX, THREE = SEEDS[:6], SEEDS[:3]
 """Of the rest: three references, two data seeds each, or one."""
 
-NEW: Sequence[Seed] = [(pretraining, pretraining + 2) for pretraining in range(3, 9)]
+NEW: Sequence[Seed] = [(pretraining, pretraining + 2) for pretraining in (3, 4, 7, 8, 9, 11)]
 """Of what is asked again: six more references, each with data of its own, none of them looked at before: the first from
 3 on that have learned to mention what they are asked for, :data:`experiments.language.reference.LEARNED`."""
 
