@@ -234,13 +234,14 @@ def weights_digest(folder: Path) -> str:
 
 
 def drawn_from(reference: Path, *judge: Any) -> str:
-    """What is drawn from a reference, and judged, is kept under these words: of others it is another file.
+    """What is drawn from a reference, and judged, is kept under this name: of others it is another file.
 
     Args:
         reference: its folder.
         judge: whose labels there are, a dataclass.
     """
-    return "-".join((json.loads((reference / FACTS).read_text())["weights"], *map(digest, judge)))
+    weights = json.loads((reference / FACTS).read_text()).get("weights") or weights_digest(reference)
+    return "-".join((weights, *map(digest, judge)))
 
 
 class Look(Protocol):
