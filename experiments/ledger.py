@@ -37,6 +37,10 @@ class Cell(Protocol):
         """What cells that take alike share, and how much there is of it."""
 
 
+FACTS = "reference.json"
+"""In the folder of every reference: what made it, and what is known of it."""
+
+
 class BusyError(Exception):
     """What a cell needs, a folder, is being made by another process: other cells can be run meanwhile."""
 

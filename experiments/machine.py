@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from experiments.policies import FACTS
+from experiments.ledger import FACTS
 
 
 def about(command: str, reference: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from experiments.ledger import BusyError, digest
+from experiments.ledger import FACTS, BusyError, digest
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.pairs import PreferencePair
@@ -191,14 +191,11 @@ def summed(found: Mapping[str, np.ndarray]) -> dict[str, float]:
     return numbers
 
 
-FACTS = "reference.json"
-
-
 def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) -> Path:
     """A reference's folder, made where it is not there.
 
     Args:
-        folder: is complete once it holds :data:`FACTS`.
+        folder: is complete once it holds :data:`experiments.ledger.FACTS`.
         options: all that makes the reference, a dataclass.
         make: saves model and tokenizer into the folder; gives more facts about them.
 

@@ -10,8 +10,8 @@ from importlib import import_module
 import pytest
 from filelock import FileLock
 
-from experiments.ledger import BusyError
-from experiments.policies import FACTS, made_once
+from experiments.ledger import FACTS, BusyError
+from experiments.policies import made_once
 
 
 @dataclass(frozen=True)
