@@ -140,6 +140,8 @@ def test_what_was_asked_again_has_the_sign_of_the_first_answer_and_three_are_dec
         assert answer.effect.mean * answers[name.removeprefix("l-")].effect.mean > 0
         assert not answer.verdict().endswith("from these references")
     decided = {name: answer.effect.mean > 0 for name, answer in again.items() if answer.decided()}
+    pairwise = [answers[f"{again}e-symmetric-pairwise"].verdict() for again in ("", "l-")]
+    assert pairwise == ["no: the other way round", "not decided"]
     assert decided == {"l-e-symmetric-cycle3": True, "l-f-counter": True, "l-b-one_sided": False}
 
 
