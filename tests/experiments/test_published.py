@@ -158,6 +158,11 @@ def test_from_one_of_six_references_ins_dpo_fell_apart():
     assert f"it wins {value} of them, DPO at any strength {least} or more, and it is {ins['kl']:.0f} nats away" in said
     assert max(end["kl"] for end in plain) < ins["kl"]
     assert max(end["malformed"] for end in (*plain, *(end for each in ends.values() for end in each))) < 0.05
+    apart = [r.cell for r in results if r.cell.method == "dpo" and r.points[-1]["malformed"] > 0.4]
+    apart = [(cell.conditioning, cell.pretraining_seed, cell.hyperparameters["beta"]) for cell in apart]
+    assert sorted(each for each in apart if each[0] != "one_sided") == [
+        ("none", 2, 0.02), ("none", 2, 0.05), ("none", 2, 0.05), ("symmetric", 11, 0.5)
+    ]  # fmt: skip
     assert answers["l-a-dpo"].left_out == answers["l-b-one_sided"].left_out == [(11, 13)]
     drafts, judged = (dict(answers[name].effect.groups) for name in ("l-g-draft", "l-e-symmetric-cycle3"))
     assert f"({drafts.pop(11):+.3f})".replace("0.", ".") in said
