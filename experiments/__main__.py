@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments import report
 from experiments.hypotheses import wanted
-from experiments.ledger import BusyError, Cell, Result, expected_seconds, held, within
+from experiments.ledger import BusyError, Cell, Result, expected_seconds, locked, within
 from experiments.worlds import WORLDS, World, world
 from inspo.command_line import OneLineParser, UserError, exit_code
 
@@ -121,7 +121,7 @@ def cell(here: World, options: argparse.Namespace) -> str:
     chosen = _changed(here.usual, options.changes)
     _prepare()
     work = options.work / here.name
-    with held(chosen, work / CLAIMS) as mine:
+    with locked(work / CLAIMS, chosen.key()) as mine:
         if not mine:
             raise UserError(f"another process runs {chosen.key()}: wait for it, or give another --work")
         while _reference(here, chosen, work) is None:

@@ -68,17 +68,17 @@ def of_facts(kind: Callable[..., Facts], facts: Mapping[str, Any]) -> Facts:
 
 
 @contextmanager
-def held(cell: Cell, folder: Path) -> Iterator[bool]:
-    """Whether this process holds a cell, until the context or the process ends, however it ends; no two can.
+def locked(folder: Path, name: str) -> Iterator[bool]:
+    """Whether this process holds what is named, until the context or the process ends, however it ends; no two can.
 
     Args:
-        cell: to run.
-        folder: of the locks of all processes that train in the same place.
+        folder: of the locks of all processes that share what is named.
+        name: such as a cell's key.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as locks:
         try:
-            locks.enter_context(FileLock(folder / f"{cell.key()}.lock", timeout=0))
+            locks.enter_context(FileLock(folder / f"{name}.lock", timeout=0))
         except Timeout:
             yield False
         else:
@@ -171,9 +171,9 @@ class Ledger:
 
         Args:
             cell: to run.
-            folder: of the locks of all processes that share cells, see :func:`held`.
+            folder: of the locks of all processes that share cells, see :func:`locked`.
         """
-        with held(cell, folder) as mine:
+        with locked(folder, cell.key()) as mine:
             yield mine and not self._counts(cell)
 
     def _counts(self, cell: Cell) -> bool:

@@ -8,18 +8,16 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from experiments.ledger import FACTS, BusyError, digest
+from experiments.ledger import FACTS, BusyError, digest, locked
 from inspo.conditioning import LogpRequest
 from inspo.hf.rows import request_logps
 from inspo.pairs import PreferencePair
@@ -206,16 +204,13 @@ def made_once(folder: Path, options: Any, make: Callable[[], dict[str, Any]]) ->
         BusyError: another process makes it.
         ValueError: the folder holds another reference.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        if not (folder / FACTS).is_file():
-            try:
-                held.enter_context(FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0))
-            except Timeout:
-                raise BusyError(folder) from None
-        if not (folder / FACTS).is_file():  # made between the look and the lock
-            facts = make() | {"weights": weights_digest(folder), "made_from": asdict(options)}
-            write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+    if not (folder / FACTS).is_file():
+        with locked(folder.parent, folder.name) as mine:
+            if not mine:
+                raise BusyError(folder)
+            if not (folder / FACTS).is_file():  # made between the look and the lock
+                facts = make() | {"weights": weights_digest(folder), "made_from": asdict(options)}
+                write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     found = json.loads((folder / FACTS).read_text()).get("made_from")
     if found != asdict(options):
         raise ValueError(f"{folder} holds another reference, {found}: remove it, or name another folder")

@@ -19,6 +19,7 @@ from experiments.worlds import WORLDS, world
 
 RESULTS = Path(experiments.__file__).parent / "results"
 README = (RESULTS.parents[1] / "README.md").read_text()
+DOCS = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
 SECTION = README.partition("## Should you use this?")[2].partition("\n## ")[0]
 NAME = re.compile(r"`(?:(\w+)/)?([a-l]-[\w-]+)` \|$")
 """The question that a row answers; of the language world where none is named."""
@@ -102,7 +103,7 @@ def asked_afterwards():
 
 
 def test_what_was_asked_afterwards_is_what_the_results_say():
-    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = DOCS
     said = said.partition("**Asked afterwards**")[2].partition(" ## ")[0]
     found = asked_afterwards()
     for words, answer in found.items():
@@ -115,7 +116,7 @@ def test_what_was_asked_afterwards_is_what_the_results_say():
 
 def test_one_of_the_first_three_references_has_not_learned_its_task_and_all_of_the_later_have():
     """As docs/experiments.md says, by the answers of plain DPO; and by the later references' own."""
-    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = DOCS
     found: dict[int, list] = {}
     for cells in HYPOTHESES["e-symmetric-cycle3"].cells().values():
         (plain,) = (result for result in known("language")[0] if result.cell == cells[1])
@@ -150,7 +151,7 @@ def test_from_one_of_six_references_ins_dpo_fell_apart():
     results, answers = known("language")
     points = {result.cell.key(): result.points[-1] for result in results}
     ends = {r: [points[cell.key()] for cell in each] for (r, _), each in HYPOTHESES["l-a-dpo"].cells().items()}
-    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = DOCS
     said = said.partition("**From one of the six, 11,")[2].partition("**Asked afterwards**")[0]
     ins, *plain = ends.pop(11)
     assert f"{ins['malformed']:.2f} of the answers".lstrip("0") in said
@@ -173,7 +174,7 @@ def test_from_one_of_six_references_ins_dpo_fell_apart():
 def test_what_a_reference_has_seen_decides_who_can_rewrite():
     """As docs/experiments.md says, of the symmetric and the plain policy at one beta."""
     points = {result.cell.key(): result.points[-1] for result in known("language")[0]}
-    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = DOCS
     said = said.partition("By what a reference has seen")[2].partition(" ## ")[0]
     for kind in "AC":
         cells = HYPOTHESES[f"d-reference-{kind}"].cells()
@@ -199,7 +200,7 @@ def test_why_policies_that_label_for_themselves_end_below_where_they_began():
         found = [fmean([path[-1][name] for path in arm]) for key, arm in arms.items() if key[0] == labeler]
         return f"{min(found):{form}} to {max(found):{form}}".replace("0.", ".")
 
-    said = " ".join((RESULTS.parents[1] / "docs" / "experiments.md").read_text().split())
+    said = DOCS
     assert f"agrees with the judge on {span('margin', 'agrees', '.2f')} of the pairs" in said
     assert f"{span('margin', 'malformed', '.2f')} of what they deploy does not end" in said
     pairs = [[path[-1]["pairs"] for key, arm in arms.items() if key[0] == who for path in arm] for who in LABELERS]

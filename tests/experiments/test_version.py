@@ -34,10 +34,10 @@ MAKES_NUMBERS = {
     "smol": ("cells", "../cells", "measuring", "pairs", "reference", "samples", "training", "world", "../policies"),
 }
 KNOWN = {
-    "language": (2, "49beb5936538"),
-    "selfplay": (1, "91050b326456"),
-    "smol": (1, "3ab12f45c6e0"),
-    "dialogue": (1, "acf4b4eae5e7"),
+    "language": (2, "3bf5488f549c"),
+    "selfplay": (1, "82b6c9fd9d91"),
+    "smol": (1, "fcf2d923ad98"),
+    "dialogue": (1, "82308d77d376"),
 }
 """The version of each world, and a digest of its code without comments, docstrings and layout."""
 
